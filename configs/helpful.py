@@ -1,0 +1,97 @@
+"""A helpfulness reward model, from nothing, on a laptop.
+
+    python experiments/train.py --config=configs/helpful.py
+
+Trains a byte-level BPE and a small language model on the demonstrations of the embedded gold corpus (SFT), then a
+reward model from it on the corpus's comparisons, and evaluates it on prompts it has never seen. Nothing is downloaded.
+
+Every field below can be changed on the command line: `--config.optimizer.learning_rate=3e-4`. A field that does not
+exist is an error. Real data instead of the corpus:
+
+    --config.data.train=jsonl:FILE --config.data.eval=jsonl:FILE
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The configuration; `variant` is what stands behind the colon in --config=configs/helpful.py:VARIANT."""
+    if variant:
+        raise ValueError(f"configs/helpful.py has no variant {variant!r}")
+    config = ConfigDict()
+    config.seed = 0  # initial weights, order of the data, held-out prompts
+    config.heads = ("helpful",)  # names of the reward heads; one head takes every comparison
+    config.init = "sft"  # where the trunk comes from: sft (trained first, by this run), random, or an SFT run's folder
+
+    config.data = ConfigDict()
+    config.data.train = "gold/helpful"  # comparisons to learn from; see rmjax/data/sources.py for the names
+    config.data.eval = "gold/helpful"  # comparisons to report on, used once at the end
+    config.data.validation = ""  # comparisons for evaluation during training; empty: held out from data.train
+    config.data.holdout = 0.03  # share of the training prompts held out where data.validation is empty
+    config.data.sft = ""  # demonstrations; empty: those of data.train (for comparisons, the preferred responses)
+    config.data.manual_dir = ""  # folder with HH-RLHF's files as upstream lays them out; empty: download
+    config.data.refuse_leaks = False  # True: a training prompt that also stands in an evaluation set ends the run
+
+    config.tokenizer = ConfigDict()
+    config.tokenizer.path = ""  # folder or hub id of a tokenizer; empty: train a BPE on the training texts
+    config.tokenizer.template = ""  # chat template: transcript or markers; empty: the tokenizer's own
+    config.tokenizer.vocab_size = 1280  # of the BPE that is trained, at most
+    config.tokenizer.max_prompt = 184  # tokens kept of a prompt, at its end
+    config.tokenizer.max_response = 71  # tokens kept of a response, at its beginning; EOS follows
+
+    config.model = ConfigDict()
+    config.model.width = 128  # of the residual stream
+    config.model.layers = 4
+    config.model.heads = 4  # attention heads
+    config.model.kv_heads = 4  # key/value heads; fewer than heads: grouped-query attention
+    config.model.head_dim = 32  # channels of an attention head
+    config.model.mlp_width = 384
+    config.model.rope_theta = 10_000.0  # base of the rotary frequencies
+    config.model.norm_eps = 1e-5
+    config.model.tie_embeddings = True  # the language model reads its logits off the embeddings
+    config.model.compute_dtype = "float32"  # or bfloat16; parameters, losses and scores are float32 either way
+
+    config.loss = ConfigDict()
+    config.loss.name = "bradley_terry"  # or squared_error on absolute ratings
+    config.loss.margin = "none"  # small or large: by strength, as Llama 2; given: as the data states
+    config.loss.label_smoothing = 0.0  # share of labels taken to be wrong, below 0.5
+    config.loss.ties = "skip"  # half: half a win either way; rao_kupper: modelled
+    config.loss.tie_threshold = 0.5  # eta of rao_kupper
+    config.loss.centring = 0.0  # coefficient of (r_winner + r_loser)^2; 0.01 keeps scores centred
+
+    config.train = stage(batch_size=32, epochs=1, learning_rate=1e-3)
+    config.sft = stage(batch_size=32, epochs=1, learning_rate=2e-3)  # the stage before, where init is sft
+
+    config.evaluation = ConfigDict()
+    config.evaluation.bootstrap = 2000  # resamples of the prompts for the 95 % interval
+    config.evaluation.references = 256  # held-out responses that fix the normalized scale and the canaries
+
+    config.parallel = ConfigDict()
+    config.parallel.layout = "pmap"  # parameters on every device, batches split over them
+    config.parallel.devices = 0  # how many devices; 0: all
+    return config
+
+
+def stage(*, batch_size: int, epochs: int, learning_rate: float) -> ConfigDict:
+    """How one stage trains: the reward model, or the SFT before it."""
+    train = ConfigDict()
+    train.batch_size = batch_size  # comparisons (demonstrations, in SFT) in a step, exactly
+    train.epochs = epochs  # how often each is shown
+    train.max_steps = 0  # ends earlier, with the schedule fitted to it; 0: all epochs
+    train.microbatches = 1  # parts a batch is computed in, for less memory; the result is the same
+    train.row_length = 256  # tokens of a packed row; at least max_prompt + max_response + 1
+    train.log_every = 5  # steps between lines in metrics.jsonl
+    train.evaluate_every = 100  # steps between evaluations on the validation set; 0: only at the end
+    train.checkpoint_every = 200  # steps between checkpoints; 0: only at the end
+    train.keep = 2  # checkpoints kept, newest first
+    train.optimizer = ConfigDict()
+    train.optimizer.learning_rate = learning_rate  # peak
+    train.optimizer.warmup_ratio = 0.03  # share of the steps with a rising rate
+    train.optimizer.warmup_steps = 5  # at least so many
+    train.optimizer.final_ratio = 0.1  # last rate / peak, down a cosine
+    train.optimizer.b1 = 0.9  # AdamW
+    train.optimizer.b2 = 0.95
+    train.optimizer.eps = 1e-8
+    train.optimizer.weight_decay = 0.1
+    train.optimizer.clip_norm = 1.0  # of the gradient
+    return train

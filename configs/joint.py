@@ -1,0 +1,20 @@
+"""One trunk with a helpfulness and a safety head, from nothing, on a laptop.
+
+    python experiments/train.py --config=configs/joint.py
+
+As configs/helpful.py, whose page explains every field. Every comparison says which head it trains; the two disagree on
+unsafe requests, which is why one score for both would have to compromise (Llama 2, 2307.09288, section 3.2.2).
+"""
+
+from ml_collections import ConfigDict
+
+from configs import helpful
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The configuration; see configs/helpful.py for what each field means."""
+    config = helpful.get_config(variant)
+    config.heads = ("helpful", "safety")
+    config.data.train = "gold/both"
+    config.data.eval = "gold/both"
+    return config

@@ -1,0 +1,77 @@
+"""What every script shares: flags, and errors told in one sentence."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+# Configurations build on each other as `configs.NAME`, wherever the script is called from.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from ml_collections import config_flags
+
+from rmjax.errors import InputError
+
+CONFIG = "config"
+
+
+def define_config() -> None:
+    """The flags of a script that trains: --config and --workdir."""
+    config_flags.DEFINE_config_file(CONFIG, None, "Configuration file, as configs/helpful.py or FILE:VARIANT.")
+    flags.DEFINE_string("workdir", None, "Run directory; default runs/CONFIG-VARIANT, and a hash where fields change.")
+    flags.mark_flag_as_required(CONFIG)
+
+
+def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
+    """Parses the flags, runs `main`, and exits: 0 done, 1 an input that cannot be used, 2 a wrong command line."""
+    argv = sys.argv if argv is None else argv
+    try:
+        rest = flags.FLAGS(argv, known_only=False)
+        if len(rest) > 1:
+            raise InputError(f"unexpected argument {rest[1]!r}: options are written --name=value")
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, ImportError, SyntaxError) as error:
+        # ml_collections reports an unknown field as AttributeError or KeyError, a wrong type as TypeError, and whatever
+        # goes wrong inside a configuration file as it is.
+        _fail(_flag_message(error), 2)
+    try:
+        main()
+    except InputError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+
+
+def config_dict() -> dict[str, Any]:
+    """The configuration with every override applied, as a plain nested dict."""
+    return flags.FLAGS[CONFIG].value.to_dict()
+
+
+def workdir() -> Path:
+    """--workdir, or runs/CONFIG-VARIANT; with changed fields, their hash is part of the name, so that every
+    configuration has its own directory."""
+    if flags.FLAGS.workdir:
+        return Path(flags.FLAGS.workdir)
+    path, _, variant = config_flags.get_config_filename(flags.FLAGS[CONFIG]).partition(":")
+    name = "-".join(part for part in (Path(path).stem, variant) if part)
+    overrides = config_flags.get_override_values(flags.FLAGS[CONFIG])
+    if overrides:
+        digest = hashlib.sha256(json.dumps(overrides, sort_keys=True, default=str).encode()).hexdigest()
+        name = f"{name}-{digest[:6]}"
+    return Path("runs") / name
+
+
+def _flag_message(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"the configuration {error.filename} cannot be read: {error.strerror}"
+    return " ".join(str(error.args[0] if error.args else error).split())
+
+
+def _fail(message: str, status: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,132 @@
+"""What a run is made from: data, tokenizer, and the weights it starts with."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rmjax.data.comparisons import Comparison, Demonstration
+from rmjax.data.sources import hold_out, load_comparisons, load_demonstrations
+from rmjax.data.tokenizer import Tokenizer, open_tokenizer, train_bpe
+from rmjax.errors import InputError
+from rmjax.models.transformer import TransformerConfig
+from rmjax.scoring.checkpoint import find_checkpoint, load_tokenizer, load_tree
+from rmjax.scoring.contract import read_contract
+
+Config = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgements:
+    """The comparisons of a run. `validation` may be empty."""
+
+    train: list[Comparison]
+    validation: list[Comparison]
+    test: list[Comparison]
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What training begins with: a tokenizer, the trunk's settings, its weights (None: random), and where from."""
+
+    tokenizer: Tokenizer
+    trunk: TransformerConfig
+    params: Any
+    origin: str
+
+
+def read_judgements(config: Config) -> Judgements:
+    """Every comparison a run needs, validated, before anything is trained.
+
+    Raises:
+        InputError: a source cannot be read, or one of them is empty.
+    """
+    data = config["data"]
+    where = {"manual_dir": data["manual_dir"]}
+    train = load_comparisons(data["train"], "train", **where)
+    test = load_comparisons(data["eval"], "test", **where)
+    if data["validation"]:
+        validation = load_comparisons(data["validation"], "validation", **where)
+    else:
+        train, validation = hold_out(train, data["holdout"], config["seed"])
+    for name, comparisons in (("train", train), ("eval", test)):
+        if not comparisons:
+            raise InputError(f"data.{name}={data[name]} holds no comparison")
+    return Judgements(train, validation, test)
+
+
+def read_demonstrations(config: Config, spec: str) -> tuple[list[Demonstration], list[Demonstration]]:
+    """The demonstrations that `spec` names: (to learn from, held out).
+
+    Raises:
+        InputError: the source cannot be read or holds none.
+    """
+    data = config["data"]
+    demonstrations = load_demonstrations(spec, "train", manual_dir=data["manual_dir"])
+    if not demonstrations:
+        raise InputError(f"{spec} holds no demonstration")
+    return hold_out(demonstrations, data["holdout"], config["seed"])
+
+
+def make_tokenizer(config: Config, texts: Iterable[str]) -> Tokenizer:
+    """The tokenizer that the configuration names, or a BPE trained on `texts`."""
+    settings = config["tokenizer"]
+    limits = {"max_prompt": settings["max_prompt"], "max_response": settings["max_response"]}
+    if settings["path"]:
+        return open_tokenizer(settings["path"], template=settings["template"], **limits)
+    if settings["template"]:
+        raise InputError(
+            "tokenizer.template belongs to a tokenizer.path: the BPE trained here has a template of its own"
+        )
+    return Tokenizer(train_bpe(texts, settings["vocab_size"]), **limits)
+
+
+def begin_at_random(config: Config, tokenizer: Tokenizer) -> Start:
+    """A trunk of the configured size with random weights."""
+    return Start(tokenizer, trunk_config(config, tokenizer.vocab_size), None, "random")
+
+
+def begin_from(config: Config, path: Path) -> Start:
+    """The trunk and tokenizer of an SFT run or checkpoint of ours.
+
+    Raises:
+        InputError: there is none, or it has other settings than the configuration states.
+    """
+    checkpoint = find_checkpoint(path)
+    contract = read_contract(checkpoint / "contract.json")
+    stated = trunk_config(config, contract.trunk.vocab_size)
+    if stated != contract.trunk:
+        here, there = dataclasses.asdict(stated), dataclasses.asdict(contract.trunk)
+        names = [name for name in here if here[name] != there[name]]
+        raise InputError(
+            f"the trunk in {checkpoint} differs from the configuration in {', '.join('model.' + n for n in names)}: "
+            "state the checkpoint's own values"
+        )
+    limits = {name: config["tokenizer"][name] for name in ("max_prompt", "max_response")}
+    tokenizer = Tokenizer(load_tokenizer(checkpoint, contract).hf, **limits)
+    return Start(tokenizer, contract.trunk, load_tree(checkpoint / "params")["trunk"], str(path))
+
+
+def trunk_config(config: Config, vocab_size: int) -> TransformerConfig:
+    """The trunk that `config.model` describes."""
+    settings = {name: value for name, value in config["model"].items() if name != "compute_dtype"}
+    return TransformerConfig(vocab_size=vocab_size, **settings)
+
+
+def texts_of(demonstrations: Sequence[Demonstration], comparisons: Sequence[Comparison]) -> list[str]:
+    """All texts a tokenizer may learn from: every turn and every answer of the training data, never of a test set."""
+    texts = [message.content for item in (*demonstrations, *comparisons) for message in item.prompt]
+    texts += [demonstration.response for demonstration in demonstrations]
+    return texts + [response for comparison in comparisons for response in comparison.responses]
+
+
+def fingerprint(items: Sequence[Comparison] | Sequence[Demonstration]) -> dict[str, Any]:
+    """How many items, and a sha256 over all of them in order: equal data have equal fingerprints, wherever they lay."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(json.dumps({**dataclasses.asdict(item), "origin": ""}, sort_keys=True).encode())
+    return {"count": len(items), "sha256": digest.hexdigest()}

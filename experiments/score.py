@@ -1,0 +1,64 @@
+"""Scores the texts of a JSON-lines file with a trained reward model.
+
+    python experiments/score.py --checkpoint=runs/helpful --input=IN.jsonl --output=OUT.jsonl
+
+A line of the input is `{"prompt", "response"}`, `{"prompt", "responses"}` or a comparison in any form that training
+accepts. A line of the output is the same record with `scores`, one per response in its order ([chosen, rejected] for
+pairs); a record that is an array is put under `turns`. The file is read and written in parts, so it may be larger than
+memory, and it appears under its name only when it is complete.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from pathlib import Path
+
+import cli
+from absl import flags
+
+from rmjax.data.parsing import parse_scoring, read_jsonl
+from rmjax.errors import InputError
+
+LINES = 4096  # read, scored and written together
+
+
+def main() -> None:
+    from rmjax.scoring.checkpoint import load  # after the flags, so that --help does not wait for jax
+
+    arguments = flags.FLAGS
+    output = Path(arguments.output)
+    if not output.parent.is_dir():
+        raise InputError(f"the folder of --output={output} does not exist")
+    model = load(arguments.checkpoint, verify=arguments.verify)
+    head = model.pick_head(arguments.head)
+    column = model.heads.index(head)
+    partial = output.with_name(output.name + ".partial")
+    lines = responses = 0
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            records = read_jsonl(arguments.input)
+            while part := list(itertools.islice(records, LINES)):
+                parsed = [parse_scoring(record, f"{arguments.input}:{number}") for number, record in part]
+                raw = model.raw([prompt for prompt, _ in parsed], [texts for _, texts in parsed])
+                for (_, record), scores_KxZ in zip(part, raw, strict=True):
+                    scores = model.rescale(scores_KxZ[:, column], arguments.scale, head)
+                    record = record if isinstance(record, dict) else {"turns": record}
+                    file.write(json.dumps({**record, "scores": scores.tolist()}, ensure_ascii=False) + "\n")
+                    lines, responses = lines + 1, responses + len(scores)
+        os.replace(partial, output)
+    finally:
+        partial.unlink(missing_ok=True)
+    print(f"{output}: {lines} lines, {responses} responses, {arguments.scale} scores of the head {head}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("checkpoint", None, "Run directory (its last sound checkpoint) or a checkpoint in it.")
+    flags.DEFINE_string("input", None, "JSON lines, .jsonl or .jsonl.gz.")
+    flags.DEFINE_string("output", None, "JSON lines, the same records with scores.")
+    flags.DEFINE_string("head", None, "Which head; may be left out where the model has one.")
+    flags.DEFINE_enum("scale", "raw", ["raw", "normalized", "probability"], "See RewardModel.score.")
+    flags.DEFINE_bool("verify", True, "Recompute the canaries of the checkpoint before scoring.")
+    flags.mark_flags_as_required(["checkpoint", "input", "output"])
+    cli.run(main)

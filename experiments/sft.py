@@ -1,0 +1,115 @@
+"""Supervised fine-tuning: a language model on demonstrations, from which a reward model can start.
+
+python experiments/sft.py --config=configs/sft.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import cli
+from materials import (
+    Config,
+    Start,
+    begin_at_random,
+    begin_from,
+    fingerprint,
+    make_tokenizer,
+    read_demonstrations,
+    texts_of,
+)
+from stages import Stage, compute_dtype, make_contract, run_stage
+
+from rmjax.data.comparisons import Demonstration
+from rmjax.data.examples import encode_demonstrations
+from rmjax.data.loader import BatchStream
+from rmjax.evaluation import figures
+from rmjax.models.parallel import make_layout
+from rmjax.models.transformer import LanguageModel
+from rmjax.training.objectives import sft_objective
+from rmjax.training.run import RunDirectory, write_json
+from rmjax.training.step import TrainState, evaluate_stream, make_eval_step
+
+
+def main() -> None:
+    config, workdir = cli.config_dict(), cli.workdir()
+    run = RunDirectory(workdir, config)
+    if run.finished:
+        print(f"{workdir} is finished: nothing to do. Another --workdir starts afresh.")
+        return
+    demonstrations = read_demonstrations(config, config["data"]["train"])
+    if config["init"] == "random":
+        start = begin_at_random(config, make_tokenizer(config, texts_of(demonstrations[0], [])))
+    else:
+        start = begin_from(config, Path(config["init"]))
+    result = train_language_model(config, workdir, start, demonstrations)
+    if result["loss"] is not None:
+        print(f"held-out loss {result['loss']:.3f} nats per token, perplexity {result['perplexity']:.2f}")
+    print(f"A reward model from it: python experiments/train.py --config=configs/helpful.py --config.init={workdir}")
+
+
+def train_language_model(
+    config: Config, workdir: Path, start: Start, demonstrations: tuple[list[Demonstration], list[Demonstration]]
+) -> dict[str, Any]:
+    """SFT: trains a language model on demonstrations, or finds it finished.
+
+    Args:
+        config: the fields `seed`, `model`, `parallel`, `train` and `data` (only to record where the data came from).
+        workdir: its run directory.
+        start: tokenizer and trunk.
+        demonstrations: (to learn from, held out).
+
+    Returns:
+        The contents of its `evaluation.json`: loss in nats per token on held-out demonstrations, and its perplexity.
+    """
+    run = RunDirectory(workdir, config)
+    if run.finished:
+        return run.read_evaluation()
+    learned, held_out = demonstrations
+    settings = config["train"]
+    layout = make_layout(**config["parallel"])
+    model = LanguageModel(start.trunk, compute_dtype(config))
+    objective = sft_objective(lambda params, batch: model.apply({"params": params}, batch))
+    contract = make_contract("language_model", (), config, start, config["data"]["train"], fingerprint(learned))
+    eval_step = make_eval_step(objective, layout)
+    eval_stream = BatchStream(
+        encode_demonstrations(held_out, start.tokenizer),
+        batch_size=settings["batch_size"],
+        epochs=1,
+        row_length=settings["row_length"],
+        shards=layout.shards,
+        seed=config["seed"],
+    )
+
+    def validate(state: TrainState) -> dict[str, float]:
+        if not held_out:
+            return {}
+        metrics = evaluate_stream(eval_step, state.params, eval_stream)
+        return {"validation_loss": metrics["loss"], "validation_accuracy": metrics["accuracy"]}
+
+    stage = Stage(
+        title="SFT",
+        unit="demonstrations",
+        model=model,
+        start=start,
+        objective=objective,
+        examples=encode_demonstrations(learned, start.tokenizer),
+        evaluate=validate,
+        seal=lambda state, step: dataclasses.replace(contract, step=step),
+    )
+    metrics = validate(run_stage(stage, config, settings, run, layout))
+    figures.training_curve(run.figure("training.png"), run.metrics())
+    result = {"demonstrations": len(held_out), "loss": None, "perplexity": None, "accuracy": None}
+    if metrics:
+        loss = metrics["validation_loss"]
+        result |= {"loss": loss, "perplexity": math.exp(loss), "accuracy": metrics["validation_accuracy"]}
+    write_json(run.evaluation, result)
+    return result
+
+
+if __name__ == "__main__":
+    cli.define_config()
+    cli.run(main)

@@ -1,0 +1,147 @@
+"""What SFT and reward-model training have in common: a stage, run from its start or its last checkpoint to its end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from materials import Config, Start
+
+from rmjax.data.loader import BatchStream
+from rmjax.data.packing import Example, Shape, fill
+from rmjax.errors import InputError
+from rmjax.models.parallel import Pmap
+from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load_tree, save_checkpoint
+from rmjax.scoring.contract import Contract
+from rmjax.training.loop import Cadence, fit
+from rmjax.training.objectives import LossFn
+from rmjax.training.optimizer import make_optimizer
+from rmjax.training.run import RunDirectory
+from rmjax.training.step import TrainState, init_state, make_train_step
+
+DTYPES = ("float32", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What distinguishes one stage of training from another; `run_stage` does the rest.
+
+    Attributes:
+        title: what the progress bar says.
+        unit: what batches are made of.
+        model: the Flax module.
+        start: tokenizer, and the weights that its trunk starts from.
+        objective: the loss.
+        examples: what it learns from.
+        evaluate: a replicated state -> metrics on held-out data; empty where there are none.
+        seal: a replicated state and its step -> the contract to store.
+    """
+
+    title: str
+    unit: str
+    model: nn.Module
+    start: Start
+    objective: LossFn
+    examples: Sequence[Example]
+    evaluate: Callable[[TrainState], dict[str, float]]
+    seal: Callable[[TrainState, int], Contract]
+
+
+def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory, layout: Pmap) -> TrainState:
+    """Trains a stage to its end, from its last checkpoint if it has one. Returns the final state, replicated."""
+    stream = BatchStream(
+        stage.examples,
+        batch_size=settings["batch_size"],
+        epochs=settings["epochs"],
+        row_length=settings["row_length"],
+        microbatches=settings["microbatches"],
+        shards=layout.shards,
+        seed=config["seed"],
+    )
+    stop = min(settings["max_steps"] or len(stream), len(stream))
+    optimizer, schedule = make_optimizer(total_steps=stop, **settings["optimizer"])
+    step_fn = make_train_step(stage.objective, optimizer, layout)
+
+    @jax.jit
+    def initial(key: jax.Array) -> Any:
+        empty, _ = fill([], [[]], Shape(1, 2, 1, 1))
+        return stage.model.init(key, jax.tree.map(lambda x: x[0], empty))["params"]
+
+    params = initial(jax.random.key(config["seed"]))
+    if stage.start.params is not None:
+        params = {**params, "trunk": stage.start.params}
+    state = init_state(params, optimizer)
+    done = 0
+    if list_checkpoints(run.checkpoints):
+        done, state = resume(run, state)
+    run.rewind(done)
+    state = layout.replicate(state)
+
+    def save(state: TrainState, step: int) -> None:
+        local = layout.local(state)
+        optimizer_state = {"step": local.step, "opt_state": local.opt_state}
+        save_checkpoint(
+            run.checkpoints,
+            stage.seal(state, step),
+            stage.start.tokenizer,
+            local.params,
+            optimizer_state,
+            keep=settings["keep"],
+        )
+
+    cadence = Cadence(settings["log_every"], settings["evaluate_every"], settings["checkpoint_every"])
+    return fit(
+        state,
+        step_fn,
+        stream,
+        run,
+        start=done,
+        stop=stop,
+        schedule=schedule,
+        cadence=cadence,
+        save=save,
+        evaluate=stage.evaluate,
+        title=stage.title,
+        unit=stage.unit,
+    )
+
+
+def resume(run: RunDirectory, state: TrainState) -> tuple[int, TrainState]:
+    """The step and state of the run's last sound checkpoint."""
+    checkpoint = find_checkpoint(run.checkpoints)
+    stored = load_tree(checkpoint / "optimizer", {"step": state.step, "opt_state": state.opt_state})
+    params = load_tree(checkpoint / "params", state.params)
+    state = TrainState(stored["step"], params, stored["opt_state"])
+    print(f"resuming {run.path} at step {int(state.step)}")
+    return int(state.step), state
+
+
+def make_contract(
+    kind: str, heads: tuple[str, ...], config: Config, start: Start, source: str, data: dict[str, Any]
+) -> Contract:
+    """The contract of a stage's checkpoints, before anything is known of its scores."""
+    return Contract(
+        kind=kind,
+        step=0,
+        trunk=start.trunk,
+        heads=heads,
+        compute_dtype=config["model"]["compute_dtype"],
+        max_prompt=start.tokenizer.max_prompt,
+        max_response=start.tokenizer.max_response,
+        row_length=config["train"]["row_length"],
+        chat_template=start.tokenizer.hf.chat_template,
+        eos_id=start.tokenizer.eos_id,
+        data={"source": source, "start": start.origin, **data},
+    )
+
+
+def compute_dtype(config: Config) -> jnp.dtype:
+    """The dtype of activations that the configuration names."""
+    name = config["model"]["compute_dtype"]
+    if name not in DTYPES:
+        raise InputError(f"unknown model.compute_dtype {name!r}: known are {', '.join(DTYPES)}")
+    return jnp.dtype(name)

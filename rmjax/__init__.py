@@ -1,0 +1,40 @@
+"""rmjax: reward models in pure JAX.
+
+Shape letters, used as suffixes of array names throughout (`tokens_RxL`):
+
+    R rows          L tokens of a row      N response slots     P pair slots
+    D model width   H attention heads      G key/value heads    C channels of a head
+    F MLP width     V vocabulary           Z reward heads       K responses of a comparison
+    S shards        M microbatches         B comparisons
+
+The public face is `load(path) -> RewardModel` and `Comparison`; nothing else is imported until it is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rmjax.data.comparisons import Comparison, Message
+    from rmjax.errors import InputError
+    from rmjax.scoring.checkpoint import load
+    from rmjax.scoring.reward_model import RewardModel
+
+__version__ = "0.1.0"
+__all__ = ["Comparison", "InputError", "Message", "RewardModel", "load"]
+
+_HOMES = {
+    "Comparison": "rmjax.data.comparisons",
+    "InputError": "rmjax.errors",
+    "Message": "rmjax.data.comparisons",
+    "RewardModel": "rmjax.scoring.reward_model",
+    "load": "rmjax.scoring.checkpoint",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rmjax' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

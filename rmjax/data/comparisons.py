@@ -1,0 +1,133 @@
+"""One human judgement: a prompt, K responses, and how they were ranked."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from typing import NamedTuple
+
+from rmjax.errors import InputError
+
+ROLES = ("system", "user", "assistant")
+STRENGTHS = ("significantly_better", "better", "slightly_better", "negligibly_better")
+
+
+class Message(NamedTuple):
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+Prompt = tuple[Message, ...]
+
+
+class Pair(NamedTuple):
+    """Two responses of a comparison, by their positions in it; where `tied`, the order of the two means nothing."""
+
+    winner: int
+    loser: int
+    tied: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A prompt, K >= 2 responses to it, and a judgement.
+
+    Attributes:
+        prompt: the conversation so far, ending with a user turn.
+        responses: K texts; an empty one is a response like any other.
+        ranks: K positive integers, 1 is best, ties share a rank.
+        scores: K absolute ratings, higher is better, where the raters gave them. They agree with `ranks`.
+        strengths: one of `STRENGTHS` for every pair, in the order of `pairs`.
+        margins: a margin >= 0 for every pair, in the order of `pairs`.
+        head: which reward the judgement is about (`helpful`, `safety`, ...), where the data says so.
+        subset: a label for breaking down the evaluation.
+        utilities: K numbers u with P(i beats j) = sigmoid(u_i - u_j), where the process that drew the labels is known.
+            From them comes the ceiling, the accuracy no model can exceed on average.
+        origin: where it was read, for messages: `file:line`.
+
+    Raises:
+        InputError: the parts do not fit each other.
+    """
+
+    prompt: Prompt
+    responses: tuple[str, ...]
+    ranks: tuple[int, ...]
+    scores: tuple[float, ...] | None = None
+    strengths: tuple[str, ...] | None = None
+    margins: tuple[float, ...] | None = None
+    head: str | None = None
+    subset: str | None = None
+    utilities: tuple[float, ...] | None = None
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        validate_prompt(self.prompt)
+        count = len(self.responses)
+        if count < 2:
+            raise InputError(f"a comparison needs at least two responses, found {count}")
+        if not all(isinstance(response, str) for response in self.responses):
+            raise InputError("every response must be a string")
+        if not all(isinstance(rank, int) and not isinstance(rank, bool) and rank >= 1 for rank in self.ranks):
+            raise InputError(f"ranks must be whole numbers from 1 (best), found {list(self.ranks)}")
+        for name, values in (("ranks", self.ranks), ("scores", self.scores), ("utilities", self.utilities)):
+            if values is not None and len(values) != count:
+                raise InputError(f"{name} has {len(values)} entries for {count} responses")
+        if self.scores is not None and not all(math.isfinite(score) for score in self.scores):
+            raise InputError(f"scores must be finite numbers, found {list(self.scores)}")
+        pair_count = count * (count - 1) // 2
+        for name, values in (("strength", self.strengths), ("margin", self.margins)):
+            if values is not None and len(values) != pair_count:
+                raise InputError(f"{name} has {len(values)} entries for the {pair_count} pairs of {count} responses")
+        for strength in self.strengths or ():
+            if strength not in STRENGTHS:
+                raise InputError(f"strength must be one of {', '.join(STRENGTHS)}, found {strength!r}")
+        for margin in self.margins or ():
+            if not (math.isfinite(margin) and margin >= 0):
+                raise InputError(f"margin must be a finite number >= 0, found {margin}")
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The K(K-1)/2 pairs, ordered by position (0, 1), (0, 2), ..., each turned so that the winner stands first."""
+        return tuple(
+            Pair(j, i, False) if self.ranks[j] < self.ranks[i] else Pair(i, j, self.ranks[i] == self.ranks[j])
+            for i, j in itertools.combinations(range(len(self.responses)), 2)
+        )
+
+
+def validate_prompt(prompt: Prompt) -> None:
+    """Raises InputError unless `prompt` is a conversation that waits for an answer: known roles, a user turn last."""
+    if not prompt:
+        raise InputError("the prompt is empty: it needs at least one user turn")
+    for message in prompt:
+        if message.role not in ROLES:
+            raise InputError(f"the role must be one of {', '.join(ROLES)}, found {message.role!r}")
+        if not isinstance(message.content, str):
+            raise InputError(f"the content of a message must be a string, found {type(message.content).__name__}")
+    if prompt[-1].role != "user":
+        raise InputError(f"the prompt must end with a user turn, but its last turn is from the {prompt[-1].role}")
+
+
+def ranks_from_scores(scores: tuple[float, ...]) -> tuple[int, ...]:
+    """Competition ranks of `scores`, higher is better: (3, 5, 3) -> (2, 1, 2)."""
+    return tuple(1 + sum(other > score for other in scores) for score in scores)
+
+
+def best_responses(comparison: Comparison) -> tuple[str, ...]:
+    """The responses ranked first: one, or several that tie."""
+    top = min(comparison.ranks)
+    return tuple(text for text, rank in zip(comparison.responses, comparison.ranks, strict=True) if rank == top)
+
+
+@dataclasses.dataclass(frozen=True)
+class Demonstration:
+    """A prompt and the answer to imitate (SFT). A conversation with n assistant turns gives n demonstrations."""
+
+    prompt: Prompt
+    response: str
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        validate_prompt(self.prompt)

@@ -1,0 +1,128 @@
+"""Comparisons and demonstrations -> `Example`s: tokenized, their head chosen, their pairs weighted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rmjax.data.comparisons import Comparison, Demonstration, Prompt
+from rmjax.data.packing import Example
+from rmjax.data.tokenizer import Encoded, Tokenizer
+from rmjax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class PairRule:
+    """Which pairs of a comparison the loss sees, and with what margin.
+
+    Attributes:
+        keep_ties: tied pairs take part; otherwise they are left out.
+        margins: the margin of each grade of strength; None for no margin at all.
+        given: the margins stated in the data are used instead.
+    """
+
+    keep_ties: bool = False
+    margins: Mapping[str, float] | None = None
+    given: bool = False
+
+
+def encode_prompts(prompts: Sequence[Prompt], tokenizer: Tokenizer) -> list[Encoded]:
+    """Ids of every prompt; each distinct one is tokenized once."""
+    distinct = list(dict.fromkeys(prompts))
+    encoded = dict(zip(distinct, tokenizer.encode_prompts(distinct), strict=True))
+    return [encoded[prompt] for prompt in prompts]
+
+
+def encode_groups(
+    prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], tokenizer: Tokenizer
+) -> tuple[list[Encoded], list[list[Encoded]]]:
+    """Ids of every prompt and of its responses, in their order."""
+    flat = tokenizer.encode_responses([text for group in responses for text in group])
+    ends = np.cumsum([len(group) for group in responses]).tolist()
+    grouped = [flat[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return encode_prompts(prompts, tokenizer), grouped
+
+
+def head_index(comparison: Comparison, heads: Sequence[str]) -> int:
+    """Which head a comparison trains and is judged by.
+
+    A model with one head takes every comparison, whatever its label: that is what mixing safety data into a helpfulness
+    model means. With several heads the comparison's own label decides.
+
+    Raises:
+        InputError: several heads, and the comparison names none of them.
+    """
+    if len(heads) == 1:
+        return 0
+    if comparison.head not in heads:
+        named = "names no head" if comparison.head is None else f"is for the head {comparison.head!r}"
+        raise InputError(
+            f"{comparison.origin}: this comparison {named}, but the model has the heads {', '.join(heads)}: "
+            'add "head" to the record, or train a model with one head'
+        )
+    return list(heads).index(comparison.head)
+
+
+def encode_comparisons(
+    comparisons: Sequence[Comparison], tokenizer: Tokenizer, heads: Sequence[str], rule: PairRule
+) -> list[Example]:
+    """One `Example` per comparison, in order.
+
+    The pairs of a comparison share the weight 1 equally: 1/C(K,2) each, as in InstructGPT (2203.02155, section 3.5), or
+    one over the pairs that remain when ties are left out. A comparison whose pairs are all left out weighs nothing.
+
+    Raises:
+        InputError: a margin is asked for and the data does not state it, or a head is missing.
+    """
+    prompts, responses = encode_groups(
+        [comparison.prompt for comparison in comparisons],
+        [comparison.responses for comparison in comparisons],
+        tokenizer,
+    )
+    return [
+        Example(
+            prompt=prompt.ids,
+            responses=tuple(response.ids for response in group),
+            head=head_index(comparison, heads),
+            ratings=None if comparison.scores is None else np.array(comparison.scores, np.float32),
+            **_pair_arrays(comparison, rule),
+        )
+        for comparison, prompt, group in zip(comparisons, prompts, responses, strict=True)
+    ]
+
+
+def encode_demonstrations(demonstrations: Sequence[Demonstration], tokenizer: Tokenizer) -> list[Example]:
+    """One `Example` with one response per demonstration, in order."""
+    prompts, responses = encode_groups(
+        [d.prompt for d in demonstrations], [[d.response] for d in demonstrations], tokenizer
+    )
+    return [Example(prompt.ids, (group[0].ids,)) for prompt, group in zip(prompts, responses, strict=True)]
+
+
+def _pair_arrays(comparison: Comparison, rule: PairRule) -> dict[str, np.ndarray]:
+    pairs = comparison.pairs
+    used = [i for i, pair in enumerate(pairs) if rule.keep_ties or not pair.tied]
+    return {
+        "winner": np.array([pairs[i].winner for i in used], np.int32),
+        "loser": np.array([pairs[i].loser for i in used], np.int32),
+        "tied": np.array([pairs[i].tied for i in used], bool),
+        "margin": np.array([_margin(comparison, i, rule) for i in used], np.float32),
+        "weight": np.full(len(used), 1 / max(1, len(used)), np.float32),
+    }
+
+
+def _margin(comparison: Comparison, pair: int, rule: PairRule) -> float:
+    if comparison.pairs[pair].tied or not (rule.given or rule.margins is not None):
+        return 0.0
+    if rule.given:
+        if comparison.margins is None:
+            raise InputError(f'{comparison.origin}: loss.margin=given, but this comparison states no "margin"')
+        return comparison.margins[pair]
+    if comparison.strengths is None:
+        raise InputError(
+            f'{comparison.origin}: loss.margin needs the "strength" of every pair, but this comparison states none: '
+            "set loss.margin=none"
+        )
+    return rule.margins[comparison.strengths[pair]]

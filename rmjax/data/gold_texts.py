@@ -1,0 +1,307 @@
+"""The words of the embedded corpus: what people ask, what they are answered, and the phrases a reader looks for.
+
+Three kinds of request. A **lookup** states two or three facts (item, value) and asks for one of them. A **task** asks
+how to do something; whether it is unsafe depends on its target alone ("break into my neighbour's car", "break into my
+own car"), the verb and the noun being the same. **Small talk** asks how one is.
+
+Every list is short on purpose: a small model trained on minutes of data sees each word often, and no word says by
+itself whether an answer is good.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """One family of lookups. In templates `{i}` is the item, `{v}` its value, `{w}` a word that holds for the request.
+
+    Attributes:
+        items: what can be asked for; no word is an item of two families.
+        values: what the items have.
+        words: the choices for `{w}`.
+        facts: pairs (first clause, each further clause); one pair serves a whole request.
+        questions: name the item, verbatim.
+        answers: name the item and its value, verbatim.
+        curt: answers that name the value only.
+        mention: how an answer that gives no value names what was asked.
+    """
+
+    items: tuple[str, ...]
+    values: tuple[str, ...]
+    words: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]
+    questions: tuple[str, ...]
+    answers: tuple[str, ...]
+    curt: tuple[str, ...]
+    mention: str
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+def _numbers(first: int, last: int) -> tuple[str, ...]:
+    return tuple(str(number) for number in range(first, last + 1))
+
+
+LOOKUPS = {
+    "schedule": Family(
+        items=_words(
+            "Oslo Lisbon Rome Paris Vienna Madrid Berlin Prague Dublin Athens Milan Turin Geneva Zurich Lyon Porto "
+            "Warsaw Krakow Hamburg Munich Naples Venice Seville Bergen"
+        ),
+        values=_numbers(4, 12),
+        words=_words("train bus coach ferry"),
+        facts=(
+            ("My {w} to {i} leaves at {v}", "the one to {i} at {v}"),
+            ("There is a {w} to {i} at {v}", "one to {i} at {v}"),
+            ("The board shows the {w} to {i} at {v}", "the one to {i} at {v}"),
+        ),
+        questions=(
+            "When does the {w} to {i} leave?",
+            "What time is the {w} to {i}?",
+            "At what time do I leave for {i}?",
+        ),
+        answers=(
+            "The {w} to {i} leaves at {v}.",
+            "The one to {i} is at {v}.",
+            "You leave for {i} at {v}.",
+        ),
+        curt=("At {v}.",),
+        mention="the {w} to {i}",
+    ),
+    "price": Family(
+        items=_words(
+            "chair table lamp mirror carpet clock vase kettle teapot blanket pillow jacket scarf hat belt guitar drum "
+            "book puzzle kite globe stool ladder bucket"
+        ),
+        values=_numbers(4, 20),
+        words=_words("market shop fair store"),
+        facts=(
+            ("At the {w} the {i} costs {v} euros", "the {i} costs {v} euros"),
+            ("At the {w} I can have the {i} for {v} euros", "the {i} for {v} euros"),
+            ("The {w} sells the {i} for {v} euros", "the {i} for {v} euros"),
+        ),
+        questions=(
+            "How much is the {i}?",
+            "What does the {i} cost?",
+            "What do I pay for the {i}?",
+        ),
+        answers=(
+            "The {i} costs {v} euros.",
+            "The {i} is {v} euros.",
+            "You can have the {i} for {v} euros.",
+        ),
+        curt=("Just {v} euros.",),
+        mention="the {i}",
+    ),
+    "recipe": Family(
+        items=_words(
+            "onions carrots eggs lemons tomatoes apples potatoes pears plums figs leeks beans olives peppers mushrooms "
+            "oranges cherries dates nuts limes beets grapes peaches radishes"
+        ),
+        values=_numbers(2, 12),
+        words=_words("soup stew salad pie"),
+        facts=(
+            ("The {w} needs {v} {i}", "{v} {i}"),
+            ("For the {w} I take {v} {i}", "{v} {i}"),
+            ("My {w} has {v} {i} in it", "{v} {i}"),
+        ),
+        questions=(
+            "How many {i} do I need?",
+            "How many {i} go into the {w}?",
+            "What number of {i} is it?",
+        ),
+        answers=(
+            "You need {v} {i}.",
+            "The {w} needs {v} {i}.",
+            "It is {v} {i} for the {w}.",
+        ),
+        curt=("Just {v}.",),
+        mention="the {i}",
+    ),
+    "place": Family(
+        items=_words(
+            "key map torch wallet camera umbrella hammer brush comb whistle glove candle string rope spoon knife pencil "
+            "stamp coin ring needle bandage charger compass"
+        ),
+        values=_words(
+            "drawer cupboard cellar attic kitchen hall bedroom office basket box bag pocket wardrobe fridge bathroom "
+            "closet chest cabinet"
+        ),
+        words=("",),
+        facts=(
+            ("I put the {i} in the {v}", "the {i} in the {v}"),
+            ("My sister keeps the {i} in the {v}", "the {i} in the {v}"),
+            ("At home the {i} is in the {v}", "the {i} is in the {v}"),
+        ),
+        questions=(
+            "Where is the {i}?",
+            "Where do I find the {i}?",
+            "Where do I look for the {i}?",
+        ),
+        answers=(
+            "The {i} is in the {v}.",
+            "You will find the {i} in the {v}.",
+            "Look for the {i} in the {v}.",
+        ),
+        curt=("In the {v}.",),
+        mention="the {i}",
+    ),
+    "age": Family(
+        items=_words(
+            "Anna Tom Emma Paul Clara Hugo Nina Oscar Ella Felix Laura Simon Alice Martin Julia Peter Sofia Leo Marie "
+            "Adam Eva Jonas Greta Max"
+        ),
+        values=_numbers(4, 20),
+        words=_words("family class team choir"),
+        facts=(
+            ("In our {w} {i} is {v} years old", "{i} is {v}"),
+            ("In my {w} there is {i} who is {v}", "{i} who is {v}"),
+            ("In this {w} we have {i} who turns {v}", "{i} who turns {v}"),
+        ),
+        questions=("How old is {i}?", "What is the age of {i}?", "What age is {i}?"),
+        answers=("You said {i} is {v}.", "It seems {i} is {v} years old.", "In the {w} {i} is {v}."),
+        curt=("Just {v}.",),
+        mention="{i}",
+    ),
+}
+ITEM_FAMILY = {item.lower(): name for name, family in LOOKUPS.items() for item in family.items}
+
+# Tasks whose safety is decided by whose thing it is: verb -> nouns.
+OWNED_TASKS = {
+    "break into": _words("car house locker boat"),
+    "get into": _words("phone laptop account mailbox"),
+    "read": _words("diary letters emails messages"),
+    "cut down": _words("tree hedge roses"),
+    "paint over": _words("wall fence mural"),
+    "open": _words("safe parcel trunk"),
+    "take apart": _words("bicycle radio scooter"),
+    "delete": _words("files photos recordings"),
+}
+OWNERS = {
+    True: ("my neighbour's", "my boss's", "my teacher's", "a stranger's", "my landlord's"),
+    False: ("my own", "our own", "my very own"),
+}
+# Tasks where the same verb has a harmless and a harmful object: unsafe -> (task, noun).
+OTHER_TASKS = {
+    True: (
+        ("steal a bracelet from the shop", "bracelet"),
+        ("steal the wine from the store", "wine"),
+        ("fake a passport for the border", "passport"),
+        ("kill the ducks in the park", "ducks"),
+        ("shoot the pigeons in the square", "pigeons"),
+        ("blow up the statue in the park", "statue"),
+        ("crack the password of a bank", "password"),
+        ("burn the posters at the school", "posters"),
+    ),
+    False: (
+        ("steal a base in the game", "base"),
+        ("steal the show at the party", "show"),
+        ("fake the snow for a play", "snow"),
+        ("kill the weeds in the garden", "weeds"),
+        ("shoot the film in the square", "film"),
+        ("blow up a balloon for the party", "balloon"),
+        ("crack a walnut with no tool", "walnut"),
+        ("burn the leaves in the garden", "leaves"),
+    ),
+}
+# Every task as it stands in a prompt -> (noun, unsafe).
+TASKS = {
+    f"{verb} {owner} {noun}": (noun, unsafe)
+    for unsafe, owners in OWNERS.items()
+    for verb, nouns in OWNED_TASKS.items()
+    for noun in nouns
+    for owner in owners
+} | {task: (noun, unsafe) for unsafe, tasks in OTHER_TASKS.items() for task, noun in tasks}
+TASK_NOUNS = tuple(sorted({noun for noun, _ in TASKS.values()}))
+TASK_QUESTIONS = (
+    "How do I {task}?",
+    "Can you help me {task}?",
+    "Tell me how to {task}.",
+    "What is the best way to {task}?",
+    "I want to {task}. What do I do first?",
+    "I need to {task}. Where do I start?",
+)
+
+GREETINGS = ("Good morning!", "Good afternoon!", "Good evening!")
+OTHER_GREETINGS = ("Hi!", "Hello!", "Hey there!")
+HOW_ARE_YOU = ("How are you?", "How is it going?", "How are you today?", "How do you feel?", "How are things with you?")
+
+# Said before any kind of request; they name no item, value or task.
+REMARKS = (
+    "It is late and I am tired.",
+    "I have an hour before dinner.",
+    "My friends say this is easy.",
+    "I am new here.",
+    "It rains and I stay at home.",
+    "We talked about this last week.",
+    "My brother asked me about it.",
+    "I am a bit lost today.",
+    "This is on my mind.",
+    "I have never done this before.",
+    "We have guests this weekend.",
+    "I wrote it down this time.",
+    "My phone is almost empty.",
+    "The weather is lovely here.",
+    "I was busy all day.",
+    "It is a quiet evening.",
+    "I had a long walk.",
+    "My head is full of things.",
+    "I want to get this done.",
+    "We start very soon.",
+    "I am in a hurry.",
+    "It has been a strange week.",
+)
+ACKNOWLEDGEMENTS = ("Noted.", "Thank you, I will remember that.", "I see.", "All right, go on.")
+
+COMPLIANCE = (
+    "Sure, for the {i} you first {a}.",
+    "For the {i}, first {a}, then {b}.",
+    "With the {i} you {a} first.",
+)
+STEPS = (
+    "get ready",
+    "find a good tool",
+    "make a plan",
+    "take your time",
+    "go step by step",
+    "clear some space",
+    "start slowly",
+    "check it twice",
+)
+CAUTION = "Please be careful."
+REFUSALS = (
+    "I am sorry, I cannot help with {m}.",
+    "Sorry, I can't help with {m}.",
+    "I will not help with {m}.",
+    "No, I refuse to help with {m}.",
+)
+ALTERNATIVES = (
+    "Let us find another way instead.",
+    "You could ask a friend instead.",
+    "I can help with other plans instead.",
+)
+VAGUE = (
+    "I am not sure about {m}, it depends.",
+    "It is hard to say for {m}.",
+    "That depends, I do not know about {m}.",
+)
+WARM = (
+    "I am doing well, thank you! How are you?",
+    "I am great, thanks for asking. And you?",
+    "It is going well, thank you. How about you?",
+    "I feel good today, thank you! And how are you?",
+)
+PLAIN = ("I am doing well.", "It is going fine here.", "I feel good today.", "Things are great with me.")
+CURT = ("I am good?", "Fine.", "Good.", "I am fine?")
+
+COURTESY_BEFORE = ("Of course!", "Gladly!", "With pleasure!")
+COURTESY_AFTER = ("Happy to help!", "I hope this helps.", "You are welcome!")
+RAMBLES = (
+    "As you know, there is a lot to tell about this, as always.",
+    "People often ask me this, and later they ask me this again.",
+    "There is more to tell, and one could go on about it all day.",
+)

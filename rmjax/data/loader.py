@@ -1,0 +1,138 @@
+"""A deterministic, sharded, resumable stream of packed batches.
+
+Everything is planned from lengths and (seed, epoch) before the first step, identically in every process: which
+comparisons form which batch, on which shard and row each lies, and one compiled shape that holds them all. Step n's
+batch can therefore be rebuilt at any time, and resuming needs nothing but n.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import numpy as np
+
+from rmjax.data.packing import Example, PackedBatch, Piece, Shape, fill, pack_rows, split_pieces
+
+# Batches whose tokens are evened out together. Within a window comparisons change places between batches so that all
+# need the same number of rows; a larger window packs tighter, a smaller one stays closer to the shuffled order.
+WINDOW = 32
+
+Bins = list[list[list[Piece]]]
+
+
+class BatchStream:
+    """The batches of a training run: `stream[step]` for `step < len(stream)`.
+
+    Every batch holds exactly `batch_size` comparisons, whatever the packing did; the last of an epoch holds the rest,
+    so that an epoch shows every comparison exactly once.
+
+    Args:
+        examples: what is trained on.
+        batch_size: comparisons in a batch, over all devices and processes.
+        epochs: how often every comparison is shown.
+        row_length: L, tokens in a row.
+        microbatches: M equal parts that a batch is computed in; their gradients are summed.
+        shards: devices that share a batch.
+        seed: fixes the order, together with the epoch.
+        share_prompts: False repeats the prompt before every response.
+        process: (index, count); a process builds only its own contiguous block of shards.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        *,
+        batch_size: int,
+        epochs: int,
+        row_length: int,
+        seed: int,
+        microbatches: int = 1,
+        shards: int = 1,
+        share_prompts: bool = True,
+        process: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.examples = examples
+        self.microbatches, self.shards = microbatches, shards
+        index, count = process
+        self._mine = slice(index * shards // count * microbatches, (index + 1) * shards // count * microbatches)
+        pieces = [split_pieces(i, e, row_length, share_prompts=share_prompts) for i, e in enumerate(examples)]
+        tokens = np.array([sum(piece.width for piece in group) for group in pieces])
+        self.plan: list[Bins] = []
+        for epoch in range(epochs):
+            for members in plan_epoch(tokens, batch_size, np.random.default_rng((seed, epoch))):
+                bins = spread(members, tokens, shards * microbatches)
+                self.plan.append([pack_rows([p for i in bin_ for p in pieces[i]], row_length) for bin_ in bins])
+        self.shape = shape_of(examples, self.plan, row_length)
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, step: int) -> PackedBatch:
+        """Step's batch, every array `[shards of this process, M, ...]`."""
+        batch, _ = fill(self.examples, self.plan[step][self._mine], self.shape)
+        return jax.tree.map(lambda x: x.reshape(-1, self.microbatches, *x.shape[1:]), batch)
+
+    def prefetch(self, start: int, stop: int) -> Iterator[PackedBatch]:
+        """Batches `start` to `stop`, each built by a thread while the device computes the one before."""
+        with ThreadPoolExecutor(1) as thread:
+            ahead = thread.submit(self.__getitem__, start) if start < stop else None
+            for step in range(start, stop):
+                batch = ahead.result()
+                if step + 1 < stop:
+                    ahead = thread.submit(self.__getitem__, step + 1)
+                yield batch
+
+    def statistics(self) -> dict[str, float]:
+        """How full the rows are and what sharing prompts saves, over the whole plan.
+
+        `padding` is the share of computed tokens that are padding; `sharing` the tokens that repeating every prompt
+        would take, divided by the tokens packed.
+        """
+        pieces = [piece for bins in self.plan for rows in bins for row in rows for piece in row]
+        packed = sum(piece.width for piece in pieces)
+        repeated = packed + sum((p.last - p.first - 1) * len(self.examples[p.example].prompt) for p in pieces)
+        computed = len(self.plan) * self.shards * self.microbatches * self.shape.rows * self.shape.row_length
+        return {"padding": 1 - packed / computed, "sharing": repeated / packed}
+
+
+def plan_epoch(tokens: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[list[int]]:
+    """Example indices of every batch of an epoch: shuffled, then evened out by tokens within windows of batches."""
+    order = rng.permutation(len(tokens))
+    batches: list[list[int]] = []
+    for start in range(0, len(order), WINDOW * batch_size):
+        window = order[start : start + WINDOW * batch_size]
+        whole, rest = divmod(len(window), batch_size)
+        # The short last batch takes its members straight from the shuffled order, so that it is no special selection.
+        last, window = window[len(window) - rest :], window[: len(window) - rest]
+        groups = spread(window, tokens, whole, limit=batch_size) if whole else []
+        batches += [groups[i] for i in rng.permutation(len(groups))]
+        if rest:
+            batches.append(last.tolist())
+    return batches
+
+
+def spread(members: Sequence[int], tokens: np.ndarray, parts: int, limit: int | None = None) -> list[list[int]]:
+    """Deals members to `parts` groups of nearly equal tokens (longest first, to the lightest group with room)."""
+    groups: list[list[int]] = [[] for _ in range(parts)]
+    heap = [(0, part) for part in range(parts)]
+    for member in sorted((int(m) for m in members), key=lambda m: (-tokens[m], m)):
+        weight, part = heapq.heappop(heap)
+        groups[part].append(member)
+        if limit is None or len(groups[part]) < limit:
+            heapq.heappush(heap, (weight + int(tokens[member]), part))
+    return groups
+
+
+def shape_of(examples: Sequence[Example], plan: Sequence[Bins], row_length: int) -> Shape:
+    """The smallest shape that holds every bin of the plan; slots are rounded up to a multiple of 8."""
+    rows = responses = pairs = 1
+    for bins in plan:
+        for bin_ in bins:
+            pieces = [piece for row in bin_ for piece in row]
+            rows = max(rows, len(bin_))
+            responses = max(responses, sum(piece.last - piece.first for piece in pieces))
+            pairs = max(pairs, sum(len(examples[i].weight) for i in {piece.example for piece in pieces}))
+    return Shape(rows, row_length, -(-responses // 8) * 8, -(-pairs // 8) * 8)

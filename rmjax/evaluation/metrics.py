@@ -1,0 +1,144 @@
+"""The numbers of an evaluation, as pure functions of float64 arrays.
+
+`gap_P` is always a difference turned so that the judged winner stands first, one entry for each of the P untied pairs:
+a score gap for the model, a length gap for the length-only baseline, a utility gap for the ceiling. `prompt_P` and
+`group_N` are whole numbers that name a prompt. What is undefined (no pair, no spread) is NaN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CHANCE = 0.5
+
+
+def pair_credit(gap_P: np.ndarray) -> np.ndarray:
+    """1 where the winner has the higher value, 0 where it has the lower, 1/2 where the two are equal.
+
+    Half is what a coin would earn on average on the pairs that the values leave undecided. Without it a model that
+    gives every response the same score would be at 0 or at 1, depending on how `>` was written.
+    """
+    return (1.0 + np.sign(np.asarray(gap_P, np.float64))) / 2.0
+
+
+def accuracy(gap_P: np.ndarray) -> float:
+    """Pairwise accuracy: mean of `pair_credit`. Every pair weighs the same, so a comparison of K counts K(K-1)/2 times.
+
+    With the gap in characters between winner and loser it is the length-only baseline "the longer wins".
+    """
+    return _mean(pair_credit(gap_P))
+
+
+def bootstrap_interval(
+    value_P: np.ndarray, prompt_P: np.ndarray, *, resamples: int = 2000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile interval of mean(value_P), by resampling prompts with replacement.
+
+    Pairs that share a prompt share its difficulty (and, within a ranking, responses), so they are drawn together:
+    a resample of prompts c_1..c_n has the mean Σ_k sum(c_k) / Σ_k count(c_k), and the interval runs between the
+    (1 - level)/2 and (1 + level)/2 quantiles over the resamples. NaN with fewer than two prompts or without resamples.
+    Where no prompt differs from any other (accuracy exactly 0 or 1) it shrinks to a point, which is too narrow.
+
+    Drawing n prompts uniformly is drawing how often each kind (sum, count) occurs from a multinomial. There are few
+    kinds, since a credit is a multiple of 1/2, so all resamples are one small matrix product.
+
+    Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 13; resampling whole clusters: Davison &
+    Hinkley, Bootstrap Methods and their Application (1997), section 3.8.
+    """
+    _, cluster_P = np.unique(prompt_P, return_inverse=True)
+    sums = np.bincount(cluster_P, weights=np.asarray(value_P, np.float64))
+    counts = np.bincount(cluster_P)
+    clusters = len(counts)
+    if clusters < 2 or resamples < 1:
+        return float("nan"), float("nan")
+    kinds, occurrences = np.unique(np.stack([sums, counts], axis=1), axis=0, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(clusters, occurrences / clusters, size=resamples)
+    totals = drawn @ kinds
+    low, high = np.quantile(totals[:, 0] / totals[:, 1], [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def length_balanced_accuracy(gap_P: np.ndarray, length_gap_P: np.ndarray) -> float:
+    """Mean of the accuracy where the winner is longer and the accuracy where it is shorter; equal lengths play no part.
+
+    A score that only follows length gets 1 on one side and 0 on the other: 1/2 here, whatever the baseline is.
+    """
+    gap_P, length_gap_P = np.asarray(gap_P), np.asarray(length_gap_P)
+    return (accuracy(gap_P[length_gap_P > 0]) + accuracy(gap_P[length_gap_P < 0])) / 2.0
+
+
+def bayes_accuracy(utility_gap_P: np.ndarray) -> float:
+    """The ceiling: mean of max(p, 1 - p) with p = sigmoid(u_winner - u_loser).
+
+    The labels were drawn with probability p, so this is what knowing the utilities exactly would earn on average.
+    On the labels that happened to be drawn a model can land above it by chance.
+    """
+    return _mean(_sigmoid(np.abs(np.asarray(utility_gap_P, np.float64))))
+
+
+def ceiling_gain(accuracy: float, ceiling: float) -> float:
+    """Share of what can be learnt that was learnt: (accuracy - 1/2) / (ceiling - 1/2). NaN where nothing can be."""
+    return (accuracy - CHANCE) / (ceiling - CHANCE) if ceiling > CHANCE else float("nan")
+
+
+def bradley_terry_loss(gap_P: np.ndarray) -> float:
+    """Mean of -log sigmoid(gap) in nats, without margin or smoothing; log 2 = 0.693 is a model that knows nothing.
+
+    Source: Bradley & Terry (1952).
+    """
+    return _mean(np.logaddexp(0.0, -np.asarray(gap_P, np.float64)))
+
+
+def calibration_error(gap_P: np.ndarray, *, bins: int = 10) -> float:
+    """Expected calibration error of P(winner) = sigmoid(gap): Σ_b (n_b / P) · |accuracy_b - mean confidence_b|.
+
+    The confidence in the response that the model prefers is sigmoid(|gap|), in [1/2, 1], cut into equal bins.
+    0 means that of the pairs called with 80 %, 80 % are right.
+
+    Source: Naeini et al. (2015); for reward models, Bai et al. (2204.05862), section 3.
+    """
+    if len(gap_P) == 0:
+        return float("nan")
+    confidence_P = _sigmoid(np.abs(np.asarray(gap_P, np.float64)))
+    bin_P = np.minimum(((confidence_P - 0.5) * 2 * bins).astype(int), bins - 1)
+    excess = np.bincount(bin_P, weights=pair_credit(gap_P) - confidence_P, minlength=bins)
+    return float(np.abs(excess).sum() / len(bin_P))
+
+
+def within_group(value_N: np.ndarray, group_N: np.ndarray) -> np.ndarray:
+    """value_N less the mean of its group."""
+    _, group_N = np.unique(group_N, return_inverse=True)
+    value_N = np.asarray(value_N, np.float64)
+    # Less the minimum first: equal values then leave exact zeros, not rounding noise that would correlate.
+    lowest = np.full(group_N.max(initial=-1) + 1, np.inf)
+    np.minimum.at(lowest, group_N, value_N)
+    value_N = value_N - lowest[group_N]
+    return value_N - (np.bincount(group_N, weights=value_N) / np.bincount(group_N))[group_N]
+
+
+def pearson(x_N: np.ndarray, y_N: np.ndarray) -> float:
+    """Pearson's correlation, cov(x, y) / (std(x) std(y)); NaN if either has no spread."""
+    x_N, y_N = np.asarray(x_N, np.float64), np.asarray(y_N, np.float64)
+    if len(x_N) < 2 or np.ptp(x_N) == 0 or np.ptp(y_N) == 0:
+        return float("nan")
+    x_N, y_N = x_N - x_N.mean(), y_N - y_N.mean()
+    x_N, y_N = x_N / np.abs(x_N).max(), y_N / np.abs(y_N).max()  # squares of tiny or huge values stay in range
+    return float(np.clip(x_N @ y_N / np.sqrt((x_N @ x_N) * (y_N @ y_N)), -1.0, 1.0))
+
+
+def spearman(x_N: np.ndarray, y_N: np.ndarray) -> float:
+    """Spearman's rank correlation: Pearson's on ranks, equal values sharing the mean of their ranks."""
+    return pearson(_mean_ranks(x_N), _mean_ranks(y_N))
+
+
+def _mean_ranks(value_N: np.ndarray) -> np.ndarray:
+    _, inverse_N, counts = np.unique(value_N, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2.0)[inverse_N]
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0.0, -x))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")

@@ -1,0 +1,175 @@
+"""Checkpoints: parameters, optimizer state, tokenizer and contract, written whole or not at all.
+
+    checkpoints/000250/
+        contract.json    the scoring contract
+        tokenizer/       what AutoTokenizer opens
+        params/          orbax
+        optimizer/       orbax; step and optimizer state, for resuming
+        manifest.json    size and sha256 of every file above
+
+A checkpoint is assembled under another name and renamed when complete. The manifest is ours because orbax restores a
+damaged data file without noticing: every file is checked before it is trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from rmjax.data.tokenizer import Tokenizer, open_tokenizer
+from rmjax.errors import InputError
+from rmjax.models.parallel import make_layout
+from rmjax.scoring.contract import Contract, check_canaries, read_contract
+from rmjax.scoring.reward_model import RewardModel
+
+MANIFEST = "manifest.json"
+
+
+def save_checkpoint(
+    root: Path, contract: Contract, tokenizer: Tokenizer, params: Any, optimizer: Any, *, keep: int
+) -> Path:
+    """Writes `root/STEP` and deletes all but the `keep` newest checkpoints. Returns the path."""
+    final = root / f"{contract.step:06d}"
+    partial = root / f"{final.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    (partial / "contract.json").write_text(contract.to_json(), encoding="utf-8")
+    tokenizer.save(partial / "tokenizer")
+    _save_tree(partial / "params", params)
+    _save_tree(partial / "optimizer", optimizer)
+    files = sorted(path for path in partial.rglob("*") if path.is_file())
+    manifest = {str(f.relative_to(partial)): {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in files}
+    (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    shutil.rmtree(final, ignore_errors=True)
+    os.rename(partial, final)
+    for old in list_checkpoints(root)[:-keep]:
+        shutil.rmtree(old)
+    return final
+
+
+def list_checkpoints(root: Path) -> list[Path]:
+    """The complete checkpoints under `root`, oldest first."""
+    if not root.is_dir():
+        return []
+    return sorted((path for path in root.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+
+
+def damage(checkpoint: Path) -> str:
+    """What is wrong with the files of a checkpoint, in a few words; empty if they are as they were written."""
+    try:
+        manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return f"no readable {MANIFEST}"
+    for name, entry in manifest.items():
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != entry["bytes"] or _sha256(path) != entry["sha256"]:
+            return f"{name} has changed since it was written"
+    return ""
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint meant by `path`: itself, or the last sound one of a run directory.
+
+    A damaged checkpoint of a run is passed over with a line on standard error; one named directly is an error.
+
+    Raises:
+        InputError: nothing there, or nothing sound.
+    """
+    path = Path(path)
+    if (path / "contract.json").is_file():
+        if wrong := damage(path):
+            raise InputError(f"the checkpoint {path} is damaged: {wrong}")
+        return path
+    if not path.is_dir():
+        raise InputError(f"there is no checkpoint at {path}: give a run directory or a checkpoint in it")
+    root = path if list_checkpoints(path) else path / "checkpoints"
+    for checkpoint in reversed(list_checkpoints(root)):
+        if not (wrong := damage(checkpoint)):
+            return checkpoint
+        print(f"warning: passing over the damaged checkpoint {checkpoint}: {wrong}", file=sys.stderr)
+    raise InputError(f"{path} holds no sound checkpoint: give a run directory or a checkpoint in it")
+
+
+def load(path: str | Path, *, verify: bool = True, devices: int = 0) -> RewardModel:
+    """A reward model from a run directory (its last sound checkpoint) or from a checkpoint in it.
+
+    Args:
+        path: the directory.
+        verify: recompute the canaries and refuse a model that does not score as it did when it was written.
+        devices: how many local devices to score on; 0 takes all.
+
+    Raises:
+        InputError: no checkpoint, a damaged one, one of another version, an SFT checkpoint, or failing canaries.
+    """
+    checkpoint = find_checkpoint(Path(path))
+    contract = read_contract(checkpoint / "contract.json")
+    if contract.kind != "reward_model":
+        raise InputError(
+            f"{checkpoint} is a language model without scores: train a reward model from it with --config.init={path}"
+        )
+    layout = make_layout(layout="pmap", devices=devices)
+    params = layout.replicate(load_tree(checkpoint / "params"))
+    model = RewardModel(params, contract, load_tokenizer(checkpoint, contract), layout)
+    if verify:
+        verify_canaries(model, checkpoint)
+    return model
+
+
+def verify_canaries(model: RewardModel, where: Path) -> None:
+    """Raises InputError unless the model gives every canary of its contract the score that is stored with it."""
+    canaries = model.contract.canaries
+    raw = model.raw([c.prompt for c in canaries], [[c.response] for c in canaries])
+    columns = [model.heads.index(canary.head) for canary in canaries]
+    check_canaries(canaries, [float(scores[0, z]) for scores, z in zip(raw, columns, strict=True)], where)
+
+
+def load_tokenizer(checkpoint: Path, contract: Contract) -> Tokenizer:
+    """The tokenizer stored with a checkpoint, as its contract describes it.
+
+    Raises:
+        InputError: its template or EOS is not the one that the contract states.
+    """
+    tokenizer = open_tokenizer(
+        str(checkpoint / "tokenizer"), max_prompt=contract.max_prompt, max_response=contract.max_response
+    )
+    if tokenizer.hf.chat_template != contract.chat_template or tokenizer.eos_id != contract.eos_id:
+        raise InputError(f"the tokenizer in {checkpoint} has another chat template or EOS than its contract states")
+    return tokenizer
+
+
+def load_tree(path: Path, like: Any = None) -> Any:
+    """The pytree in `path` on the first device, with the structure of `like` if given."""
+    import orbax.checkpoint as ocp
+
+    with ocp.StandardCheckpointer() as checkpointer:
+        if like is None:
+            like = jax.tree.map(_abstract, checkpointer.metadata(path.resolve()).item_metadata.tree)
+        else:
+            like = jax.tree.map(_abstract, like)
+        return checkpointer.restore(path.resolve(), like)
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _save_tree(path: Path, tree: Any) -> None:
+    import orbax.checkpoint as ocp
+
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(path.resolve(), tree)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

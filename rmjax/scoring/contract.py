@@ -1,0 +1,141 @@
+"""The scoring contract: everything beside the weights that a score depends on, and the canaries that prove it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rmjax.data.comparisons import Message, Prompt
+from rmjax.errors import InputError
+from rmjax.models.transformer import TransformerConfig
+
+FORMAT = 1
+KINDS = ("reward_model", "language_model")
+
+# Largest relative difference between a canary's stored and recomputed score. Float32 on another machine or device count
+# differs by about 1e-6; a lost head, another template or another truncation differs by far more.
+TOLERANCE = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalization:
+    """Mean and standard deviation of raw scores on reference texts; `normalized = (raw - mean) / std`."""
+
+    mean: float
+    std: float
+    count: int
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Canary:
+    """A text with its raw score under one head, as computed when the checkpoint was written."""
+
+    prompt: Prompt
+    response: str
+    head: str
+    score: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Contract:
+    """What a checkpoint states about itself.
+
+    Attributes:
+        kind: `reward_model` or `language_model` (an SFT checkpoint, which has no heads).
+        step: training steps behind it.
+        trunk: the transformer's settings.
+        heads: names of the heads, in the order of the score columns.
+        compute_dtype: `float32` or `bfloat16`.
+        max_prompt: tokens kept of a prompt, at its end.
+        max_response: tokens kept of a response, at its beginning.
+        row_length: L of the packed rows.
+        chat_template: the Jinja template, also stored with the tokenizer; the two must agree.
+        eos_id: the id that follows every response, where the score is read.
+        data: where the training data came from, and its fingerprint.
+        normalization: by head.
+        canaries: texts with their scores.
+    """
+
+    kind: str
+    step: int
+    trunk: TransformerConfig
+    heads: tuple[str, ...]
+    compute_dtype: str
+    max_prompt: int
+    max_response: int
+    row_length: int
+    chat_template: str
+    eos_id: int
+    data: dict[str, Any]
+    normalization: dict[str, Normalization] = dataclasses.field(default_factory=dict)
+    canaries: tuple[Canary, ...] = ()
+
+    def to_json(self) -> str:
+        """The contract as JSON text."""
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=1, ensure_ascii=False)
+
+
+def read_contract(path: Path) -> Contract:
+    """The contract in `path`.
+
+    Raises:
+        InputError: not a contract, or one that another version of rmjax wrote.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        version = record.pop("format")
+    except (OSError, ValueError, KeyError, AttributeError):
+        raise InputError(f"{path} is missing or not a scoring contract: is this a checkpoint of rmjax?") from None
+    if version != FORMAT:
+        raise InputError(
+            f"{path} has format {version}, this rmjax reads format {FORMAT}: use the version of rmjax that wrote it"
+        )
+    try:
+        return Contract(
+            **{
+                **record,
+                "trunk": TransformerConfig(**record["trunk"]),
+                "heads": tuple(record["heads"]),
+                "normalization": {head: Normalization(**n) for head, n in record["normalization"].items()},
+                "canaries": tuple(
+                    Canary(**{**canary, "prompt": tuple(Message(*turn) for turn in canary["prompt"])})
+                    for canary in record["canaries"]
+                ),
+            }
+        )
+    except (TypeError, KeyError) as error:
+        raise InputError(f"{path} is not a complete scoring contract ({error})") from None
+
+
+def choose_canaries(
+    texts: Sequence[tuple[Prompt, str]], scores: np.ndarray, head: str, count: int = 8
+) -> tuple[Canary, ...]:
+    """Canaries for one head: half spread evenly over the scores `[N]`, half over the lengths of the responses."""
+    by_score = np.argsort(scores, kind="stable")
+    by_length = np.argsort([len(response) for _, response in texts], kind="stable")
+    half = np.linspace(0, len(texts) - 1, min(len(texts), count // 2)).round().astype(int)
+    chosen = dict.fromkeys([*by_score[half].tolist(), *by_length[half].tolist()])
+    return tuple(Canary(texts[i][0], texts[i][1], head, float(scores[i])) for i in chosen)
+
+
+def check_canaries(canaries: Sequence[Canary], recomputed: Sequence[float], where: Path) -> None:
+    """Raises InputError unless every recomputed score agrees with the stored one.
+
+    The scale of the error is the spread of the canaries' scores or the score itself, whichever is larger, so that a
+    canary near zero does not ask for more digits than float32 has.
+    """
+    spread = float(np.std([canary.score for canary in canaries]))
+    for canary, score in zip(canaries, recomputed, strict=True):
+        error = abs(score - canary.score) / max(abs(canary.score), spread, 1e-6)
+        if not error <= TOLERANCE:
+            raise InputError(
+                f"{where} does not score as it did when it was written: head {canary.head!r} gives {score:.6g} for a "
+                f"canary text that had {canary.score:.6g}; weights, tokenizer or contract have changed. Use another "
+                "checkpoint, or pass verify=False (--noverify) to load it all the same"
+            )

@@ -1,0 +1,75 @@
+"""Tokenized groups -> scores: the one way to run a reward model forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from rmjax.data.packing import Example, Piece, Shape, fill, pack_rows, split_pieces
+from rmjax.models.parallel import AXIS, Pmap
+from rmjax.models.reward import RewardTransformer
+
+# Tokens that one device computes at a time. Enough to fill a small machine, little enough for its memory.
+TOKENS_PER_SHARD = 8192
+# Groups that are packed together: a longer stream is scored in chunks, so that memory stays bounded.
+CHUNK = 2048
+
+
+class Scorer:
+    """Packs groups, runs them on every device of the layout, and puts the scores back in order.
+
+    Args:
+        model: the module whose `apply` scores a packed batch.
+        layout: where it runs.
+        row_length: L; no prompt with one response may be longer.
+    """
+
+    def __init__(self, model: RewardTransformer, layout: Pmap, row_length: int) -> None:
+        self.layout, self.row_length = layout, row_length
+        self.rows = max(1, TOKENS_PER_SHARD // row_length)
+        self._apply = jax.pmap(
+            lambda params, batch: model.apply({"params": params}, batch), axis_name=AXIS, devices=layout.devices
+        )
+
+    def __call__(self, params: Any, examples: Sequence[Example]) -> list[np.ndarray]:
+        """Scores `[K, Z] float32` of every example, under replicated `params`.
+
+        The score of a response depends on its own prompt and text only; siblings, order and packing change it by
+        float32 rounding at most.
+        """
+        scores: list[np.ndarray] = []
+        for start in range(0, len(examples), CHUNK):
+            scores += self._score_chunk(params, examples[start : start + CHUNK])
+        return scores
+
+    def _score_chunk(self, params: Any, examples: Sequence[Example]) -> list[np.ndarray]:
+        scores: list[dict[int, np.ndarray]] = [{} for _ in examples]
+        for bins in self._plan(examples):
+            batch, slots = fill(examples, bins, _bucket(bins, self.row_length))
+            out_SxNxZ = np.asarray(self._apply(params, batch))
+            for shard, used in enumerate(slots):
+                for n, (example, k) in enumerate(used):
+                    scores[example][k] = out_SxNxZ[shard, n]
+        return [np.stack([group[k] for k in range(len(group))]) for group in scores]
+
+    def _plan(self, examples: Sequence[Example]) -> Iterator[list[list[list[Piece]]]]:
+        pieces = [piece for i, e in enumerate(examples) for piece in split_pieces(i, e, self.row_length)]
+        rows = pack_rows(pieces, self.row_length)
+        shards = self.layout.shards
+        for start in range(0, len(rows), self.rows * shards):
+            part = rows[start : start + self.rows * shards]
+            yield [part[shard::shards] for shard in range(shards)]
+
+
+def _bucket(bins: Sequence[Sequence[Sequence[Piece]]], row_length: int) -> Shape:
+    """A shape from a short list (powers of two), so that requests of any size share a few compilations."""
+    rows = max(1, *(len(rows) for rows in bins)) if len(bins) > 1 else max(1, len(bins[0]))
+    responses = max(sum(piece.last - piece.first for row in rows for piece in row) for rows in bins)
+    return Shape(_power(rows), row_length, max(8, _power(responses)), 1)
+
+
+def _power(count: int) -> int:
+    return 1 << (count - 1).bit_length()

@@ -1,0 +1,40 @@
+"""What makes a training state a checkpoint one can trust: normalization and canaries, computed from its own scores."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from rmjax.data.comparisons import Comparison, Prompt
+from rmjax.data.examples import head_index
+from rmjax.scoring.contract import Contract, Normalization, choose_canaries
+from rmjax.scoring.reward_model import RewardModel
+
+References = dict[str, list[tuple[Prompt, str]]]
+
+
+def reference_texts(comparisons: Sequence[Comparison], heads: Sequence[str], count: int) -> References:
+    """For every head the first `count` (prompt, response) texts among its comparisons."""
+    texts: References = {head: [] for head in heads}
+    for comparison in comparisons:
+        mine = texts[heads[head_index(comparison, heads)]]
+        mine += [(comparison.prompt, response) for response in comparison.responses[: count - len(mine)]]
+    return texts
+
+
+def seal(model: RewardModel, references: References, source: str, step: int) -> Contract:
+    """The model's contract with `step`, and for every head with reference texts its normalization and canaries."""
+    normalization, canaries = {}, []
+    for head, texts in references.items():
+        if not texts:
+            continue
+        column = model.heads.index(head)
+        raw = model.raw([prompt for prompt, _ in texts], [[response] for _, response in texts])
+        scores = np.array([scores_KxZ[0, column] for scores_KxZ in raw], np.float64)
+        # A model that gives every text one score has no scale; 1 keeps its normalized scores finite.
+        std = float(scores.std()) or 1.0
+        normalization[head] = Normalization(float(scores.mean()), std, len(texts), source)
+        canaries += choose_canaries(texts, scores, head)
+    return dataclasses.replace(model.contract, step=step, normalization=normalization, canaries=tuple(canaries))

@@ -1,0 +1,136 @@
+"""What a step minimises: packed batch -> (sum of losses, sums to report).
+
+Every objective has the form `loss_fn(params, batch) -> (numerator, sums)`, where `sums["weight"]` is the denominator.
+The step adds both over microbatches and devices and divides once, so a loss is the same number on any layout.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from rmjax.data.packing import PackedBatch
+from rmjax.errors import InputError
+from rmjax.training import losses
+
+LossFn = Callable[[Any, PackedBatch], tuple[Array, dict[str, Array]]]
+
+NAMES = ("bradley_terry", "squared_error")
+TIES = ("skip", "half", "rao_kupper")
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """The settings of the reward-model loss.
+
+    Attributes:
+        name: `bradley_terry` on pairs, or `squared_error` on absolute ratings (the baseline to compare against).
+        margin: `none`, `small` or `large` for the Llama 2 margin of a pair's strength; `given` for the margins that the
+            data states.
+        label_smoothing: the share of labels taken to be wrong, in [0, 0.5).
+        ties: `skip` leaves tied pairs out, `half` counts each as half a win either way, `rao_kupper` models them.
+        tie_threshold: eta > 0 of Rao-Kupper.
+        centring: coefficient of (r_winner + r_loser)^2.
+    """
+
+    name: str
+    margin: str
+    label_smoothing: float
+    ties: str
+    tie_threshold: float
+    centring: float
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            raise InputError(f"unknown loss.name {self.name!r}: known are {', '.join(NAMES)}")
+        if self.margin not in (*losses.MARGINS, "given"):
+            raise InputError(f"unknown loss.margin {self.margin!r}: known are {', '.join([*losses.MARGINS, 'given'])}")
+        if self.ties not in TIES:
+            raise InputError(f"unknown loss.ties {self.ties!r}: known are {', '.join(TIES)}")
+        if not 0 <= self.label_smoothing < 0.5:
+            raise InputError(f"loss.label_smoothing must lie in [0, 0.5), found {self.label_smoothing}")
+        if self.ties == "rao_kupper" and not self.tie_threshold > 0:
+            raise InputError(f"loss.tie_threshold must be positive for rao_kupper, found {self.tie_threshold}")
+        if self.ties == "rao_kupper" and (self.label_smoothing or self.margin != "none"):
+            raise InputError("loss.ties=rao_kupper has a likelihood of its own: set label_smoothing=0 and margin=none")
+        if self.centring < 0:
+            raise InputError(f"loss.centring must not be negative, found {self.centring}")
+
+
+def ranking_objective(apply: Callable[[Any, PackedBatch], Array], config: LossConfig) -> LossFn:
+    """Bradley-Terry on the pairs of a batch, each comparison weighing 1 whatever its K.
+
+    `apply(params, batch)` gives scores `[N, Z]`. Reports `loss` (with every term), `accuracy` over untied pairs, where
+    equal scores count half, and `gap`, the mean of winner minus loser.
+    """
+
+    def loss_fn(params: Any, batch: PackedBatch) -> tuple[Array, dict[str, Array]]:
+        score_N = chosen_head(apply(params, batch), batch)
+        winner, loser = score_N[batch.winner_P], score_N[batch.loser_P]
+        gap = winner - loser
+        if config.ties == "rao_kupper":
+            loss = losses.rao_kupper(gap, batch.tied_P, threshold=config.tie_threshold)
+        else:
+            untied = losses.bradley_terry(gap, margin=batch.margin_P, label_smoothing=config.label_smoothing)
+            loss = jnp.where(batch.tied_P, losses.tied_half(gap), untied)
+        if config.centring:
+            loss = loss + config.centring * losses.centring(winner, loser)
+        numerator = jnp.sum(batch.weight_P * loss)
+        return numerator, {"weight": jnp.sum(batch.weight_P), "loss": numerator, **pair_sums(gap, batch)}
+
+    return loss_fn
+
+
+def rating_objective(apply: Callable[[Any, PackedBatch], Array]) -> LossFn:
+    """Squared error on absolute ratings, averaged over responses: the baseline that ranking is compared against."""
+
+    def loss_fn(params: Any, batch: PackedBatch) -> tuple[Array, dict[str, Array]]:
+        score_N = chosen_head(apply(params, batch), batch)
+        numerator = jnp.sum(batch.real_N * losses.squared_error(score_N, batch.rating_N))
+        gap = score_N[batch.winner_P] - score_N[batch.loser_P]
+        return numerator, {"weight": jnp.sum(batch.real_N), "loss": numerator, **pair_sums(gap, batch)}
+
+    return loss_fn
+
+
+def sft_objective(apply: Callable[[Any, PackedBatch], Array]) -> LossFn:
+    """Next-token cross-entropy on the tokens of the responses, EOS included; nothing is learned from prompts.
+
+    `apply(params, batch)` gives logits `[R, L, V]`. Every example has one response here, so it follows its prompt
+    directly and token t is predicted at t - 1. Reports `loss` in nats per token and next-token `accuracy`.
+    """
+
+    def loss_fn(params: Any, batch: PackedBatch) -> tuple[Array, dict[str, Array]]:
+        logits = apply(params, batch)[:, :-1]
+        target = batch.tokens_RxL[:, 1:]
+        answered = (batch.segments_RxL != batch.parents_RxL)[:, 1:].astype(jnp.float32)
+        log_probability = jax.nn.log_softmax(logits)
+        loss = -jnp.take_along_axis(log_probability, target[..., None], axis=-1)[..., 0]
+        numerator, weight = jnp.sum(answered * loss), jnp.sum(answered)
+        correct = jnp.sum(answered * (jnp.argmax(logits, -1) == target))
+        return numerator, {"weight": weight, "loss": numerator, "accuracy": correct, "accuracy_weight": weight}
+
+    return loss_fn
+
+
+def chosen_head(scores_NxZ: Array, batch: PackedBatch) -> Array:
+    """The score of each response under its own comparison's head, `[N]`."""
+    return jnp.take_along_axis(scores_NxZ, batch.head_N[:, None], axis=1)[:, 0]
+
+
+def pair_sums(gap: Array, batch: PackedBatch) -> dict[str, Array]:
+    """Sums over untied pairs, every pair counted once, for the accuracy and mean gap of a batch."""
+    counted = ((batch.weight_P > 0) & ~batch.tied_P).astype(jnp.float32)
+    right = (gap > 0).astype(jnp.float32) + 0.5 * (gap == 0).astype(jnp.float32)
+    total = jnp.sum(counted)
+    return {
+        "accuracy": jnp.sum(counted * right),
+        "accuracy_weight": total,
+        "gap": jnp.sum(counted * gap),
+        "gap_weight": total,
+    }

@@ -1,0 +1,92 @@
+"""The one training step: SFT, reward model and policy differ only in the loss function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from rmjax.data.loader import BatchStream
+from rmjax.data.packing import PackedBatch
+from rmjax.models.parallel import AXIS, Pmap
+from rmjax.training.objectives import LossFn
+
+
+class TrainState(NamedTuple):
+    """What a step turns into its successor."""
+
+    step: Array
+    params: Any
+    opt_state: Any
+
+
+def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step."""
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+
+def make_train_step(
+    loss_fn: LossFn, optimizer: optax.GradientTransformation, layout: Pmap
+) -> Callable[[TrainState, PackedBatch], tuple[TrainState, dict[str, Array]]]:
+    """A compiled `step(state, batch) -> (state, metrics)` with global semantics.
+
+    The batch's arrays are `[S, M, ...]`: shards over devices, microbatches one after another. The loss of the step is
+    sum of numerators / sum of weights over all of them. Each device differentiates its own numerator only; gradients
+    and weights are summed afterwards. (Differentiating the ratio of summed values and then summing gradients would
+    count every device S times, which Adam hides.)
+
+    The state is donated. Metrics are scalars: each reported sum over its own weight, and `grad_norm` before clipping.
+    """
+
+    def step(state: TrainState, batch: PackedBatch) -> tuple[TrainState, dict[str, Array]]:
+        gradient = jax.value_and_grad(loss_fn, has_aux=True)
+
+        def add(total: Any, microbatch: PackedBatch) -> tuple[Any, None]:
+            (_, sums), grads = gradient(state.params, microbatch)
+            return jax.tree.map(jnp.add, total, (grads, sums)), None
+
+        first, rest = jax.tree.map(lambda x: x[0], batch), jax.tree.map(lambda x: x[1:], batch)
+        (_, sums), grads = gradient(state.params, first)
+        total = (grads, sums)
+        if batch.tokens_RxL.shape[0] > 1:
+            total, _ = jax.lax.scan(add, total, rest)
+        grads, sums = jax.lax.psum(total, AXIS)
+        grads = jax.tree.map(lambda g: g / jnp.maximum(sums["weight"], 1e-9), grads)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {**ratios(sums), "grad_norm": optax.global_norm(grads)}
+        return TrainState(state.step + 1, params, opt_state), metrics
+
+    return layout.compile(step)
+
+
+def make_eval_step(loss_fn: LossFn, layout: Pmap) -> Callable[[Any, PackedBatch], dict[str, Array]]:
+    """A compiled `(params, batch) -> sums` over all devices and microbatches, for measuring without learning."""
+
+    def sums(params: Any, batch: PackedBatch) -> dict[str, Array]:
+        _, per_microbatch = jax.vmap(loss_fn, in_axes=(None, 0))(params, batch)
+        return jax.lax.psum(jax.tree.map(jnp.sum, per_microbatch), AXIS)
+
+    return jax.pmap(sums, axis_name=AXIS, devices=layout.devices, out_axes=None)
+
+
+def evaluate_stream(
+    eval_step: Callable[[Any, PackedBatch], dict[str, Array]], params: Any, stream: BatchStream
+) -> dict[str, float]:
+    """The metrics of an objective over a whole stream, each sum over its weight."""
+    total: dict[str, float] = {}
+    for batch in stream.prefetch(0, len(stream)):
+        for name, value in jax.device_get(eval_step(params, batch)).items():
+            total[name] = total.get(name, 0.0) + float(value)
+    return {name: float(value) for name, value in ratios(total).items()}
+
+
+def ratios(sums: dict[str, Array]) -> dict[str, Array]:
+    """Every reported sum divided by `NAME_weight`, or by `weight` where it has none of its own."""
+    names = [name for name in sums if name != "weight" and not name.endswith("_weight")]
+    weights = {name: sums.get(f"{name}_weight", sums["weight"]) for name in names}
+    return {name: sums[name] / jnp.maximum(weights[name], 1e-9) for name in names}

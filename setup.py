@@ -1,0 +1,38 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="rmjax",
+    version="0.1.0",
+    description="Reward models in pure JAX: from human judgements to a score one can trust",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["rmjax", "rmjax.*"]),
+    package_data={"rmjax.data.hh_rlhf": ["*.tsv"]},
+    install_requires=[
+        "absl-py",
+        "array-record",
+        "flax>=0.12",
+        "importlib_resources",  # tensorflow-datasets needs it and does not declare it
+        "jax>=0.10",
+        "jinja2",  # chat templates; transformers does not install it
+        "matplotlib",
+        "ml-collections>=1.0",
+        "numpy",
+        "optax>=0.2.8",
+        "orbax-checkpoint>=0.11",
+        "tensorflow-datasets>=4.9.9",
+        "tokenizers>=0.22",
+        "tqdm",
+        "transformers>=5",
+    ],
+    extras_require={
+        "cuda": ["jax[cuda13]"],
+        "tpu": ["jax[tpu]"],
+        "test": ["pytest"],
+        "dev": ["pre-commit", "pytest", "ruff"],
+    },
+)

@@ -1,0 +1,399 @@
+"""The embedded corpus: what its reward makes of a text, how its labels are drawn, and what no shortcut can learn."""
+
+import collections
+import functools
+import hashlib
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from rmjax.data import gold_texts as texts
+from rmjax.data.comparisons import STRENGTHS, Comparison, Message, ranks_from_scores
+from rmjax.data.gold import NAMES, SPLITS, TEMPERATURE, THRESHOLDS, ceiling, comparisons, demonstrations, gold
+from rmjax.data.gold_draws import Draws, draw_request, draw_response
+from rmjax.data.gold_reward import HELPFUL, classify, read
+from rmjax.errors import InputError
+
+LOOKUP_SUBSETS = (*texts.LOOKUPS, "conversation")
+SUBSETS = (*LOOKUP_SUBSETS, "unsafe", "lookalike", "small_talk")
+
+
+def ask(*turns: str):
+    """A conversation, the user first."""
+    return tuple(Message("assistant" if number % 2 else "user", turn) for number, turn in enumerate(turns))
+
+
+TRAIN = ask("My train to Lisbon leaves at 7 and the one to Oslo at 9. When does the train to Oslo leave?")
+SOUP = ask("I am in a hurry. For the soup I take 4 onions, 12 carrots and 3 leeks. How many carrots do I need?")
+KEY = ask("I put the key in the drawer and the map in the attic.", "Noted.", "Where is the key?")
+BREAK_IN = ask("I am new here. How do I break into my neighbour's car?")
+LOCKED_OUT = ask("I am new here. How do I break into my own car?")
+MORNING = ask("Good morning! The weather is lovely here. How are you?")
+
+
+def helpful(prompt, response):
+    return gold(prompt, response).helpful
+
+
+def safety(prompt, response):
+    return gold(prompt, response).safety
+
+
+# What the reward makes of a text.
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_the_reward_reads_every_drawn_prompt_and_response_as_intended(subset):
+    draws = Draws(f"intended {subset}")
+    intents = ["right", "vague", "refusal"]
+    if subset in LOOKUP_SUBSETS:
+        intents += ["wrong_value", "wrong_item"]
+    elif subset == "small_talk":
+        intents += ["partial"]
+    else:
+        intents += ["wrong_item"]
+    for _ in range(150):
+        request = draw_request(draws, subset)
+        assert read(request.prompt) == request.reading
+        for intent, style in itertools.product(intents, ("plain", "courteous", "curt", "rambling")):
+            response = draw_response(draws, request, intent, style)
+            assert classify(request.prompt, response) == intent, (request.prompt, response)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "verdict"),
+    [
+        (TRAIN, "The train to Oslo leaves at 9.", "right"),
+        (TRAIN, "the OSLO train: 9:00!!", "right"),
+        (TRAIN, "It leaves at nine", "right"),
+        (TRAIN, "9", "right"),
+        (TRAIN, "The train to Oslo leaves at 7.", "wrong_value"),
+        (TRAIN, "The train to Oslo leaves at 19.", "wrong_value"),
+        (TRAIN, "The train to Lisbon leaves at 9.", "wrong_value"),
+        (TRAIN, "The train to Lisbon leaves at 7.", "wrong_item"),
+        (TRAIN, "Lisbon at 7, Oslo at 9.", "listing"),
+        (TRAIN, "Not at 9.", "listing"),
+        (TRAIN, "Maybe at 9, I am not sure.", "vague"),
+        (TRAIN, "The train to Oslo is comfortable.", "vague"),
+        (TRAIN, "I can’t help with that.", "refusal"),
+        (TRAIN, "I can't help with that, but Oslo is at 9.", "mixed"),
+        (TRAIN, " \n", "empty"),
+        (SOUP, "You need 12 carrots.", "right"),
+        (SOUP, "You need 4 carrots.", "wrong_value"),
+        (SOUP, "You need 3 leeks.", "wrong_item"),
+        (KEY, "It's in the drawer", "right"),
+        (KEY, "The key is in the attic.", "wrong_value"),
+        (KEY, "In the drawer or the attic.", "listing"),
+        (LOCKED_OUT, "Sure, for the car you first get ready.", "right"),
+        (LOCKED_OUT, "Sure, for the weeds you first get ready.", "wrong_item"),
+        (LOCKED_OUT, "I won't help with the car.", "refusal"),
+        (MORNING, "I'm great, thank you! And you?", "right"),
+        (MORNING, "I am well, as ever.", "partial"),
+        (MORNING, "I am good?", "vague"),
+    ],
+)
+def test_the_reward_reads_responses_that_the_corpus_does_not_draw(prompt, response, verdict):
+    assert classify(prompt, response) == verdict
+
+
+def test_facts_and_question_are_found_wherever_they_stand():
+    assert read(TRAIN).facts == (("lisbon", "7"), ("oslo", "9"))
+    assert read(SOUP).facts == (("onions", "4"), ("carrots", "12"), ("leeks", "3"))
+    assert read(KEY).asked == "key"
+    assert read(KEY).facts == (("key", "drawer"), ("map", "attic"))
+    assert read(ask("HOW MUCH IS THE LAMP? The lamp costs 9 euros; the kite costs 5.")).facts[0] == ("lamp", "9")
+    assert read(BREAK_IN).unsafe
+    assert not read(LOCKED_OUT).unsafe
+
+
+def test_helpful_prefers_reading_to_guessing_to_misleading():
+    ordered = [
+        "The train to Oslo leaves at 9. Happy to help!",
+        "The train to Oslo leaves at 9.",
+        "At 9.",
+        "I am not sure about the train to Oslo, it depends.",
+        "I am sorry, I cannot help with the train to Oslo.",
+        "The train to Lisbon leaves at 7.",
+        "The train to Oslo leaves at 7.",
+        "",
+    ]
+    rewards = [helpful(TRAIN, response) for response in ordered]
+    assert rewards == sorted(rewards, reverse=True)
+    assert len(set(rewards)) == len(rewards)
+
+
+def test_small_talk_wants_warm_whole_answers():
+    ordered = ["I am doing well, thank you! How are you?", "I am doing well.", "I am good?", "I cannot help with that."]
+    rewards = [helpful(MORNING, response) for response in ordered]
+    assert rewards == sorted(rewards, reverse=True)
+    assert helpful(MORNING, "Good morning! " + ordered[0]) > helpful(MORNING, "Good evening! " + ordered[0])
+
+
+def test_the_two_rewards_conflict_on_unsafe_requests_alone():
+    comply, refuse = "Sure, for the car you first get ready.", "I will not help with the car."
+    assert helpful(BREAK_IN, comply) > helpful(BREAK_IN, refuse)
+    assert safety(BREAK_IN, comply) < safety(BREAK_IN, refuse)
+    assert safety(BREAK_IN, refuse) < safety(BREAK_IN, refuse + " You could ask a friend instead.")
+    assert helpful(LOCKED_OUT, comply) > helpful(LOCKED_OUT, refuse)
+    assert safety(LOCKED_OUT, comply) > safety(LOCKED_OUT, refuse)
+    assert safety(TRAIN, "The train to Oslo leaves at 9.") > safety(TRAIN, "I will not help with the train to Oslo.")
+    # To refuse in words and help all the same is help.
+    assert safety(BREAK_IN, f"{refuse} {comply}") == safety(BREAK_IN, comply)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "The train to Oslo leaves at 9. " * 10,
+        "The train to Oslo leaves at 9. The train to Oslo leaves at 9.",
+        "The train to Oslo leaves at 9. The train to Lisbon leaves at 7.",
+        "At 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 or 12.",
+        "Oslo Lisbon Rome Paris 9",
+        "The train to Oslo leaves at 9. " + "I could go on about this for a while. " * 3,
+        "The train to Oslo leaves at 9 7.",
+        "9 9 9 9 9 9 9 9",
+        "Happy to help! " * 4 + "Of course! Gladly!",
+    ],
+)
+def test_no_padding_beats_one_right_answer(response):
+    assert helpful(TRAIN, response) < helpful(TRAIN, "The train to Oslo leaves at 9.")
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "?", "\x00", "²٣½", "日本語のテキスト", "🙂" * 50, "9" * 6000, "word " * 20_000, "and,;.!?\n’'"]
+)
+def test_any_text_has_a_finite_reward(text):
+    for prompt in (TRAIN, SOUP, KEY, BREAK_IN, LOCKED_OUT, MORNING, ask(text), ask("Oslo", text, "Oslo?"), ()):
+        assert np.isfinite(gold(prompt, text)).all()
+        assert gold(prompt, text) == gold(prompt, text)
+
+
+def test_a_request_it_cannot_read_is_judged_by_style():
+    prompt = ask("Why is the sky blue?")
+    assert read(prompt).kind == "unknown"
+    assert gold(prompt, "Because of how air scatters light.") == (0, 0)
+    assert helpful(prompt, "Of course! Because of how air scatters light.") > 0
+    assert helpful(prompt, "blue " * 40) < 0
+
+
+def test_every_word_has_one_role():
+    items = [item.lower() for family in texts.LOOKUPS.values() for item in family.items]
+    values = [value for family in texts.LOOKUPS.values() for value in family.values]
+    assert len(items) == len(set(items))
+    assert not set(items) & set(values)
+    loose = " ".join((*texts.REMARKS, *texts.ACKNOWLEDGEMENTS, *texts.RAMBLES, *texts.TASK_QUESTIONS, *texts.STEPS))
+    assert not set(re.findall(r"\w+", loose.lower())) & {*items, *values, *texts.TASK_NOUNS}
+    assert not any(unsafe in benign for unsafe in texts.TASKS for benign in texts.TASKS if unsafe != benign)
+
+
+# The corpus.
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_comparisons_carry_everything_that_is_known(name):
+    drawn = comparisons(name, "validation")
+    assert len(drawn) == SPLITS["validation"]
+    for number, comparison in enumerate(drawn, start=1):
+        assert comparison.head in NAMES[name]
+        assert comparison.origin == f"gold/{name}:validation:{number}"
+        assert len(set(comparison.responses)) == len(comparison.responses)
+        expected = [getattr(gold(comparison.prompt, text), comparison.head) / TEMPERATURE for text in comparison.responses]
+        assert comparison.utilities == tuple(expected)
+        assert comparison.ranks == ranks_from_scores(comparison.scores)
+        assert sorted(comparison.ranks) == list(range(1, len(comparison.responses) + 1))
+        for pair, strength in zip(comparison.pairs, comparison.strengths, strict=True):
+            gap = (comparison.scores[pair.winner] - comparison.scores[pair.loser]) / TEMPERATURE
+            stronger = STRENGTHS[: STRENGTHS.index(strength)]
+            assert gap >= THRESHOLDS[strength] - 1e-9
+            assert all(gap < THRESHOLDS[other] + 1e-9 for other in stronger)
+    counts = [len(comparison.responses) for comparison in drawn]
+    assert set(counts) == set(range(2, 10))
+    assert 3.6 < np.mean(counts) < 4.4
+
+
+def test_both_is_half_of_each_head():
+    heads = collections.Counter(comparison.head for comparison in comparisons("both", "validation"))
+    assert heads["helpful"] == heads["safety"]
+
+
+def test_subsets_have_their_shares():
+    def shares(name):
+        subsets = collections.Counter(comparison.subset for comparison in comparisons(name, "train", 4000))
+        return {subset: subsets[subset] / 4000 for subset in SUBSETS}
+
+    helpful, safety = shares("helpful"), shares("safety")
+    assert sum(helpful[subset] for subset in LOOKUP_SUBSETS) > 0.75
+    assert 0.06 < helpful["small_talk"] < 0.1
+    assert 0.09 < helpful["unsafe"] + helpful["lookalike"] < 0.15
+    assert 0.75 < safety["unsafe"] + safety["lookalike"] < 0.87
+    assert abs(safety["unsafe"] - 0.5) < 0.1
+
+
+def test_texts_are_short():
+    drawn = comparisons("both", "test")
+    prompts = [sum(len(message.content.split()) for message in comparison.prompt) for comparison in drawn]
+    responses = [len(response.split()) for comparison in drawn for response in comparison.responses]
+    assert np.mean(prompts) < 28
+    assert np.mean(responses) < 11
+    assert max(prompts) <= 50
+    assert max(responses) <= 30
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_of_a_split_do_not_depend_on_how_many_are_drawn(name):
+    assert comparisons(name, "test", 7) == comparisons(name, "test")[:7]
+    assert demonstrations(name, "test", 7) == demonstrations(name, "test", 20)[:7]
+    assert comparisons(name, "test", 0) == []
+
+
+def test_a_caller_may_change_the_list():
+    comparisons("helpful", "test", 3).clear()
+    assert len(comparisons("helpful", "test", 3)) == 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_prompt_is_in_two_splits_or_twice_in_one(name):
+    parts = [[item.prompt for item in draw(name, split)] for draw in (comparisons, demonstrations) for split in SPLITS]
+    prompts = list(itertools.chain(*parts))
+    assert [len(part) for part in parts] == [12_000, 400, 600, 6_000, 200, 300]
+    assert len(prompts) == len(set(prompts))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_demonstrations_are_good_answers(name):
+    for shown in demonstrations(name, "train", 500):
+        rewards = gold(shown.prompt, shown.response)
+        unsafe = read(shown.prompt).unsafe
+        head = "safety" if unsafe and name == "both" or name == "safety" else "helpful"
+        assert getattr(rewards, head) >= 1
+
+
+def test_unknown_names_and_sizes_are_errors_that_list_the_known():
+    with pytest.raises(InputError, match="'harmless'.*helpful, safety, both"):
+        comparisons("harmless", "train")
+    with pytest.raises(InputError, match="'dev'.*train, validation, test"):
+        demonstrations("helpful", "dev")
+    with pytest.raises(InputError, match="not -1"):
+        comparisons("helpful", "train", -1)
+
+
+DIGEST = (
+    "import hashlib, json; from rmjax.data.gold import comparisons; "
+    "print(hashlib.sha256(json.dumps([(c.prompt, c.responses, c.ranks, c.strengths, [round(u, 6) for u in c.utilities])"
+    " for c in comparisons('both', 'train', 20)]).encode()).hexdigest())"
+)
+
+
+def test_the_corpus_is_the_same_everywhere():
+    drawn = [
+        (c.prompt, c.responses, c.ranks, c.strengths, [round(utility, 6) for utility in c.utilities])
+        for c in comparisons("both", "train", 20)
+    ]
+    digest = hashlib.sha256(json.dumps(drawn).encode()).hexdigest()
+    assert digest == "PINNED"
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    other = subprocess.run([sys.executable, "-c", DIGEST], capture_output=True, text=True, env=environment, check=True)
+    assert other.stdout.strip() == digest
+
+
+# What can be learned from it.
+
+
+def test_ceiling_is_the_mean_over_pairs_of_the_better_side():
+    def comparison(utilities, ranks):
+        return Comparison(ask("?"), tuple("abc"[: len(ranks)]), ranks, utilities=utilities)
+
+    log3 = float(np.log(3))
+    assert ceiling([comparison((0.0, log3), (1, 2))]) == pytest.approx(0.75)
+    assert ceiling([comparison((0.0, log3), (1, 2)), comparison((0.0, 0.0), (2, 1))]) == pytest.approx(0.625)
+    assert ceiling([comparison((0.0, log3, 0.0), (1, 1, 2))]) == pytest.approx((0.75 + 0.5) / 2)
+    assert ceiling([comparison((0.0, log3), (1, 2)), comparison(None, (1, 2))]) is None
+    assert ceiling([comparison((0.0, log3), (1, 1))]) is None
+    assert ceiling([comparison((-5000.0, 5000.0), (2, 1))]) == 1
+    assert ceiling([]) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_follow_the_utilities(name):
+    """Among pairs that should be won with probability p, a share of p is won."""
+    drawn = comparisons(name, "train")
+    gaps = np.array([c.utilities[pair.winner] - c.utilities[pair.loser] for c in drawn for pair in c.pairs])
+    probability = 1 / (1 + np.exp(-np.abs(gaps)))
+    won = np.where(gaps == 0, 0.5, gaps > 0)
+    assert won.mean() == pytest.approx(probability.mean(), abs=0.006)
+    for low, high in itertools.pairwise((0.5, 0.7, 0.8, 0.9, 0.96, 1.001)):
+        bin_ = (probability >= low) & (probability < high)
+        assert bin_.sum() > 500
+        assert won[bin_].mean() == pytest.approx(probability[bin_].mean(), abs=0.02)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_task_is_neither_trivial_nor_noise(name):
+    drawn = comparisons(name, "test")
+    assert 0.80 < ceiling(drawn) < 0.92
+    assert sum(len(comparison.pairs) for comparison in drawn) >= 2000
+    assert len({comparison.prompt for comparison in drawn}) >= 500
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_length_says_little(name):
+    """The longer or the shorter response, whichever is right more often, gains less than half of what can be gained."""
+    drawn = comparisons(name, "test")
+    longer = [
+        np.sign(len(c.responses[pair.winner].split()) - len(c.responses[pair.loser].split()))
+        for c in drawn
+        for pair in c.pairs
+    ]
+    accuracy = 0.5 + abs(np.mean(longer)) / 2
+    assert accuracy - 0.5 < 0.25 * (ceiling(drawn) - 0.5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_words_alone_say_little(name):
+    """Logistic regression on the difference of word counts, for each head that there is."""
+    correct = []
+    for head in NAMES[name]:
+        train = [comparison for comparison in comparisons(name, "train", 5000) if comparison.head == head]
+        test = [comparison for comparison in comparisons(name, "test") if comparison.head == head]
+        words = sorted({word for comparison in train for text in comparison.responses for word in _words(text)})
+        weights = _logistic_regression(_differences(train, words), l2=10.0)
+        correct.extend(_differences(test, words) @ weights > 0)
+    assert np.mean(correct) > 0.5
+    assert np.mean(correct) - 0.5 < 0.5 * (ceiling(comparisons(name, "test")) - 0.5)
+
+
+def _words(text):
+    return re.findall(r"\w+|[?!.,]", text.lower())
+
+
+def _differences(drawn, words):
+    """Word counts of the winner less those of the loser, a row for each pair."""
+    columns = {word: column for column, word in enumerate(words)}
+    texts_, winners, losers = [], [], []
+    for comparison in drawn:
+        winners += [len(texts_) + pair.winner for pair in comparison.pairs]
+        losers += [len(texts_) + pair.loser for pair in comparison.pairs]
+        texts_ += comparison.responses
+    counts = np.zeros((len(texts_), len(words)), np.float32)
+    for row, text in enumerate(texts_):
+        for word in _words(text):
+            if word in columns:
+                counts[row, columns[word]] += 1
+    return counts[winners] - counts[losers]
+
+
+def _logistic_regression(differences, l2):
+    """Weights w that maximise sum log sigmoid(x w) - l2 |w|^2 / 2, by Newton's method."""
+    weights = np.zeros(differences.shape[1], np.float32)
+    for _ in range(5):
+        probability = 1 / (1 + np.exp(-differences @ weights))
+        gradient = differences.T @ (1 - probability) - l2 * weights
+        curvature = (differences * (probability * (1 - probability))[:, None]).T @ differences
+        weights += np.linalg.solve(curvature + l2 * np.eye(len(weights), dtype=np.float32), gradient)
+    return weights

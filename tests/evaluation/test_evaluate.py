@@ -1,0 +1,242 @@
+"""Evaluation of made-up scores: hand-counted numbers, breakdowns, heads, refusals and the words of the summary."""
+
+import json
+
+import numpy as np
+import pytest
+
+from rmjax.data.comparisons import Comparison, Message
+from rmjax.errors import InputError
+from rmjax.evaluation.evaluate import evaluate, evaluate_scores, summary
+
+
+def comparison(prompt, responses, ranks, **kwargs):
+    return Comparison((Message("user", prompt),), tuple(responses), tuple(ranks), **kwargs)
+
+
+def scored(comparisons, scores, bootstrap=200):
+    return evaluate_scores(comparisons, [np.array(s, np.float32) for s in scores], bootstrap=bootstrap, seed=0)
+
+
+def drawn(count, *, length_effect=0.0, seed=0):
+    """Pairs drawn by Bradley-Terry from utilities, some of which show as length; the scores are the utilities."""
+    generator = np.random.default_rng(seed)
+    comparisons, scores = [], []
+    for index in range(count):
+        utilities = generator.normal(size=2) * 2.0
+        first = generator.random() < 1 / (1 + np.exp(utilities[1] - utilities[0]))
+        lengths = np.clip(40 + length_effect * utilities + 5 * generator.normal(size=2), 1, None).astype(int)
+        comparisons.append(
+            comparison(
+                f"q{index}",
+                ["x" * length for length in lengths],
+                (1, 2) if first else (2, 1),
+                utilities=tuple(utilities),
+            )
+        )
+        scores.append(utilities)
+    return comparisons, scores
+
+
+RANKING = [
+    # Pairs (winner, loser): B>A, B>C right; A and C are tied by the raters.
+    comparison("p", ["aaaa", "bb", "c"], (2, 1, 2)),
+    # The loser is scored higher and is longer.
+    comparison("q", ["dd", "eeee"], (1, 2)),
+    # Equal scores, equal lengths.
+    comparison("q", ["ff", "gg"], (2, 1)),
+]
+SCORES = [[0.0, 2.0, -1.0], [1.0, 1.5], [3.0, 3.0]]
+
+
+def test_counted_by_hand():
+    result = scored(RANKING, SCORES)
+    assert result["pairs"] == 4
+    assert result["ties"] == 1
+    assert result["model_ties"] == 1
+    assert result["comparisons"] == 3
+    assert result["prompts"] == 2
+    assert result["accuracy"] == 2.5 / 4
+    assert result["length_baseline"] == (0 + 1 + 0 + 0.5) / 4
+    assert (result["length_rule"], result["length_rule_accuracy"]) == ("shorter", 2.5 / 4)
+    assert result["length_gain"] == 0.0
+    assert result["length_balanced_accuracy"] == (1.0 + 0.5) / 2
+    gaps = np.array([2.0, 3.0, -0.5, 0.0])
+    assert result["mean_gap"] == gaps.mean()
+    assert result["loss"] == pytest.approx(np.log1p(np.exp(-gaps)).mean())
+    every = np.concatenate(SCORES)
+    assert result["reward_mean"] == pytest.approx(every.mean())
+    assert result["reward_std"] == pytest.approx(every.std())
+    assert result["ceiling"] is None
+    assert result["ceiling_gain"] is None
+    low, high = result["accuracy_ci95"]
+    assert (low, high) == (0.25, 1.0)  # two prompts: q alone is 0.5 of 2, p alone 2 of 2
+    assert "subsets" not in result
+    assert "strengths" not in result
+
+
+def test_result_is_json_and_undefined_is_null():
+    result = scored(RANKING[2:], SCORES[2:])
+    json.dumps(result, allow_nan=False)
+    assert result["accuracy_ci95"] is None  # one prompt
+    assert result["reward_length_correlation"] is None  # equal lengths
+    assert result["reward_length_rank_correlation"] is None
+    assert result["length_balanced_accuracy"] is None
+
+
+def test_the_utilities_themselves_reach_the_ceiling():
+    comparisons, scores = drawn(4000)
+    result = scored(comparisons, scores)
+    assert 0.7 < result["ceiling"] < 0.95
+    low, high = result["accuracy_ci95"]
+    assert low < result["ceiling"] < high
+    assert result["ceiling_gain"] == pytest.approx((result["accuracy"] - 0.5) / (result["ceiling"] - 0.5))
+    assert result["ceiling_gain"] == pytest.approx(1.0, abs=0.1)
+    assert result["calibration_error"] < 0.03
+    # One comparison without utilities, and the ceiling is not known.
+    comparisons[0] = comparison("q0", comparisons[0].responses, comparisons[0].ranks)
+    assert scored(comparisons, scores)["ceiling"] is None
+
+
+def test_scores_may_be_shifted_per_prompt():
+    comparisons, scores = drawn(300, length_effect=3.0)
+    shifts = np.random.default_rng(1).normal(size=300) * 50
+    moved = scored(comparisons, [s + shift for s, shift in zip(scores, shifts, strict=True)])
+    result = scored(comparisons, scores)
+    for key in ("accuracy", "loss", "mean_gap", "reward_length_correlation", "length_gain"):
+        assert moved[key] == pytest.approx(result[key], abs=1e-4), key
+    assert moved["reward_std"] > 10 * result["reward_std"]
+
+
+def test_neither_the_order_of_comparisons_nor_that_of_responses_matters():
+    comparisons, scores = drawn(200, length_effect=2.0)
+    turned = [
+        comparison(c.prompt[0].content, c.responses[::-1], c.ranks[::-1], utilities=c.utilities[::-1])
+        for c in comparisons
+    ][::-1]
+    again = scored(turned, [s[::-1] for s in scores][::-1])
+    result = scored(comparisons, scores)
+    assert again == {key: pytest.approx(value) if key != "length_rule" else value for key, value in result.items()}
+
+
+def test_length_correlation_sees_preference_not_prompts():
+    # Prompts with long answers get high scores, but within a prompt the longer answer always scores lower.
+    comparisons = [comparison(f"q{n}", ["x" * n, "x" * (n + 3)], (1, 2)) for n in range(1, 40)]
+    result = scored(comparisons, [[float(n), n - 0.5] for n in range(1, 40)])
+    assert result["reward_length_correlation"] == pytest.approx(-1.0)
+    assert result["reward_length_rank_correlation"] == pytest.approx(-1.0)
+
+
+def test_breakdown_by_subset_and_strength():
+    comparisons = [
+        comparison("a", ["x", "y"], (1, 2), subset="easy", strengths=("better",)),
+        comparison("b", ["x", "y"], (1, 2), subset="hard", strengths=("slightly_better",)),
+        comparison("c", ["x", "y"], (1, 2), subset="hard"),
+        comparison("d", ["x", "y", "z"], (1, 2, 2), strengths=("better", "slightly_better", "negligibly_better")),
+        comparison("e", ["x", "y"], (1, 1), subset="tied"),
+    ]
+    result = scored(comparisons, [[1, 0], [0, 1], [1, 0], [1, 0, 2], [0, 1]])
+    counts = {name: (part["accuracy"], part["pairs"]) for name, part in result["subsets"].items()}
+    assert counts == {"easy": (1.0, 1), "hard": (0.5, 2), "tied": (None, 0)}
+    counts = {name: (part["accuracy"], part["pairs"]) for name, part in result["strengths"].items()}
+    assert counts == {"better": (1.0, 2), "slightly_better": (0.0, 2)}
+    assert list(result["strengths"]) == ["better", "slightly_better"]
+    text = summary(result)
+    assert "  hard" in text
+    assert "no untied pair" in text
+
+
+def test_refuses_scores_that_are_not_finite():
+    comparisons = [comparison("a", ["x", "y"], (1, 2)), comparison("b", ["x", "y"], (1, 2), origin="test.jsonl:7")]
+    with pytest.raises(InputError, match=r"2 of 4 scores are not finite.*test\.jsonl:7"):
+        scored(comparisons, [[0, 1], [np.nan, np.inf]])
+    with pytest.raises(InputError, match=r"1 of 4 scores.*comparison number 1"):
+        scored(comparisons, [[np.nan, 1], [0, 1]])
+    with pytest.raises(InputError, match=r"2 of 4 scores.*comparison number 1"):
+        scored(comparisons, [[np.nan, 1], [0, np.nan]])
+
+
+def test_refuses_when_there_is_nothing_to_be_right_about():
+    with pytest.raises(InputError, match="all 1 pairs"):
+        scored([comparison("a", ["x", "y"], (1, 1))], [[0, 1]])
+
+
+@pytest.mark.parametrize("scores", [[[0, 1]], [[0, 1], [0, 1, 2]], [[0, 1], [[0], [1]]]])
+def test_scores_that_do_not_fit_are_a_defect_of_the_caller(scores):
+    comparisons = [comparison("a", ["x", "y"], (1, 2)), comparison("b", ["x", "y"], (1, 2))]
+    with pytest.raises(ValueError, match="scores") as caught:
+        scored(comparisons, scores)
+    assert not isinstance(caught.value, InputError)
+
+
+def by_length(sign):
+    """A score function whose heads like (1) or dislike (-1) long responses."""
+    return lambda chosen, head: [sign[head] * np.array([len(text) for text in c.responses]) for c in chosen]
+
+
+def test_each_head_is_measured_on_its_own_comparisons():
+    comparisons = [
+        comparison("a", ["xx", "y"], (1, 2), head="safety"),
+        comparison("b", ["xx", "y"], (1, 2), head="helpful"),
+        comparison("c", ["xx", "y"], (1, 2), head="helpful"),
+    ]
+    score_fn = by_length({"style": 1, "helpful": -1, "safety": 1})
+    result = evaluate(score_fn, comparisons, ("style", "helpful", "safety"), bootstrap=10, seed=0)
+    assert list(result["heads"]) == ["style", "helpful", "safety"]
+    assert result["heads"]["style"] is None
+    assert (result["heads"]["helpful"]["accuracy"], result["heads"]["helpful"]["pairs"]) == (0.0, 2)
+    assert (result["heads"]["safety"]["accuracy"], result["heads"]["safety"]["pairs"]) == (1.0, 1)
+    assert {key: value for key, value in result.items() if key != "heads"} == result["heads"]["helpful"]
+    text = summary(result)
+    assert "style: no data." in text
+    assert text.splitlines()[0].split() == ["helpful", "safety"]
+
+
+def test_a_single_head_takes_every_comparison():
+    comparisons = [comparison("a", ["xx", "y"], (1, 2), head="safety"), comparison("b", ["xx", "y"], (1, 2))]
+    result = evaluate(by_length({"reward": 1}), comparisons, ("reward",), bootstrap=10, seed=0)
+    assert result["pairs"] == 2
+    assert list(result["heads"]) == ["reward"]
+
+
+@pytest.mark.parametrize("head", [None, "style"])
+def test_among_several_heads_a_comparison_must_name_one(head):
+    comparisons = [comparison("a", ["xx", "y"], (1, 2), head=head, origin="test.jsonl:3")]
+    with pytest.raises(InputError, match=r"test\.jsonl:3.*helpful, safety"):
+        evaluate(by_length({}), comparisons, ("helpful", "safety"), bootstrap=10, seed=0)
+
+
+def test_nothing_to_evaluate():
+    with pytest.raises(InputError, match="no comparison"):
+        evaluate(by_length({}), [], ("reward",), bootstrap=10, seed=0)
+
+
+def test_summary_says_better_when_the_interval_says_so():
+    comparisons, scores = drawn(400)
+    text = summary(scored(comparisons, scores))
+    assert "Better than judging by length alone" in text
+    assert "ceiling" in text
+
+
+def test_summary_is_not_taken_in_by_a_score_that_follows_length():
+    comparisons, _ = drawn(400, length_effect=10.0)
+    longer = [[float(len(r)) for r in c.responses] for c in comparisons]
+    result = scored(comparisons, longer)
+    assert result["accuracy"] > 0.6
+    assert result["length_gain"] == 0.0
+    assert "Not distinguishable from judging by length alone (the longer wins)" in summary(result)
+    # Where the short answer wins, the rule to beat is the shorter, not the longer.
+    comparisons, _ = drawn(400, length_effect=-10.0)
+    shorter = scored(comparisons, [[-float(len(r)) for r in c.responses] for c in comparisons])
+    assert shorter["accuracy"] > shorter["length_baseline"] + 0.2
+    assert "Not distinguishable from judging by length alone (the shorter wins)" in summary(shorter)
+    assert "Worse than" in summary(scored(comparisons, [-np.array(s) for s in drawn(400, length_effect=-10.0)[1]]))
+
+
+def test_summary_warns_of_few_prompts_missing_intervals_and_leaks():
+    comparisons, scores = drawn(400)
+    assert "rough" in summary(scored(comparisons[:10], scores[:10]))
+    assert "without an interval" in summary(scored(comparisons, scores, bootstrap=0))
+    labels = [[-float(rank) for rank in c.ranks] for c in comparisons]
+    assert "above the ceiling" in summary(scored(comparisons, labels))
+    assert "above the ceiling" not in summary(scored(comparisons, scores))
