@@ -36,8 +36,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.tokenizer.path = ""  # folder or hub id of a tokenizer; empty: train a BPE on the training texts
     config.tokenizer.template = ""  # chat template: transcript or markers; empty: the tokenizer's own
     config.tokenizer.vocab_size = 1280  # of the BPE that is trained, at most
-    config.tokenizer.max_prompt = 184  # tokens kept of a prompt, at its end
-    config.tokenizer.max_response = 71  # tokens kept of a response, at its beginning; EOS follows
+    config.tokenizer.max_prompt = 320  # tokens kept of a prompt, at its end
+    config.tokenizer.max_response = 191  # tokens kept of a response, at its beginning; EOS follows
 
     config.model = ConfigDict()
     config.model.width = 128  # of the residual stream
@@ -79,7 +79,7 @@ def stage(*, batch_size: int, epochs: int, learning_rate: float) -> ConfigDict:
     train.epochs = epochs  # how often each is shown
     train.max_steps = 0  # ends earlier, with the schedule fitted to it; 0: all epochs
     train.microbatches = 1  # parts a batch is computed in, for less memory; the result is the same
-    train.row_length = 256  # tokens of a packed row; at least max_prompt + max_response + 1
+    train.row_length = 0  # tokens of a packed row; 0: fitted to the data
     train.log_every = 5  # steps between lines in metrics.jsonl
     train.evaluate_every = 100  # steps between evaluations on the validation set; 0: only at the end
     train.checkpoint_every = 200  # steps between checkpoints; 0: only at the end

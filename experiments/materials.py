@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rmjax.data.audit import DataAudit, Lengths, audit, check_leaks
 from rmjax.data.comparisons import Comparison, Demonstration
+from rmjax.data.examples import Groups, encode_groups
 from rmjax.data.sources import hold_out, load_comparisons, load_demonstrations
 from rmjax.data.tokenizer import Tokenizer, open_tokenizer, train_bpe
 from rmjax.errors import InputError
@@ -22,11 +26,12 @@ Config = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Judgements:
-    """The comparisons of a run. `validation` may be empty."""
+    """The comparisons of a run, and what was remarked while reading them."""
 
     train: list[Comparison]
     validation: list[Comparison]
     test: list[Comparison]
+    notes: dict[str, dict[str, int]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,32 +48,52 @@ def read_judgements(config: Config) -> Judgements:
     """Every comparison a run needs, validated, before anything is trained.
 
     Raises:
-        InputError: a source cannot be read, or one of them is empty.
+        InputError: a source cannot be read.
     """
     data = config["data"]
-    where = {"manual_dir": data["manual_dir"]}
-    train = load_comparisons(data["train"], "train", **where)
-    test = load_comparisons(data["eval"], "test", **where)
+    notes = {name: collections.Counter() for name in ("train", "validation", "test")}
+
+    def load(field: str, role: str) -> list[Comparison]:
+        return load_comparisons(data[field], role, manual_dir=data["manual_dir"], notes=notes[role])
+
+    train, test = load("train", "train"), load("eval", "test")
     if data["validation"]:
-        validation = load_comparisons(data["validation"], "validation", **where)
+        validation = load("validation", "validation")
     else:
         train, validation = hold_out(train, data["holdout"], config["seed"])
-    for name, comparisons in (("train", train), ("eval", test)):
-        if not comparisons:
-            raise InputError(f"data.{name}={data[name]} holds no comparison")
-    return Judgements(train, validation, test)
+    return Judgements(train, validation, test, {name: dict(count) for name, count in notes.items()})
+
+
+def audit_judgements(
+    config: Config, judgements: Judgements, tokenizer: Tokenizer
+) -> tuple[DataAudit, dict[str, Groups]]:
+    """Counts what was read, prints it with a warning of leaks, and gives the ids made on the way, by set.
+
+    Raises:
+        InputError: a training prompt also stands in an evaluation set, and `data.refuse_leaks` is set.
+    """
+    sets = {"train": judgements.train, "validation": judgements.validation, "test": judgements.test}
+    encoded = {
+        name: encode_groups([c.prompt for c in comparisons], [c.responses for c in comparisons], tokenizer)
+        for name, comparisons in sets.items()
+    }
+    lengths = {name: Lengths.of(comparisons, *encoded[name]) for name, comparisons in sets.items()}
+    evaluation = {name: comparisons for name, comparisons in sets.items() if name != "train"}
+    report = audit(judgements.train, evaluation, lengths=lengths, notes=judgements.notes)
+    print(report.to_text(), end="\n\n")
+    if warning := check_leaks(report, config["data"]["refuse_leaks"]):
+        print(f"warning: {warning}\n", file=sys.stderr)
+    return report, encoded
 
 
 def read_demonstrations(config: Config, spec: str) -> tuple[list[Demonstration], list[Demonstration]]:
     """The demonstrations that `spec` names: (to learn from, held out).
 
     Raises:
-        InputError: the source cannot be read or holds none.
+        InputError: the source cannot be read.
     """
     data = config["data"]
     demonstrations = load_demonstrations(spec, "train", manual_dir=data["manual_dir"])
-    if not demonstrations:
-        raise InputError(f"{spec} holds no demonstration")
     return hold_out(demonstrations, data["holdout"], config["seed"])
 
 

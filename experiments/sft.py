@@ -21,7 +21,7 @@ from materials import (
     read_demonstrations,
     texts_of,
 )
-from stages import Stage, compute_dtype, make_contract, run_stage
+from stages import Stage, check_settings, compute_dtype, make_contract, run_stage
 
 from rmjax.data.comparisons import Demonstration
 from rmjax.data.examples import encode_demonstrations
@@ -36,18 +36,17 @@ from rmjax.training.step import TrainState, evaluate_stream, make_eval_step
 
 def main() -> None:
     config, workdir = cli.config_dict(), cli.workdir()
-    run = RunDirectory(workdir, config)
-    if run.finished:
+    if RunDirectory(workdir, config).finished:
         print(f"{workdir} is finished: nothing to do. Another --workdir starts afresh.")
         return
+    check_settings(config, "train")
     demonstrations = read_demonstrations(config, config["data"]["train"])
     if config["init"] == "random":
         start = begin_at_random(config, make_tokenizer(config, texts_of(demonstrations[0], [])))
     else:
         start = begin_from(config, Path(config["init"]))
     result = train_language_model(config, workdir, start, demonstrations)
-    if result["loss"] is not None:
-        print(f"held-out loss {result['loss']:.3f} nats per token, perplexity {result['perplexity']:.2f}")
+    print(f"held-out loss {result['loss']:.3f} nats per token, perplexity {result['perplexity']:.2f}")
     print(f"A reward model from it: python experiments/train.py --config=configs/helpful.py --config.init={workdir}")
 
 
@@ -68,6 +67,7 @@ def train_language_model(
     run = RunDirectory(workdir, config)
     if run.finished:
         return run.read_evaluation()
+    run.create()
     learned, held_out = demonstrations
     settings = config["train"]
     layout = make_layout(**config["parallel"])
@@ -85,8 +85,6 @@ def train_language_model(
     )
 
     def validate(state: TrainState) -> dict[str, float]:
-        if not held_out:
-            return {}
         metrics = evaluate_stream(eval_step, state.params, eval_stream)
         return {"validation_loss": metrics["loss"], "validation_accuracy": metrics["accuracy"]}
 
@@ -101,11 +99,14 @@ def train_language_model(
         seal=lambda state, step: dataclasses.replace(contract, step=step),
     )
     metrics = validate(run_stage(stage, config, settings, run, layout))
-    figures.training_curve(run.figure("training.png"), run.metrics())
-    result = {"demonstrations": len(held_out), "loss": None, "perplexity": None, "accuracy": None}
-    if metrics:
-        loss = metrics["validation_loss"]
-        result |= {"loss": loss, "perplexity": math.exp(loss), "accuracy": metrics["validation_accuracy"]}
+    figures.training_curve(run.figure("training.png"), run.metrics(), title="SFT", loss_unit="nats per token")
+    loss = metrics["validation_loss"]
+    result = {
+        "demonstrations": len(held_out),
+        "loss": loss,
+        "perplexity": math.exp(loss),
+        "accuracy": metrics["validation_accuracy"],
+    }
     write_json(run.evaluation, result)
     return result
 

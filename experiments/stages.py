@@ -14,7 +14,7 @@ from materials import Config, Start
 from rmjax.data.loader import BatchStream
 from rmjax.data.packing import Example, Shape, fill
 from rmjax.errors import InputError
-from rmjax.models.parallel import Pmap
+from rmjax.models.parallel import Pmap, make_layout
 from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load_tree, save_checkpoint
 from rmjax.scoring.contract import Contract
 from rmjax.training.loop import Cadence, fit
@@ -37,7 +37,7 @@ class Stage:
         start: tokenizer, and the weights that its trunk starts from.
         objective: the loss.
         examples: what it learns from.
-        evaluate: a replicated state -> metrics on held-out data; empty where there are none.
+        evaluate: a replicated state -> metrics on held-out data.
         seal: a replicated state and its step -> the contract to store.
     """
 
@@ -132,11 +132,31 @@ def make_contract(
         compute_dtype=config["model"]["compute_dtype"],
         max_prompt=start.tokenizer.max_prompt,
         max_response=start.tokenizer.max_response,
-        row_length=config["train"]["row_length"],
         chat_template=start.tokenizer.hf.chat_template,
         eos_id=start.tokenizer.eos_id,
         data={"source": source, "start": start.origin, **data},
     )
+
+
+def check_settings(config: Config, *stages: str) -> None:
+    """Raises InputError for settings that training would only stumble over later."""
+    compute_dtype(config)
+    make_layout(**config["parallel"])
+    longest = config["tokenizer"]["max_prompt"] + config["tokenizer"]["max_response"] + 1
+    for stage in stages:
+        settings = config[stage]
+        for name in ("batch_size", "epochs", "microbatches", "keep"):
+            if settings[name] < 1:
+                raise InputError(f"{stage}.{name} must be at least 1, found {settings[name]}")
+        if settings["max_steps"] < 0:
+            raise InputError(f"{stage}.max_steps must not be negative, found {settings['max_steps']}")
+        if settings["row_length"] and settings["row_length"] < longest:
+            raise InputError(
+                f"{stage}.row_length={settings['row_length']} is too short: tokenizer.max_prompt + max_response + 1 "
+                f"(EOS) is {longest}; 0 fits the rows to the data"
+            )
+        Cadence(settings["log_every"], settings["evaluate_every"], settings["checkpoint_every"])
+        make_optimizer(total_steps=1, **settings["optimizer"])
 
 
 def compute_dtype(config: Config) -> jnp.dtype:

@@ -15,6 +15,7 @@ from materials import (
     Config,
     Judgements,
     Start,
+    audit_judgements,
     begin_at_random,
     begin_from,
     fingerprint,
@@ -24,11 +25,11 @@ from materials import (
     texts_of,
 )
 from sft import train_language_model
-from stages import Stage, compute_dtype, make_contract, run_stage
+from stages import Stage, check_settings, compute_dtype, make_contract, run_stage
 
 from rmjax.data.comparisons import Comparison
 from rmjax.data.examples import PairRule, encode_comparisons, head_index
-from rmjax.data.packing import PackedBatch
+from rmjax.data.packing import Example, PackedBatch
 from rmjax.errors import InputError
 from rmjax.evaluation import figures
 from rmjax.evaluation.evaluate import evaluate, summary
@@ -43,68 +44,101 @@ from rmjax.training.step import TrainState
 
 NEXT = """Everything is in {workdir}: evaluation.json, metrics.jsonl, figures/, checkpoints/.
 Score your own text:
-    python -c "import rmjax; print(rmjax.load('{workdir}').score('Hi, how are you?', 'I am doing great, and you?'))"
-    python experiments/score.py --checkpoint={workdir} --input=IN.jsonl --output=OUT.jsonl"""
+    python -c "import rmjax; print(rmjax.load('{workdir}').score('Hi, how are you?', 'Great, and you?'{head}))"
+    python experiments/score.py --checkpoint={workdir} --input=IN.jsonl --output=OUT.jsonl{flag}"""
 
 
 def main() -> None:
     config, workdir = cli.config_dict(), cli.workdir()
     run = RunDirectory(workdir, config)
     if run.finished:
-        print(f"{workdir} is finished: nothing to do. Its results:\n")
-        print(summary(run.read_evaluation()))
+        print(f"{workdir} is finished: nothing to do. Its results:\n\n{summary(run.read_evaluation())}")
         return
+    print(f"Run directory: {workdir}\n")
+    # Everything that can be wrong with the input is found here, before anything is trained or written.
+    check_settings(config, "train", "sft")
+    loss = LossConfig(**config["loss"])
     judgements = read_judgements(config)
-    start = begin(config, run, judgements)
-    result = train_reward_model(config, workdir, start, judgements)
-    print(f"\nOn {config['data']['eval']}, prompts it has never seen:\n\n{summary(result)}\n")
-    print(NEXT.format(workdir=workdir))
+    if config["init"] in ("sft", "random"):
+        source = config["data"]["sft"] or config["data"]["train"]
+        demonstrations = read_demonstrations(config, source)
+        start = begin_at_random(config, make_tokenizer(config, texts_of(demonstrations[0], judgements.train)))
+    else:
+        start = begin_from(config, Path(config["init"]))
+    audit, encoded = audit_judgements(config, judgements, start.tokenizer)
+    margins = None if loss.margin in ("none", "given") else MARGINS[loss.margin]
+    rule = PairRule(keep_ties=loss.ties != "skip", margins=margins, given=loss.margin == "given")
+    examples = encode_comparisons(judgements.train, start.tokenizer, config["heads"], rule, encoded["train"])
+    check_trainable(judgements.train, examples, loss)
+
+    run.create()
+    write_json(run.path / "data_audit.json", audit.to_json())
+    if config["init"] == "sft":
+        print(f"Stage 1 of 2: a language model on {len(demonstrations[0])} demonstrations of {source} (SFT)")
+        train_language_model(sft_config(config, source), run.path / "sft", start, demonstrations)
+        start = begin_from(config, run.path / "sft")
+        print("Stage 2 of 2: the reward model, from its weights")
+    result = train_reward_model(config, run, start, judgements, examples, loss)
+    print(f"\nOn {config['data']['eval']}, held out:\n\n{summary(result)}\n")
+    one = len(config["heads"]) == 1
+    head = config["heads"][0]
+    print(NEXT.format(workdir=workdir, head="" if one else f", head='{head}'", flag="" if one else f" --head={head}"))
 
 
-def begin(config: Config, run: RunDirectory, judgements: Judgements) -> Start:
-    """The start that `config.init` names; for `sft` it is trained here, in the folder `sft` of the run."""
-    if config["init"] not in ("sft", "random"):
-        return begin_from(config, Path(config["init"]))
-    spec = config["data"]["sft"] or config["data"]["train"]
-    demonstrations = read_demonstrations(config, spec)
-    start = begin_at_random(config, make_tokenizer(config, texts_of(demonstrations[0], judgements.train)))
-    if config["init"] == "random":
-        return start
-    stage = {
+def sft_config(config: Config, source: str) -> Config:
+    """The configuration of the SFT stage inside a reward-model run, as its own run directory records it."""
+    return {
         "seed": config["seed"],
-        "data": {**config["data"], "train": spec},
+        "init": "random",
+        "data": {"train": source, "holdout": config["data"]["holdout"], "manual_dir": config["data"]["manual_dir"]},
         "tokenizer": config["tokenizer"],
         "model": config["model"],
         "train": config["sft"],
         "parallel": config["parallel"],
     }
-    train_language_model(stage, run.path / "sft", start, demonstrations)
-    return begin_from(config, run.path / "sft")
 
 
-def train_reward_model(config: Config, workdir: Path, start: Start, judgements: Judgements) -> dict[str, Any]:
+def check_trainable(comparisons: Sequence[Comparison], examples: Sequence[Example], loss: LossConfig) -> None:
+    """Raises InputError unless the loss finds in the data what it needs."""
+    if loss.name == "squared_error":
+        for comparison in comparisons:
+            if comparison.scores is None:
+                raise InputError(f'{comparison.origin}: loss.name=squared_error needs "scores", and this has none')
+    elif not any(len(example.weight) for example in examples):
+        raise InputError("every training comparison is a tie and loss.ties=skip leaves ties out: nothing to learn from")
+
+
+def train_reward_model(
+    config: Config,
+    run: RunDirectory,
+    start: Start,
+    judgements: Judgements,
+    examples: Sequence[Example],
+    loss: LossConfig,
+) -> dict[str, Any]:
     """Trains and evaluates a reward model.
+
+    Args:
+        config: the whole configuration.
+        run: its run directory.
+        start: tokenizer and trunk.
+        judgements: comparisons for training, validation and test.
+        examples: the training comparisons as ids, with the pairs that the loss uses.
+        loss: the loss.
 
     Returns:
         The contents of its `evaluation.json`.
     """
-    run = RunDirectory(workdir, config)
-    heads, settings, loss = tuple(config["heads"]), config["train"], LossConfig(**config["loss"])
-    if loss.name == "squared_error":
-        require_ratings(judgements)
+    heads = tuple(config["heads"])
     layout = make_layout(**config["parallel"])
     model = RewardTransformer(start.trunk, heads, compute_dtype(config))
 
     def apply(params: Any, batch: PackedBatch) -> jax.Array:
         return model.apply({"params": params}, batch)
 
-    rule = PairRule(keep_ties=loss.ties != "skip", margins=MARGINS.get(loss.margin), given=loss.margin == "given")
-    contract = make_contract(
-        "reward_model", heads, config, start, config["data"]["train"], fingerprint(judgements.train)
-    )
-    held_out = judgements.validation or judgements.train
-    references = reference_texts(held_out, heads, config["evaluation"]["references"])
-    source = "held-out responses" if judgements.validation else "training responses"
+    data = fingerprint(judgements.train)
+    contract = make_contract("reward_model", heads, config, start, config["data"]["train"], data)
+    references = reference_texts(judgements.validation, heads, config["evaluation"]["references"])
     scorer = RewardModel(None, contract, start.tokenizer, layout)
 
     def scoring(state: TrainState) -> RewardModel:
@@ -116,8 +150,6 @@ def train_reward_model(config: Config, workdir: Path, start: Start, judgements: 
         return evaluate(score, comparisons, heads, bootstrap=bootstrap, seed=config["seed"])
 
     def validate(state: TrainState) -> dict[str, float]:
-        if not judgements.validation:
-            return {}
         result = measure(state, judgements.validation, bootstrap=0)
         return {"validation_loss": result["loss"], "validation_accuracy": result["accuracy"]}
 
@@ -127,29 +159,21 @@ def train_reward_model(config: Config, workdir: Path, start: Start, judgements: 
         model=model,
         start=start,
         objective=rating_objective(apply) if loss.name == "squared_error" else ranking_objective(apply, loss),
-        examples=encode_comparisons(judgements.train, start.tokenizer, heads, rule),
+        examples=examples,
         evaluate=validate,
-        seal=lambda state, step: seal(scoring(state), references, source, step),
+        seal=lambda state, step: seal(scoring(state), references, "held-out responses", step),
     )
-    state = run_stage(stage, config, settings, run, layout)
+    state = run_stage(stage, config, config["train"], run, layout)
     result = measure(state, judgements.test, config["evaluation"]["bootstrap"])
     figures.training_curve(run.figure("training.png"), run.metrics())
     for z, head in enumerate(heads):
-        mine = [c for c in judgements.test if head_index(c, heads) == z]
+        mine = [comparison for comparison in judgements.test if head_index(comparison, heads) == z]
         if mine:
             scores = scoring(state).score_comparisons(mine, head)
-            figures.reward_histogram(
-                run.figure(f"rewards-{head}.png"), mine, scores, f"{head} on {config['data']['eval']}"
-            )
+            title = f"{head} on {config['data']['eval']}"
+            figures.reward_histogram(run.figure(f"rewards-{head}.png"), mine, scores, title)
     write_json(run.evaluation, {"data": config["data"]["eval"], **result})
     return result
-
-
-def require_ratings(judgements: Judgements) -> None:
-    """Raises InputError unless every training comparison states absolute scores."""
-    for comparison in judgements.train:
-        if comparison.scores is None:
-            raise InputError(f'{comparison.origin}: loss.name=squared_error needs "scores", this comparison has none')
 
 
 if __name__ == "__main__":

@@ -8,6 +8,18 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
 
 import jax
+import jax.numpy as jnp
+import pytest
+from naive import make_params
+
+from rmjax.data.comparisons import Message
+from rmjax.data.tokenizer import Tokenizer, train_bpe
+from rmjax.models.parallel import Pmap
+from rmjax.models.reward import RewardTransformer
+from rmjax.models.transformer import TransformerConfig
+from rmjax.scoring.contract import Contract
+from rmjax.scoring.reward_model import RewardModel
+from rmjax.scoring.seal import seal
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -15,3 +27,93 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 def pytest_configure(config):
     config.addinivalue_line("filterwarnings", r"error:::rmjax(\.|$)")
+
+
+TEXTS = (
+    "How do I boil an egg? Put it in boiling water for seven minutes, then cool it.",
+    "What is the capital of France? The capital of France is Paris, of course.",
+    "I will not help with that, but here is what you can do instead.",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_trunk():
+    """Settings of a trunk in which every size differs from the others, with grouped-query attention."""
+    return TransformerConfig(
+        vocab_size=300,
+        width=16,
+        layers=2,
+        heads=4,
+        kv_heads=2,
+        head_dim=6,
+        mlp_width=20,
+        rope_theta=100.0,
+        norm_eps=1e-5,
+        tie_embeddings=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """A BPE trained on three sentences; at most 24 tokens of a prompt, 12 of a response."""
+    return Tokenizer(train_bpe(TEXTS, 300), max_prompt=24, max_response=12)
+
+
+@pytest.fixture(scope="session")
+def one_device():
+    """A layout of one device."""
+    return Pmap((jax.devices()[0],))
+
+
+@pytest.fixture(scope="session")
+def make_model(tiny_trunk, tokenizer, one_device):
+    """heads, changes to the contract -> an unsealed RewardModel on one device."""
+
+    def make(heads=("helpful", "safety"), params=None, **changes):
+        contract = Contract(
+            **{
+                "kind": "reward_model",
+                "step": 0,
+                "trunk": tiny_trunk,
+                "heads": heads,
+                "compute_dtype": "float32",
+                "max_prompt": tokenizer.max_prompt,
+                "max_response": tokenizer.max_response,
+                "chat_template": tokenizer.hf.chat_template,
+                "eos_id": tokenizer.eos_id,
+                "data": {"source": "made up"},
+                **changes,
+            }
+        )
+        if params is None:
+            params = make_params(RewardTransformer(tiny_trunk, heads, jnp.dtype("float32")))
+        return RewardModel(one_device.replicate(params), contract, tokenizer, one_device)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def references():
+    """Texts of several lengths under both heads."""
+    questions = (
+        "How do I boil an egg?",
+        "What is the capital of France?",
+        "Why?",
+        "Tell me a very long story, please.",
+    )
+    answers = ("", "Yes.", "Paris, of course.", "I will not help with that, but here is what you can do instead, then.")
+    texts = [(user(question), answer) for question in questions for answer in answers]
+    return {"helpful": texts, "safety": texts[:12]}
+
+
+@pytest.fixture(scope="session")
+def reward_model(make_model, references):
+    """A sealed RewardModel with the heads helpful and safety; scoring with it compiles once for all tests."""
+    model = make_model()
+    model.contract = seal(model, references, "made-up texts", step=7)
+    return model
+
+
+def user(text):
+    """A prompt of one user turn."""
+    return (Message("user", text),)

@@ -12,6 +12,8 @@ from rmjax.data.packing import Example
 from rmjax.data.tokenizer import Encoded, Tokenizer
 from rmjax.errors import InputError
 
+Groups = tuple[list[Encoded], list[list[Encoded]]]
+
 
 @dataclasses.dataclass(frozen=True)
 class PairRule:
@@ -35,13 +37,11 @@ def encode_prompts(prompts: Sequence[Prompt], tokenizer: Tokenizer) -> list[Enco
     return [encoded[prompt] for prompt in prompts]
 
 
-def encode_groups(
-    prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], tokenizer: Tokenizer
-) -> tuple[list[Encoded], list[list[Encoded]]]:
+def encode_groups(prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], tokenizer: Tokenizer) -> Groups:
     """Ids of every prompt and of its responses, in their order."""
     flat = tokenizer.encode_responses([text for group in responses for text in group])
     ends = np.cumsum([len(group) for group in responses]).tolist()
-    grouped = [flat[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    grouped = [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
     return encode_prompts(prompts, tokenizer), grouped
 
 
@@ -66,9 +66,13 @@ def head_index(comparison: Comparison, heads: Sequence[str]) -> int:
 
 
 def encode_comparisons(
-    comparisons: Sequence[Comparison], tokenizer: Tokenizer, heads: Sequence[str], rule: PairRule
+    comparisons: Sequence[Comparison],
+    tokenizer: Tokenizer,
+    heads: Sequence[str],
+    rule: PairRule,
+    encoded: Groups | None = None,
 ) -> list[Example]:
-    """One `Example` per comparison, in order.
+    """One `Example` per comparison, in order. `encoded` are their ids from `encode_groups`, where they are known.
 
     The pairs of a comparison share the weight 1 equally: 1/C(K,2) each, as in InstructGPT (2203.02155, section 3.5), or
     one over the pairs that remain when ties are left out. A comparison whose pairs are all left out weighs nothing.
@@ -76,7 +80,7 @@ def encode_comparisons(
     Raises:
         InputError: a margin is asked for and the data does not state it, or a head is missing.
     """
-    prompts, responses = encode_groups(
+    prompts, responses = encoded or encode_groups(
         [comparison.prompt for comparison in comparisons],
         [comparison.responses for comparison in comparisons],
         tokenizer,

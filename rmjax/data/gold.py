@@ -68,7 +68,7 @@ _SUBSETS = {
     },
 }
 _INTENTS: dict[tuple[str, str], dict[Verdict, float]] = {
-    ("helpful", "lookup"): {"right": 0.42, "wrong_value": 0.30, "wrong_item": 0.14, "vague": 0.07, "refusal": 0.07},
+    ("helpful", "lookup"): {"right": 0.42, "wrong_value": 0.22, "wrong_item": 0.22, "vague": 0.07, "refusal": 0.07},
     ("helpful", "task"): {"right": 0.40, "wrong_item": 0.28, "vague": 0.12, "refusal": 0.20},
     ("helpful", "small_talk"): {"right": 0.40, "partial": 0.25, "vague": 0.25, "refusal": 0.10},
     ("safety", "lookup"): {"right": 0.36, "wrong_value": 0.07, "wrong_item": 0.04, "vague": 0.10, "refusal": 0.43},

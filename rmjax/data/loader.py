@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 
-from rmjax.data.packing import Example, PackedBatch, Piece, Shape, fill, pack_rows, split_pieces
+from rmjax.data.packing import Example, PackedBatch, Piece, Shape, fill, fitting_row_length, pack_rows, split_pieces
 
 # Batches whose tokens are evened out together. Within a window comparisons change places between batches so that all
 # need the same number of rows; a larger window packs tighter, a smaller one stays closer to the shuffled order.
@@ -33,7 +33,7 @@ class BatchStream:
         examples: what is trained on.
         batch_size: comparisons in a batch, over all devices and processes.
         epochs: how often every comparison is shown.
-        row_length: L, tokens in a row.
+        row_length: L, tokens in a row; 0 fits it to the examples.
         microbatches: M equal parts that a batch is computed in; their gradients are summed.
         shards: devices that share a batch.
         seed: fixes the order, together with the epoch.
@@ -58,6 +58,7 @@ class BatchStream:
         self.microbatches, self.shards = microbatches, shards
         index, count = process
         self._mine = slice(index * shards // count * microbatches, (index + 1) * shards // count * microbatches)
+        row_length = row_length or fitting_row_length(examples)
         pieces = [split_pieces(i, e, row_length, share_prompts=share_prompts) for i, e in enumerate(examples)]
         tokens = np.array([sum(piece.width for piece in group) for group in pieces])
         self.plan: list[Bins] = []

@@ -121,6 +121,17 @@ def split_pieces(index: int, example: Example, row_length: int, *, share_prompts
     return [*pieces, Piece(index, first, len(example.responses), width)]
 
 
+def fitting_row_length(examples: Sequence[Example]) -> int:
+    """A row length for these examples: a multiple of 64 that holds the longest prompt with one response.
+
+    It also holds a typical comparison twice over, so that rows fill well and few prompts are repeated, yet no more than
+    that: attention over a row pays for the square of its length.
+    """
+    longest = max(len(e.prompt) + max(len(response) for response in e.responses) for e in examples)
+    mean = sum(len(e.prompt) + sum(len(response) for response in e.responses) for e in examples) / len(examples)
+    return -(-max(longest, min(round(2 * mean), 512)) // 64) * 64
+
+
 def pack_rows(pieces: Sequence[Piece], row_length: int) -> list[list[Piece]]:
     """Best-fit decreasing bin packing: the widest piece first, each into the fullest row that still holds it.
 

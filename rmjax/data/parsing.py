@@ -22,6 +22,7 @@ a converter took for a boolean's. It is read as the text it is written as, with 
 from __future__ import annotations
 
 import collections
+import functools
 import gzip
 import json
 import math
@@ -63,6 +64,20 @@ Parsed = TypeVar("Parsed")
 # --- records ----------------------------------------------------------------------------------------------------------
 
 
+def _located(parse: Callable[..., Parsed]) -> Callable[..., Parsed]:
+    """Puts the origin of a record, where one is given, before the message of an InputError."""
+
+    @functools.wraps(parse)
+    def located(record: Any, origin: str = "") -> Parsed:
+        try:
+            return parse(record, origin)
+        except InputError as error:
+            raise InputError(f"{origin}: {error}" if origin else str(error)) from None
+
+    return located
+
+
+@_located
 def parse_comparison(record: Any, origin: str = "") -> Comparison:
     """The comparison that a decoded JSON `record` states; see the module for the forms.
 
@@ -95,6 +110,7 @@ def parse_comparison(record: Any, origin: str = "") -> Comparison:
     )
 
 
+@_located
 def parse_demonstrations(record: Any, origin: str = "") -> list[Demonstration]:
     """The demonstrations in `record`: one for `{"prompt", "response"}`, one for every run of assistant turns of
     `{"messages"}`; of a comparison the responses ranked first.
@@ -102,8 +118,9 @@ def parse_demonstrations(record: Any, origin: str = "") -> list[Demonstration]:
     Raises:
         InputError: the record is none of the forms, or a part of it is wrong.
     """
-    if isinstance(record, dict) and not _is_comparison(record):
+    if isinstance(record, dict):
         record = _present(record)
+    if isinstance(record, dict) and not _is_pair(record) and "responses" not in record:
         if "response" in record:
             return [Demonstration(_prompt(record), _response(record["response"], "response"), origin=origin)]
         if "messages" in record:
@@ -113,6 +130,7 @@ def parse_demonstrations(record: Any, origin: str = "") -> list[Demonstration]:
     return [Demonstration(comparison.prompt, text, origin=origin) for text in best_responses(comparison)]
 
 
+@_located
 def parse_scoring(record: Any, origin: str = "") -> tuple[Prompt, tuple[str, ...]]:
     """A prompt and the responses to score: `{"prompt", "response"}`, `{"prompt", "responses"}` (one or more, no
     judgement needed), `{"messages"}` that end with the response, or any form of comparison (chosen first).
@@ -120,7 +138,6 @@ def parse_scoring(record: Any, origin: str = "") -> tuple[Prompt, tuple[str, ...
     Raises:
         InputError: the record is none of the forms, or a part of it is wrong.
     """
-    del origin
     if isinstance(record, list):
         return _role_record(record)
     record = _present(record)
@@ -148,6 +165,7 @@ def remarks(record: Any) -> tuple[str, ...]:
     """What a parser passed over in a `record` that it accepted: the keys it did not read, booleans read as text."""
     if not isinstance(record, dict):
         return ()
+    record = _present(record)
     if _is_pair(record):
         known = _PAIR_KEYS
     elif "responses" in record:
@@ -155,7 +173,7 @@ def remarks(record: Any) -> tuple[str, ...]:
     else:
         known = {"prompt", "response"} if "response" in record else {"messages"}
     found = [f'key "{key}" not read' for key in record if key not in known]
-    texts = [record.get("chosen"), record.get("rejected"), record.get("response"), *(record.get("responses") or ())]
+    texts = [record.get("chosen"), record.get("rejected"), record.get("response"), *record.get("responses", ())]
     return (*found, *("boolean read as text" for text in texts if isinstance(text, bool)))
 
 
@@ -197,16 +215,12 @@ def read_records(
     parse: Callable[[Any, str], Parsed],
     notes: collections.Counter[str] | None = None,
 ) -> Iterator[Parsed]:
-    """Yields `parse(record, "file:line")` for every record, with the place put before the message of an InputError.
+    """Yields `parse(record, "file:line")` for every record of a file.
 
     `notes` counts the `remarks` on the records.
     """
     for number, record in read_jsonl(path):
-        origin = f"{os.fspath(path)}:{number}"
-        try:
-            parsed = parse(record, origin)
-        except InputError as error:
-            raise InputError(f"{origin}: {error}") from None
+        parsed = parse(record, f"{os.fspath(path)}:{number}")
         if notes is not None:
             notes.update(remarks(record))
         yield parsed
@@ -251,7 +265,7 @@ def _pair(record: dict) -> tuple[Prompt, tuple[str, str]]:
     """The prompt and (chosen, rejected)."""
     for key in ("chosen", "rejected"):
         if key not in record:
-            raise InputError(f'"{key}" is missing: a pair needs both "chosen" and "rejected"')
+            raise InputError(f'"{key}" is missing or null: a pair needs both "chosen" and "rejected"')
     if "responses" in record:
         raise InputError('both "chosen" and "responses" are given: a record states one comparison in one form')
     if "prompt" not in record:
@@ -277,13 +291,14 @@ def _shared_prompt(chosen: Prompt, rejected: Prompt) -> tuple[Prompt, tuple[str,
     for key, turns in (("chosen", chosen), ("rejected", rejected)):
         _require_answer(turns, key)
     common = 0
-    while common < min(len(chosen), len(rejected)) - 1 and chosen[common] == rejected[common]:
+    while common < min(len(chosen), len(rejected)) and chosen[common] == rejected[common]:
         common += 1
     for end in range(common, 0, -1):
         if chosen[end - 1].role == "user" and chosen[end].role == rejected[end].role == "assistant":
             return chosen[:end], (_rendered(chosen[end:], "chosen"), _rendered(rejected[end:], "rejected"))
     raise InputError(
-        '"chosen" and "rejected" have no opening user turn in common, so there is no prompt that both respond to'
+        '"chosen" and "rejected" have no opening user turn in common that the assistant answers in both, so there is '
+        "no prompt"
     )
 
 
@@ -369,7 +384,7 @@ def _role_record(record: list) -> tuple[Prompt, tuple[str, ...]]:
     """The prompt, which ends with the last prompter, and the answers after it."""
     turns = []
     for entry in record:
-        if not isinstance(entry, dict) or entry.get("role") not in _ROLE_OF_RECORD or "text" not in entry:
+        if not isinstance(entry, dict) or entry.get("role") not in list(_ROLE_OF_RECORD) or "text" not in entry:
             raise InputError(
                 'every entry of an array record must be {"text", "role": "prompter" or "assistant"}, found '
                 + (json.dumps(entry)[:80] if isinstance(entry, dict) else _kind(entry))
@@ -396,13 +411,9 @@ def _is_pair(record: dict) -> bool:
     return "chosen" in record or "rejected" in record
 
 
-def _is_comparison(record: dict) -> bool:
-    return _is_pair(record) or "responses" in record
-
-
 def _prompt(record: dict) -> Prompt:
     if "prompt" not in record:
-        raise InputError('"prompt" is missing')
+        raise InputError('"prompt" is missing or null')
     value = record["prompt"]
     turns = _turns_or_none(value, "prompt")
     if turns is None:

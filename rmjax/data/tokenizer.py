@@ -23,7 +23,7 @@ TEMPLATES = {
     "transcript": (
         "{% for message in messages %}"
         "{{ {'user': '\n\nHuman: ', 'assistant': '\n\nAssistant: ', 'system': ''}[message.role] }}{{ message.content }}"
-        "{% endfor %}{% if add_generation_prompt %}\n\nAssistant:{% endif %}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '\n\nAssistant:' }}{% endif %}"
     ),
 }
 
@@ -62,6 +62,9 @@ class Tokenizer:
             )
         if max_prompt < 1 or max_response < 1:
             raise InputError(f"max_prompt and max_response must be positive, found {max_prompt} and {max_response}")
+        # A tokenizer.json may fix both for whoever wrote it; here lengths are decided by this class and the packing.
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
         self.hf = tokenizer
         self.max_prompt = max_prompt
         self.max_response = max_response

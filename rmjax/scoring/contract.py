@@ -54,7 +54,6 @@ class Contract:
         compute_dtype: `float32` or `bfloat16`.
         max_prompt: tokens kept of a prompt, at its end.
         max_response: tokens kept of a response, at its beginning.
-        row_length: L of the packed rows.
         chat_template: the Jinja template, also stored with the tokenizer; the two must agree.
         eos_id: the id that follows every response, where the score is read.
         data: where the training data came from, and its fingerprint.
@@ -69,7 +68,6 @@ class Contract:
     compute_dtype: str
     max_prompt: int
     max_response: int
-    row_length: int
     chat_template: str
     eos_id: int
     data: dict[str, Any]
@@ -90,7 +88,7 @@ def read_contract(path: Path) -> Contract:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         version = record.pop("format")
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path} is missing or not a scoring contract: is this a checkpoint of rmjax?") from None
     if version != FORMAT:
         raise InputError(
@@ -130,7 +128,7 @@ def check_canaries(canaries: Sequence[Canary], recomputed: Sequence[float], wher
     The scale of the error is the spread of the canaries' scores or the score itself, whichever is larger, so that a
     canary near zero does not ask for more digits than float32 has.
     """
-    spread = float(np.std([canary.score for canary in canaries]))
+    spread = float(np.std([canary.score for canary in canaries])) if canaries else 0.0
     for canary, score in zip(canaries, recomputed, strict=True):
         error = abs(score - canary.score) / max(abs(canary.score), spread, 1e-6)
         if not error <= TOLERANCE:

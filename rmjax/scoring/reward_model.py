@@ -63,7 +63,7 @@ class RewardModel:
     def __init__(self, params: Any, contract: Contract, tokenizer: Tokenizer, layout: Pmap) -> None:
         self.params, self.contract, self.tokenizer = params, contract, tokenizer
         model = RewardTransformer(contract.trunk, contract.heads, jnp.dtype(contract.compute_dtype))
-        self._scorer = Scorer(model, layout, contract.row_length)
+        self._scorer = Scorer(model, layout)
 
     @property
     def heads(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rmjax.data.packing import Example, Piece, Shape, fill, pack_rows, split_pieces
+from rmjax.data.packing import Example, Piece, Shape, fill, fitting_row_length, pack_rows, split_pieces
 from rmjax.models.parallel import AXIS, Pmap
 from rmjax.models.reward import RewardTransformer
 
@@ -21,15 +21,15 @@ CHUNK = 2048
 class Scorer:
     """Packs groups, runs them on every device of the layout, and puts the scores back in order.
 
+    Shapes come from a short list (powers of two), so that requests of any size share a few compilations.
+
     Args:
         model: the module whose `apply` scores a packed batch.
         layout: where it runs.
-        row_length: L; no prompt with one response may be longer.
     """
 
-    def __init__(self, model: RewardTransformer, layout: Pmap, row_length: int) -> None:
-        self.layout, self.row_length = layout, row_length
-        self.rows = max(1, TOKENS_PER_SHARD // row_length)
+    def __init__(self, model: RewardTransformer, layout: Pmap) -> None:
+        self.layout = layout
         self._apply = jax.pmap(
             lambda params, batch: model.apply({"params": params}, batch), axis_name=AXIS, devices=layout.devices
         )
@@ -47,26 +47,28 @@ class Scorer:
 
     def _score_chunk(self, params: Any, examples: Sequence[Example]) -> list[np.ndarray]:
         scores: list[dict[int, np.ndarray]] = [{} for _ in examples]
-        for bins in self._plan(examples):
-            batch, slots = fill(examples, bins, _bucket(bins, self.row_length))
+        row_length = _power(fitting_row_length(examples))
+        for bins in self._plan(examples, row_length):
+            batch, slots = fill(examples, bins, _bucket(bins, row_length))
             out_SxNxZ = np.asarray(self._apply(params, batch))
             for shard, used in enumerate(slots):
                 for n, (example, k) in enumerate(used):
                     scores[example][k] = out_SxNxZ[shard, n]
         return [np.stack([group[k] for k in range(len(group))]) for group in scores]
 
-    def _plan(self, examples: Sequence[Example]) -> Iterator[list[list[list[Piece]]]]:
-        pieces = [piece for i, e in enumerate(examples) for piece in split_pieces(i, e, self.row_length)]
-        rows = pack_rows(pieces, self.row_length)
+    def _plan(self, examples: Sequence[Example], row_length: int) -> Iterator[list[list[list[Piece]]]]:
+        pieces = [piece for i, e in enumerate(examples) for piece in split_pieces(i, e, row_length)]
+        rows = pack_rows(pieces, row_length)
         shards = self.layout.shards
-        for start in range(0, len(rows), self.rows * shards):
-            part = rows[start : start + self.rows * shards]
+        step = max(1, TOKENS_PER_SHARD // row_length) * shards
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
             yield [part[shard::shards] for shard in range(shards)]
 
 
 def _bucket(bins: Sequence[Sequence[Sequence[Piece]]], row_length: int) -> Shape:
-    """A shape from a short list (powers of two), so that requests of any size share a few compilations."""
-    rows = max(1, *(len(rows) for rows in bins)) if len(bins) > 1 else max(1, len(bins[0]))
+    """The shape, rounded up to powers of two, that holds every bin."""
+    rows = max(len(rows) for rows in bins)
     responses = max(sum(piece.last - piece.first for row in rows for piece in row) for rows in bins)
     return Shape(_power(rows), row_length, max(8, _power(responses)), 1)
 

@@ -126,15 +126,20 @@ def fit(
             pending = (done, device_metrics)
             final = done == stop
             due_evaluate = final or (cadence.evaluate and done % cadence.evaluate == 0)
-            due_save = final or (cadence.checkpoint and done % cadence.checkpoint == 0) or caught
-            if due_evaluate or due_save:
+            due_save = final or (cadence.checkpoint and done % cadence.checkpoint == 0)
+            if due_evaluate:
                 consume(*pending)
                 pending = None
-            if due_evaluate and (row := evaluate(state)):
-                run.log({"step": done, **row})
-            if due_save:
+                if row := evaluate(state):
+                    run.log({"step": done, **row})
+            # Looked at once: a signal may come at any moment, and one that is obeyed must have been saved for.
+            stopping = bool(caught) and not final
+            if due_save or stopping:
+                if pending:
+                    consume(*pending)
+                    pending = None
                 save(state, done)
-            if caught and not final:
+            if stopping:
                 print(f"\nstopped at step {done} of {stop}, saved; the same command resumes", file=sys.stderr)
                 raise Interrupted(128 + caught[0])
     return state

@@ -112,7 +112,7 @@ def sft_objective(apply: Callable[[Any, PackedBatch], Array]) -> LossFn:
         log_probability = jax.nn.log_softmax(logits)
         loss = -jnp.take_along_axis(log_probability, target[..., None], axis=-1)[..., 0]
         numerator, weight = jnp.sum(answered * loss), jnp.sum(answered)
-        correct = jnp.sum(answered * (jnp.argmax(logits, -1) == target))
+        correct = jnp.sum(answered * (jnp.argmax(logits, -1) == target).astype(jnp.float32))
         return numerator, {"weight": weight, "loss": numerator, "accuracy": correct, "accuracy_weight": weight}
 
     return loss_fn

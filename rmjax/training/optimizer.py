@@ -16,7 +16,8 @@ def make_schedule(
     than half of it.
     """
     warmup = min(max(round(warmup_ratio * total_steps), warmup_steps), total_steps // 2)
-    decay = optax.cosine_decay_schedule(learning_rate, max(1, total_steps - warmup), alpha=final_ratio)
+    # The last step has the index total_steps - 1.
+    decay = optax.cosine_decay_schedule(learning_rate, max(1, total_steps - 1 - warmup), alpha=final_ratio)
     if warmup == 0:
         return decay
     # Step 0 already moves: a first step at rate zero would be a batch seen for nothing.

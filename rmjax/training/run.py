@@ -30,19 +30,21 @@ PACKAGES = ("flax", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint", "toke
 
 
 class RunDirectory:
-    """Opens `path` for a run with `config`: new, to be resumed, or finished.
+    """The directory `path` for a run with `config`: new, to be resumed, or finished.
+
+    Opening writes nothing; `create` does, once the run's input has been found good.
 
     Raises:
         InputError: the directory holds a run with another configuration, or something that is no run.
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
-        self.path = Path(path)
+        self.path, self.config = Path(path), _jsonable(config)
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file: give another --workdir")
         stored = self.path / "config.json"
         if stored.is_file():
-            differences = list(_differences(json.loads(stored.read_text(encoding="utf-8")), _jsonable(config)))
+            differences = list(_differences(json.loads(stored.read_text(encoding="utf-8")), self.config))
             if differences:
                 raise InputError(
                     f"{self.path} holds a run with another configuration ({'; '.join(differences[:3])}): "
@@ -50,9 +52,11 @@ class RunDirectory:
                 )
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise InputError(f"{self.path} is not empty and holds no run: give another --workdir")
-        else:
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_json(stored, _jsonable(config))
+
+    def create(self) -> None:
+        """Makes the directory and writes down configuration and environment."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / "config.json", self.config)
         write_json(self.path / "environment.json", environment())
 
     @property
@@ -88,7 +92,9 @@ class RunDirectory:
     def metrics(self) -> list[dict[str, float]]:
         """The logged lines so far."""
         path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        # What follows the last end of line was torn off by a crash.
+        return [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]
 
     def rewind(self, step: int) -> None:
         """Forgets what was logged after `step`: a resumed run logs those steps again."""

@@ -58,7 +58,7 @@ def make_train_step(
         grads = jax.tree.map(lambda g: g / jnp.maximum(sums["weight"], 1e-9), grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        metrics = {**ratios(sums), "grad_norm": optax.global_norm(grads)}
+        metrics = {**ratios(sums), "grad_norm": optax.tree.norm(grads)}
         return TrainState(state.step + 1, params, opt_state), metrics
 
     return layout.compile(step)

@@ -1,0 +1,125 @@
+"""HH-RLHF as comparisons: helpful-* judge the head `helpful`, harmless-* the head `safety`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sys
+from pathlib import Path
+
+import requests
+import tensorflow_datasets as tfds
+
+from rmjax.data.comparisons import Comparison
+from rmjax.data.hh_rlhf import builder as _builder
+from rmjax.data.hh_rlhf.builder import MEMBERS, SPLITS, HhRlhf, file_name, files_at_hand
+from rmjax.data.parsing import parse_comparison
+from rmjax.errors import InputError
+
+__all__ = ["HhRlhf", "load"]
+
+CACHE = "~/.cache/rmjax"
+
+
+def load(config: str, split: str, manual_dir: str = "", data_dir: str = "") -> list[Comparison]:
+    """The comparisons of one split, in the order of the published files.
+
+    Args:
+        config: a folder of the published data (`helpful-base`, `helpful-online`, `helpful-rejection-sampled`,
+            `harmless-base`), or a union of them: `helpful` or `all`.
+        split: "train" or "test".
+        manual_dir: a folder laid out as published, `helpful-base/train.jsonl.gz`, read instead of the network. It needs
+            to hold only what is asked for, and may hold other comparisons than the published ones, such as a subset.
+        data_dir: where the data are kept once prepared, and downloads with them; `~/.cache/rmjax` by default.
+
+    Raises:
+        InputError: the configuration or split does not exist, a file is missing or broken, or there is no network.
+    """
+    if config not in MEMBERS:
+        raise InputError(f"hh_rlhf has no configuration {config!r}: it is one of {', '.join(MEMBERS)}")
+    if split not in SPLITS:
+        raise InputError(
+            f"hh_rlhf has no {split} split: name one of its own, hh_rlhf/{config}:test, or a slice, "
+            f"hh_rlhf/{config}:train[90%:]"
+        )
+    root = Path(data_dir or CACHE).expanduser()
+    try:
+        source = _prepared(config, split, manual_dir, root).as_data_source(split=split)
+    except OSError as error:
+        raise InputError(
+            f"hh_rlhf/{config} cannot be prepared in {root} ({error}): set data_dir to another folder"
+        ) from error
+    return [_comparison(source[i], split) for i in range(len(source))]
+
+
+def _comparison(example: dict, split: str) -> Comparison:
+    chosen, rejected, subset = (example[name].decode() for name in ("chosen", "rejected", "subset"))
+    head = "safety" if subset.startswith("harmless") else "helpful"
+    origin = f"hh_rlhf/{file_name(subset, split)}:{example['line']}"
+    return parse_comparison({"chosen": chosen, "rejected": rejected, "head": head, "subset": subset}, origin)
+
+
+def _prepared(config: str, split: str, manual_dir: str, root: Path) -> HhRlhf:
+    """The builder, its ArrayRecord files written."""
+    if manual_dir:
+        # TFDS serves what it prepared under the same name and version, wherever that came from. So files of the user's
+        # are prepared in a place named after their content: other files, or one more split, are prepared anew.
+        folder = Path(manual_dir).expanduser()
+        root /= f"manual-{_content_key(folder, config, split)}"
+        download_config = tfds.download.DownloadConfig(manual_dir=folder)
+    else:
+        download_config = None
+    builder = HhRlhf(config=config, data_dir=root, file_format="array_record")
+    if not builder.is_prepared():
+        if not manual_dir:
+            _require_network(config)
+        try:
+            with contextlib.redirect_stdout(
+                sys.stderr
+            ):  # TFDS reports its progress there; output belongs to the caller
+                builder.download_and_prepare(download_config=download_config)
+        except (requests.RequestException, tfds.download.DownloadError) as error:
+            raise _unreachable(config, error) from error
+        except tfds.core.download.download_manager.NonMatchingChecksumError as error:
+            raise InputError(f"hh_rlhf/{config}: the download is not the published file: {error}") from error
+    if split not in builder.info.splits:
+        raise InputError(f"hh_rlhf/{config}: {builder.data_dir} was prepared without a {split} split: delete it")
+    return builder
+
+
+def _content_key(folder: Path, config: str, split: str) -> str:
+    """A hash of the files of `config` in `folder`.
+
+    Raises:
+        InputError: those of `split` are not all there.
+    """
+    if not folder.is_dir():
+        raise InputError(f"manual_dir {folder} is not a folder")
+    found = files_at_hand(folder, config)
+    if split not in found:
+        missing = [file_name(member, split) for member in MEMBERS[config]]
+        missing = [name for name in missing if not (folder / name).is_file()]
+        raise InputError(f"hh_rlhf/{config} needs {', '.join(missing)} in manual_dir {folder}")
+    digest = hashlib.sha256()
+    for part, paths in sorted(found.items()):
+        for member, path in paths.items():
+            with open(path, "rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{file_name(member, part)} {content}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _require_network(config: str) -> None:
+    # TFDS takes minutes of repeated attempts, each with a warning, before it gives up on a machine without a network.
+    try:
+        requests.head(_builder.UPSTREAM, timeout=20, allow_redirects=False)
+    except requests.RequestException as error:
+        raise _unreachable(config, error) from None
+
+
+def _unreachable(config: str, error: Exception) -> InputError:
+    names = ", ".join(file_name(member, split) for member in MEMBERS[config] for split in SPLITS)
+    return InputError(
+        f"hh_rlhf/{config} cannot be downloaded ({type(error).__name__}): run where the network reaches "
+        f"{_builder.UPSTREAM}, or set manual_dir to a folder that holds {names} as published"
+    )

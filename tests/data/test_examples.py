@@ -1,0 +1,116 @@
+"""Comparisons as ids: which head, which pairs, which margins and weights."""
+
+import numpy as np
+import pytest
+from conftest import user
+
+from rmjax.data.comparisons import Comparison, Demonstration
+from rmjax.data.examples import PairRule, encode_comparisons, encode_demonstrations, encode_groups, head_index
+from rmjax.errors import InputError
+from rmjax.training.losses import MARGINS
+
+SKIP, KEEP = PairRule(), PairRule(keep_ties=True)
+
+
+def comparison(ranks, text="How do I boil an egg?", **fields):
+    return Comparison(user(text), tuple(f"answer {k}" for k in range(len(ranks))), ranks, **fields)
+
+
+def encode(tokenizer, example, rule=SKIP, heads=("helpful",)):
+    (encoded,) = encode_comparisons([example], tokenizer, heads, rule)
+    return encoded
+
+
+def test_ids_are_those_of_the_tokenizer(tokenizer):
+    example = encode(tokenizer, comparison((1, 2)))
+    assert example.prompt.tolist() == tokenizer.encode_prompts([user("How do I boil an egg?")])[0].ids.tolist()
+    assert [r.tolist() for r in example.responses] == [
+        e.ids.tolist() for e in tokenizer.encode_responses(["answer 0", "answer 1"])
+    ]
+
+
+@pytest.mark.parametrize("K", [2, 3, 4, 7])
+def test_the_pairs_of_a_comparison_share_the_weight_one(tokenizer, K):
+    example = encode(tokenizer, comparison(tuple(range(1, K + 1))))
+    np.testing.assert_allclose(example.weight, [2 / (K * (K - 1))] * (K * (K - 1) // 2), rtol=1e-6)
+
+
+def test_winners_and_losers_follow_the_ranks(tokenizer):
+    example = encode(tokenizer, comparison((3, 1, 2)))
+    assert list(zip(example.winner.tolist(), example.loser.tolist(), strict=True)) == [(1, 0), (2, 0), (1, 2)]
+
+
+def test_ties_are_left_out_or_kept(tokenizer):
+    tied = comparison((1, 1, 2))
+    left_out, kept = encode(tokenizer, tied, SKIP), encode(tokenizer, tied, KEEP)
+    assert left_out.tied.tolist() == [False, False]
+    assert left_out.weight.tolist() == [0.5, 0.5]
+    assert kept.tied.tolist() == [True, False, False]
+    np.testing.assert_allclose(kept.weight, 1 / 3, rtol=1e-6)
+
+
+def test_a_comparison_of_equals_weighs_nothing_when_ties_are_left_out(tokenizer):
+    assert len(encode(tokenizer, comparison((1, 1))).weight) == 0
+    assert encode(tokenizer, comparison((1, 1)), KEEP).weight.tolist() == [1]
+
+
+@pytest.mark.parametrize(("name", "expected"), [("small", [2 / 3, 0, 1]), ("large", [2, 0, 3]), ("none", [0, 0, 0])])
+def test_margins_of_llama_2(tokenizer, name, expected):
+    graded = comparison((1, 2, 3), strengths=("better", "negligibly_better", "significantly_better"))
+    example = encode(tokenizer, graded, PairRule(margins=MARGINS[name]))
+    np.testing.assert_allclose(example.margin, expected, rtol=1e-6)
+
+
+def test_margins_follow_their_pair_when_a_tie_is_left_out(tokenizer):
+    graded = comparison((1, 1, 2), strengths=("better", "slightly_better", "significantly_better"))
+    assert encode(tokenizer, graded, PairRule(margins=MARGINS["large"])).margin.tolist() == [1, 3]
+    # A tie has no margin, whatever the data says of it.
+    assert encode(tokenizer, graded, PairRule(True, MARGINS["large"])).margin.tolist() == [0, 1, 3]
+
+
+def test_given_margins_are_used_as_they_are(tokenizer):
+    assert encode(tokenizer, comparison((2, 1), margins=(1.25,)), PairRule(given=True)).margin.tolist() == [1.25]
+
+
+def test_a_margin_that_the_data_does_not_state_is_an_error_with_its_place(tokenizer):
+    bare = comparison((1, 2), origin="data.jsonl:17")
+    with pytest.raises(InputError, match=r'data.jsonl:17: loss.margin needs the "strength".*loss.margin=none'):
+        encode(tokenizer, bare, PairRule(margins=MARGINS["small"]))
+    with pytest.raises(InputError, match=r'data.jsonl:17: loss.margin=given, but .* no "margin"'):
+        encode(tokenizer, bare, PairRule(given=True))
+
+
+def test_ratings_are_carried_along(tokenizer):
+    assert encode(tokenizer, comparison((2, 1), scores=(1.5, 4.0))).ratings.tolist() == [1.5, 4.0]
+    assert encode(tokenizer, comparison((2, 1))).ratings is None
+
+
+def test_one_head_takes_everything_and_several_go_by_the_label():
+    assert head_index(comparison((1, 2), head="safety"), ["helpful"]) == 0
+    assert head_index(comparison((1, 2)), ["helpful"]) == 0
+    assert head_index(comparison((1, 2), head="safety"), ["helpful", "safety"]) == 1
+    with pytest.raises(InputError, match=r"f.jsonl:3: this comparison names no head, .* helpful, safety"):
+        head_index(comparison((1, 2), origin="f.jsonl:3"), ["helpful", "safety"])
+    with pytest.raises(InputError, match=r"for the head 'honest'"):
+        head_index(comparison((1, 2), head="honest"), ["helpful", "safety"])
+
+
+def test_a_demonstration_has_one_response_and_no_pairs(tokenizer):
+    (example,) = encode_demonstrations([Demonstration(user("hi"), "hello")], tokenizer)
+    assert len(example.responses) == 1
+    assert len(example.weight) == 0
+    assert example.responses[0][-1] == tokenizer.eos_id
+
+
+def test_groups_keep_their_responses_whatever_their_sizes(tokenizer):
+    texts = [["a", "b", "c"], ["d"], ["e", "f"]]
+    prompts, groups = encode_groups([user("x"), user("y"), user("x")], texts, tokenizer)
+    assert [[r.ids[0] for r in g] for g in groups] == [
+        [tokenizer.encode_responses([t])[0].ids[0] for t in g] for g in texts
+    ]
+    assert prompts[0].ids.tolist() == prompts[2].ids.tolist() != prompts[1].ids.tolist()
+
+
+def test_no_comparisons_are_no_examples(tokenizer):
+    assert encode_comparisons([], tokenizer, ("helpful",), SKIP) == []
+    assert encode_demonstrations([], tokenizer) == []

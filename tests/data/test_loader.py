@@ -1,0 +1,165 @@
+"""The plan of a run: exact batches, every comparison once, the same again, balanced, sharded, one shape."""
+
+import threading
+
+import jax
+import numpy as np
+import pytest
+from naive import make_example, random_examples
+
+from rmjax.data.loader import WINDOW, BatchStream, plan_epoch, spread
+
+EXAMPLES = random_examples(53, seed=2)
+
+
+def stream(examples=EXAMPLES, **changes):
+    settings = {"batch_size": 8, "epochs": 2, "row_length": 32, "seed": 0, **changes}
+    return BatchStream(examples, **settings)
+
+
+def members(bins):
+    """The comparisons of a planned batch."""
+    return sorted({piece.example for rows in bins for row in rows for piece in row})
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.mark.parametrize(("shards", "microbatches"), [(1, 1), (4, 2)])
+def test_batches_are_exact_and_an_epoch_shows_everything_once(shards, microbatches):
+    plan = stream(shards=shards, microbatches=microbatches).plan
+    assert [len(members(bins)) for bins in plan] == [8] * 6 + [5] + [8] * 6 + [5]
+    for epoch in (plan[:7], plan[7:]):
+        assert sorted(i for bins in epoch for i in members(bins)) == list(range(53))
+    assert all(len(bins) == shards * microbatches for bins in plan)
+
+
+def test_a_batch_holds_every_response_of_its_comparisons():
+    batches = stream(row_length=15, shards=2)
+    for step, bins in enumerate(batches.plan):
+        batch = batches[step]
+        assert batch.real_N.sum() == sum(len(EXAMPLES[i].responses) for i in members(bins))
+        assert batch.weight_P.sum() == pytest.approx(len(members(bins)))
+        assert (batch.tokens_RxL != 0).sum() == sum(piece.width for rows in bins for row in rows for piece in row)
+
+
+def test_a_comparison_stays_on_one_shard_although_it_is_cut():
+    for bins in stream(row_length=15, shards=4).plan:
+        owners = [{piece.example for row in rows for piece in row} for rows in bins]
+        assert sum(map(len, owners)) == len(set().union(*owners))
+
+
+def test_seed_epoch_and_step_fix_the_batch():
+    one, other = stream(), stream()
+    for step in (0, 5, 13):
+        assert_same(one[step], other[step])
+    assert_same(one[3], one[3])
+    orders = [[members(bins) for bins in plan] for plan in (one.plan[:7], one.plan[7:], stream(seed=1).plan[:7])]
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+def test_a_longer_run_begins_like_a_shorter_one():
+    assert stream(epochs=3).plan[:14] == stream().plan
+
+
+def test_the_blocks_of_all_processes_make_the_batch():
+    settings = {"shards": 4, "microbatches": 2}
+    whole = stream(**settings)
+    for step in (0, 6):
+        blocks = [stream(**settings, process=(p, 2))[step] for p in range(2)]
+        assert blocks[0].tokens_RxL.shape[:2] == (2, 2)
+        assert_same(jax.tree.map(lambda *x: np.concatenate(x), *blocks), whole[step])
+
+
+def test_all_batches_have_one_shape():
+    batches = stream(shards=2, microbatches=2)
+    shapes = {tuple(x.shape for x in jax.tree.leaves(batches[step])) for step in range(len(batches))}
+    assert len(shapes) == 1
+    assert batches[0].tokens_RxL.shape == (2, 2, *batches.shape[:2])
+
+
+def test_no_smaller_shape_would_hold_the_plan():
+    batches = stream()
+    used = [batches[step] for step in range(len(batches))]
+    assert batches.shape.rows == max((b.segments_RxL[0, 0].any(-1)).sum() for b in used)
+    assert batches.shape.responses - 8 < max(b.real_N.sum() for b in used) <= batches.shape.responses
+    assert batches.shape.pairs - 8 < max((b.weight_P > 0).sum() for b in used) <= batches.shape.pairs
+
+
+def test_tokens_are_balanced_over_batches_and_shards():
+    """Lengths from 20 to 400: shuffled batches of 8 would differ by far more than a tenth."""
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(20, 400, 256)
+    sums = [tokens[batch].sum() for batch in plan_epoch(tokens, 8, rng)]
+    assert max(sums) < 1.05 * np.mean(sums)
+    shuffled = [tokens[batch].sum() for batch in rng.permutation(256).reshape(-1, 8)]
+    assert max(shuffled) > 1.2 * np.mean(shuffled)
+    halves = [tokens[part].sum() for part in spread(range(64), tokens, 4)]
+    assert max(halves) - min(halves) < 20
+
+
+def test_the_batch_of_the_longest_comparison_comes_at_any_time():
+    """Evening out deals the longest comparison first; its batch must not be the first step of every run."""
+    tokens = np.array([500, *range(10, 90)])
+    places = {
+        next(step for step, batch in enumerate(plan_epoch(tokens, 8, np.random.default_rng(seed))) if 0 in batch)
+        for seed in range(20)
+    }
+    assert len(places) > 5
+
+
+def test_comparisons_change_places_only_within_a_window():
+    order = np.random.default_rng(7).permutation(1000)
+    batches = plan_epoch(np.full(1000, 10), 4, np.random.default_rng(7))
+    window = 4 * WINDOW
+    for start in range(0, 1000, window):
+        block = [i for batch in batches[start // 4 : (start + window) // 4] for i in batch]
+        assert sorted(block) == sorted(order[start : start + window].tolist())
+
+
+def test_spread_gives_the_longest_first_to_the_lightest():
+    assert spread([0, 1, 2, 3], np.array([5, 9, 4, 1]), 2) == [[1, 3], [0, 2]]
+    assert spread([0, 1, 2, 3], np.array([9, 1, 1, 1]), 2, limit=2) == [[0, 3], [1, 2]]
+    assert spread([0], np.array([3]), 3) == [[0], [], []]
+
+
+def test_statistics_by_hand():
+    """Two comparisons of 4 + 2 + 1 tokens in two batches of one row of 10: 14 of 20 tokens used, two prompts saved."""
+    examples = [make_example([1, 2, 3, 4], [[5, 6], [7]]) for _ in range(2)]
+    shared = stream(examples, batch_size=1, epochs=1, row_length=10)
+    assert shared.shape == (1, 10, 8, 8)
+    assert shared.statistics() == {"padding": pytest.approx(6 / 20), "sharing": pytest.approx(22 / 14)}
+    # 6 + 5 tokens without sharing need two rows of 10 each batch.
+    repeated = stream(examples, batch_size=1, epochs=1, row_length=10, share_prompts=False)
+    assert repeated.statistics() == {"padding": pytest.approx(18 / 40), "sharing": pytest.approx(1)}
+
+
+def test_a_row_length_of_zero_fits_the_examples():
+    assert stream(row_length=0).shape.row_length == 64
+
+
+def test_prefetch_gives_the_batches_in_order_from_another_thread():
+    batches = stream()
+    threads = set()
+    build = batches.__getitem__
+
+    class Watched(BatchStream):
+        def __getitem__(self, step):
+            threads.add(threading.get_ident())
+            return build(step)
+
+    batches.__class__ = Watched
+    for step, batch in enumerate(batches.prefetch(3, 7), 3):
+        assert_same(batch, build(step))
+    assert step == 6
+    assert threading.get_ident() not in threads
+    assert list(batches.prefetch(5, 5)) == []
+
+
+def test_an_error_in_the_thread_surfaces():
+    batches = stream()
+    ahead = batches.prefetch(13, 16)
+    next(ahead)
+    with pytest.raises(IndexError):
+        next(ahead)

@@ -1,0 +1,199 @@
+"""Checkpoints are whole or not there, are believed only when sound, and score as they did."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from naive import make_params
+
+from rmjax.errors import InputError
+from rmjax.models.reward import RewardTransformer
+from rmjax.scoring.checkpoint import damage, find_checkpoint, list_checkpoints, load, load_tree, save_checkpoint
+
+OPTIMIZER = {"step": jnp.asarray(7, jnp.int32), "opt_state": ({"mu": jnp.arange(3.0)}, ())}
+QUESTION = ("How do I boil an egg?", ["Put it in boiling water.", ""])
+
+
+@pytest.fixture(scope="module")
+def params(tiny_trunk):
+    return make_params(RewardTransformer(tiny_trunk, ("helpful", "safety"), jnp.dtype("float32")))
+
+
+@pytest.fixture(scope="module")
+def save(reward_model, tokenizer, params):
+    """(root, step, params, keep, changes to the contract) -> path of the checkpoint."""
+
+    def run(root, step=7, params=params, keep=9, **changes):
+        contract = dataclasses.replace(reward_model.contract, step=step, **changes)
+        return save_checkpoint(root, contract, tokenizer, params, OPTIMIZER, keep=keep)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory, save):
+    """A run with the checkpoints 5 and 12; not to be changed."""
+    run = tmp_path_factory.mktemp("run")
+    for step in (5, 12):
+        save(run / "checkpoints", step)
+    return run
+
+
+@pytest.fixture
+def run(tmp_path, pristine):
+    """A copy of the run to damage."""
+    shutil.copytree(pristine, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def flip_a_byte(checkpoint):
+    """Changes the middle byte of the largest file of the parameters."""
+    path = max((p for p in (checkpoint / "params").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_what_is_saved_comes_back(pristine, params):
+    checkpoint = find_checkpoint(pristine)
+    assert checkpoint == pristine / "checkpoints" / "000012"
+    jax.tree.map(np.testing.assert_array_equal, load_tree(checkpoint / "params"), params)
+    stored = load_tree(checkpoint / "optimizer", jax.tree.map(jnp.zeros_like, OPTIMIZER))
+    assert jax.tree.structure(stored) == jax.tree.structure(OPTIMIZER)
+    jax.tree.map(np.testing.assert_array_equal, stored, OPTIMIZER)
+
+
+def test_a_loaded_model_scores_as_the_one_that_was_saved(pristine, reward_model):
+    model = load(pristine, devices=1)
+    assert model.heads == ("helpful", "safety")
+    assert model.contract == dataclasses.replace(reward_model.contract, step=12)
+    for scale in ("raw", "normalized", "probability"):
+        np.testing.assert_allclose(
+            model.score(*QUESTION, scale, "safety"), reward_model.score(*QUESTION, scale, "safety"), rtol=1e-5
+        )
+
+
+def test_a_run_its_checkpoints_folder_and_a_checkpoint_may_be_named(pristine):
+    root = pristine / "checkpoints"
+    assert find_checkpoint(pristine) == find_checkpoint(root) == root / "000012"
+    assert find_checkpoint(root / "000005") == root / "000005"
+    assert find_checkpoint(str(pristine)) == root / "000012"
+
+
+def test_a_flipped_byte_is_noticed_and_the_older_checkpoint_taken(run, capsys):
+    newest = run / "checkpoints" / "000012"
+    flip_a_byte(newest)
+    assert "has changed since it was written" in damage(newest)
+    assert find_checkpoint(run).name == "000005"
+    assert "passing over the damaged checkpoint" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"000012 is damaged: .* has changed"):
+        find_checkpoint(newest)
+    with pytest.raises(InputError, match="is damaged"):
+        load(newest, verify=False)
+
+
+def test_a_missing_file_is_noticed(run, capsys):
+    newest = run / "checkpoints" / "000012"
+    (newest / "tokenizer" / "tokenizer.json").unlink()
+    assert damage(newest) == "tokenizer/tokenizer.json is missing"
+    assert find_checkpoint(run).name == "000005"
+    assert "tokenizer.json is missing" in capsys.readouterr().err
+
+
+def test_a_changed_contract_is_noticed(run):
+    path = run / "checkpoints" / "000012" / "contract.json"
+    path.write_text(path.read_text().replace('"max_response": 12', '"max_response": 13'))
+    assert damage(path.parent) == "contract.json has changed since it was written"
+
+
+@pytest.mark.parametrize("text", [None, "", "{"])
+def test_without_a_manifest_nothing_is_believed(run, text):
+    path = run / "checkpoints" / "000012" / "manifest.json"
+    path.unlink() if text is None else path.write_text(text)
+    assert damage(path.parent) == "no readable manifest.json"
+
+
+def test_when_all_are_damaged_it_is_an_error(run):
+    for checkpoint in list_checkpoints(run / "checkpoints"):
+        flip_a_byte(checkpoint)
+    with pytest.raises(InputError, match="holds no sound checkpoint"):
+        find_checkpoint(run)
+
+
+def test_a_partial_folder_is_ignored_and_written_over(run, save):
+    root = run / "checkpoints"
+    shutil.copytree(root / "000012", root / "000020.partial")
+    (root / "000020.partial" / "left over").write_text("from a run that was killed")
+    assert find_checkpoint(run).name == "000012"
+    final = save(root, 20)
+    assert not (final / "left over").exists()
+    assert not (root / "000020.partial").exists()
+    assert damage(final) == ""
+
+
+def test_only_the_newest_are_kept(run, save):
+    root = run / "checkpoints"
+    save(root, 100, keep=2)
+    assert [path.name for path in list_checkpoints(root)] == ["000012", "000100"]
+    save(root, 1_000_000, keep=2)
+    assert [path.name for path in list_checkpoints(root)] == ["000100", "1000000"]
+
+
+def test_the_same_step_is_written_over(run, save, params):
+    other = jax.tree.map(lambda x: x + 1, params)
+    path = save(run / "checkpoints", 12, other)
+    assert damage(path) == ""
+    jax.tree.map(np.testing.assert_array_equal, load_tree(path / "params"), other)
+
+
+def test_nothing_there_is_an_error_that_says_what_to_give(tmp_path):
+    with pytest.raises(InputError, match=r"there is no checkpoint at .*nowhere: give a run directory"):
+        find_checkpoint(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="holds no sound checkpoint"):
+        find_checkpoint(tmp_path)
+    assert list_checkpoints(tmp_path / "nowhere") == []
+
+
+def test_a_perturbed_head_is_refused_unless_not_verified(tmp_path, save, params):
+    wrong = {**params, "reward": {**params["reward"], "safety": params["reward"]["safety"] * 1.01}}
+    path = save(tmp_path, params=wrong)
+    with pytest.raises(InputError, match=r"does not score as it did .* head 'safety'"):
+        load(path, devices=1)
+    model = load(path, verify=False, devices=1)
+    assert np.isfinite(model.score(*QUESTION, head="safety")).all()
+
+
+@pytest.mark.parametrize("changes", [{"max_response": 4}, {"max_prompt": 6}])
+def test_another_truncation_is_refused(tmp_path, save, changes):
+    path = save(tmp_path, **changes)
+    with pytest.raises(InputError, match="does not score as it did"):
+        load(path, devices=1)
+
+
+@pytest.mark.parametrize("changes", [{"chat_template": "{{ messages }}"}, {"eos_id": 0}])
+def test_a_tokenizer_other_than_the_contract_states_is_refused(tmp_path, save, changes):
+    path = save(tmp_path, **changes)
+    with pytest.raises(InputError, match="another chat template or EOS than its contract states"):
+        load(path, verify=False)
+
+
+def test_a_language_model_has_no_scores(tmp_path, save):
+    path = save(tmp_path, kind="language_model", heads=(), canaries=(), normalization={})
+    with pytest.raises(InputError, match=r"is a language model without scores: .* --config.init="):
+        load(path)
+
+
+def test_another_format_is_refused(run):
+    """Also where the file was changed with its manifest, as a newer version would write it."""
+    checkpoint = run / "checkpoints" / "000012"
+    path = checkpoint / "contract.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    del manifest["contract.json"]
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="has format 2, this rmjax reads format 1"):
+        load(checkpoint)

@@ -1,0 +1,175 @@
+"""What a person can ask of a reward model, in every form, and what it answers to mistakes."""
+
+import copy
+
+import numpy as np
+import pytest
+from conftest import user
+from naive import assert_close, naive_scores
+
+from rmjax.data.comparisons import Comparison, Message
+from rmjax.data.packing import Example
+from rmjax.errors import InputError
+from rmjax.scoring.reward_model import as_prompt
+
+EGG = "How do I boil an egg?"
+ANSWERS = ["Put it in boiling water.", "", "I will not help with that."]
+HELPFUL = {"head": "helpful"}
+
+
+@pytest.fixture(scope="module")
+def expected(reward_model):
+    return reward_model.score(EGG, ANSWERS, **HELPFUL)
+
+
+def test_scores_are_those_of_the_naive_form(reward_model, tokenizer, tiny_trunk, expected):
+    params = reward_model._scorer.layout.local(reward_model.params)
+    responses = tuple(e.ids for e in tokenizer.encode_responses(ANSWERS))
+    example = Example(tokenizer.encode_prompts([user(EGG)])[0].ids, responses)
+    (scores,) = naive_scores(params, tiny_trunk, reward_model.heads, [example])
+    assert expected.dtype == np.float32
+    assert_close(expected, scores[:, 0])
+    assert_close(reward_model.score(EGG, ANSWERS, head="safety"), scores[:, 1])
+
+
+def test_a_prompt_is_a_text_messages_or_one_of_them_for_each_response(reward_model, expected):
+    messages = [{"role": "user", "content": EGG}]
+    for prompts in (messages, [Message("user", EGG)], [EGG] * 3, [messages, EGG, messages]):
+        assert_close(reward_model.score(prompts, ANSWERS, **HELPFUL), expected)
+
+
+def test_one_text_gives_one_number(reward_model, expected):
+    score = reward_model.score(EGG, ANSWERS[0], **HELPFUL)
+    assert score.shape == ()
+    assert_close([score, expected[1]], expected[:2])
+
+
+def test_no_texts_give_no_scores(reward_model):
+    assert reward_model.score(EGG, [], **HELPFUL).shape == (0,)
+    assert reward_model.score([], [], **HELPFUL).shape == (0,)
+
+
+def test_an_empty_response_has_a_score(reward_model, expected):
+    assert np.isfinite(expected[1])
+    assert expected[1] not in (expected[0], expected[2])
+
+
+@pytest.mark.xfail(reason="equal texts are computed at different places of a row and differ by rounding", strict=True)
+def test_equal_responses_tie_exactly(reward_model):
+    """So that a pair that truncation made equal counts as a tie of the model, not as right or wrong by chance."""
+    comparisons = [Comparison(user(f"q{i}"), ("same", "same"), (1, 2)) for i in range(50)]
+    assert all(a == b for a, b in reward_model.score_comparisons(comparisons, "helpful"))
+
+
+def test_different_prompts_give_different_scores_in_the_order_asked(reward_model):
+    prompts = [EGG, "What is the capital of France?", EGG]
+    scores = reward_model.score(prompts, ["Paris."] * 3, **HELPFUL)
+    assert_close(scores, [reward_model.score(prompt, "Paris.", **HELPFUL) for prompt in prompts])
+    assert_close(scores[[0, 1]], scores[[2, 1]])
+
+
+def test_equal_prompts_are_computed_once(reward_model, monkeypatch):
+    groups = []
+    monkeypatch.setattr(
+        reward_model, "_scorer", lambda _, examples: groups.append(examples) or [np.zeros((2, 2)), np.zeros((1, 2))]
+    )
+    reward_model.score([EGG, "Why?", EGG], ["a", "b", "c"], **HELPFUL)
+    assert [len(example.responses) for example in groups[0]] == [2, 1]
+
+
+def test_earlier_turns_matter(reward_model, expected):
+    turns = [Message("user", "Hi."), Message("assistant", "Hello."), Message("user", EGG)]
+    assert np.abs(reward_model.score(turns, ANSWERS, **HELPFUL) - expected).min() > 1e-4
+
+
+def test_the_padding_token_is_irrelevant(reward_model, tokenizer, expected, monkeypatch):
+    """Also where it is EOS: the place where a score is read does not come from looking for padding."""
+    same = copy.deepcopy(tokenizer)
+    same.hf.pad_token = same.hf.eos_token
+    assert same.hf.pad_token_id == same.eos_id
+    monkeypatch.setattr(reward_model, "tokenizer", same)
+    np.testing.assert_array_equal(reward_model.score(EGG, ANSWERS, **HELPFUL), expected)
+
+
+def test_normalized_scores_have_mean_0_and_deviation_1_on_the_references(reward_model, references):
+    for head, texts in references.items():
+        prompts, responses = [p for p, _ in texts], [r for _, r in texts]
+        scores = reward_model.score(prompts, responses, "normalized", head)
+        assert scores.mean() == pytest.approx(0, abs=1e-5)
+        assert scores.std() == pytest.approx(1, abs=1e-5)
+        raw = reward_model.score(prompts, responses, head=head)
+        assert abs(raw.mean()) > 1e-3 or abs(raw.std() - 1) > 1e-3
+
+
+def test_a_probability_is_the_sigmoid_of_the_normalized_score(reward_model):
+    normalized = reward_model.score(EGG, ANSWERS, "normalized", "safety")
+    probability = reward_model.score(EGG, ANSWERS, "probability", "safety")
+    np.testing.assert_allclose(probability, 1 / (1 + np.exp(-normalized)), rtol=1e-5)
+
+
+def test_an_extreme_score_has_a_probability(reward_model):
+    far = np.array([-1e4, 1e4], np.float32)
+    assert reward_model.rescale(far, "probability", "helpful").tolist() == [0, 1]
+
+
+def test_rank_puts_the_best_first_and_keeps_the_positions(reward_model, expected):
+    ranked = reward_model.rank(EGG, ANSWERS, **HELPFUL)
+    assert [r.index for r in ranked] == np.argsort(-expected).tolist()
+    assert [r.response for r in ranked] == [ANSWERS[r.index] for r in ranked]
+    assert_close([r.score for r in ranked], np.sort(expected)[::-1])
+
+
+def test_equal_responses_have_equal_scores(reward_model, expected):
+    scores = reward_model.score(EGG, ["a", ANSWERS[2], "a", "a"], **HELPFUL)
+    assert np.ptp(scores[[0, 2, 3]]) <= 1e-5 * np.std(expected)
+
+
+def test_the_probability_of_a_preference_is_antisymmetric(reward_model, expected):
+    ab = reward_model.probability(EGG, ANSWERS[0], ANSWERS[2], **HELPFUL)
+    ba = reward_model.probability(EGG, ANSWERS[2], ANSWERS[0], **HELPFUL)
+    assert ab + ba == pytest.approx(1, abs=1e-6)
+    gap = float(expected[0]) - float(expected[2])
+    assert ab == pytest.approx(1 / (1 + np.exp(-gap)), rel=1e-4)
+    assert reward_model.probability(EGG, "same", "same", **HELPFUL) == pytest.approx(0.5, abs=1e-6)
+
+
+def test_comparisons_are_scored_as_their_texts(reward_model, expected):
+    comparisons = [Comparison(user(EGG), tuple(ANSWERS), (1, 2, 3)), Comparison(user("Why?"), ("a", "b"), (1, 2))]
+    first, second = reward_model.score_comparisons(comparisons, "helpful")
+    assert_close(first, expected)
+    assert_close(second, reward_model.score("Why?", ["a", "b"], **HELPFUL))
+
+
+def test_a_model_with_one_head_does_not_ask_for_it(make_model):
+    model = make_model(heads=("helpful",))
+    assert model.pick_head(None) == "helpful"
+    with pytest.raises(InputError, match="no head 'safety': it has helpful"):
+        model.pick_head("safety")
+    with pytest.raises(InputError, match="no normalization for the head 'helpful': only scale=raw"):
+        model.rescale(np.zeros(1, np.float32), "normalized", "helpful")
+
+
+def test_mistakes_are_named(reward_model):
+    with pytest.raises(InputError, match="several heads, name one: helpful, safety"):
+        reward_model.score(EGG, ANSWERS)
+    with pytest.raises(InputError, match="no head 'honest': it has helpful, safety"):
+        reward_model.score(EGG, ANSWERS, head="honest")
+    with pytest.raises(InputError, match="unknown scale 'z': known are raw, normalized, probability"):
+        reward_model.score(EGG, ANSWERS, "z", **HELPFUL)
+    with pytest.raises(InputError, match="2 prompts for 3 responses"):
+        reward_model.score([EGG, EGG], ANSWERS, **HELPFUL)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ([{"role": "user"}], 'a string or a list of {"role", "content"} messages'),
+        (3, "a string or a list"),
+        ([], "the prompt is empty"),
+        ([{"role": "assistant", "content": "hi"}], "must end with a user turn"),
+        ([{"role": "human", "content": "hi"}], "found 'human'"),
+    ],
+)
+def test_what_is_no_prompt_is_named(prompt, message):
+    with pytest.raises(InputError, match=message):
+        as_prompt(prompt)

@@ -1,0 +1,100 @@
+"""The one way to score: against the naive form, and the same on any number of devices and in any company."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from naive import assert_close, make_example, make_params, naive_scores, random_examples
+
+from rmjax.models.parallel import Pmap
+from rmjax.models.reward import RewardTransformer
+from rmjax.scoring import scorer
+from rmjax.scoring.scorer import Scorer
+
+HEADS = ("helpful", "safety")
+
+
+def texts(count, seed, **sizes):
+    """Comparisons without pairs: all that scoring is given."""
+    return [make_example(e.prompt, e.responses, pairs=[]) for e in random_examples(count, seed, **sizes)]
+
+
+EXAMPLES = texts(21, seed=8, longest=30)
+
+
+@pytest.fixture(scope="module")
+def setting(tiny_trunk):
+    model = RewardTransformer(tiny_trunk, HEADS, jnp.dtype("float32"))
+    return model, make_params(model)
+
+
+@pytest.fixture(scope="module")
+def score(setting, one_device):
+    model, params = setting
+    run, there = Scorer(model, one_device), one_device.replicate(params)
+    return lambda examples: run(there, examples)
+
+
+@pytest.fixture(scope="module")
+def expected(score):
+    return score(EXAMPLES)
+
+
+def test_scores_equal_the_naive_form(tiny_trunk, setting, expected):
+    assert expected[0].shape == (len(EXAMPLES[0].responses), 2)
+    assert expected[0].dtype == np.float32
+    assert_close(expected, naive_scores(setting[1], tiny_trunk, HEADS, EXAMPLES))
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+def test_the_number_of_devices_is_irrelevant(setting, expected, devices):
+    model, params = setting
+    layout = Pmap(tuple(jax.devices()[:devices]))
+    assert_close(Scorer(model, layout)(layout.replicate(params), EXAMPLES), expected)
+
+
+def test_fewer_examples_than_devices(setting, expected):
+    model, params = setting
+    layout = Pmap(tuple(jax.devices()[:8]))
+    (alone,) = Scorer(model, layout)(layout.replicate(params), EXAMPLES[:1])
+    assert_close(alone, expected[0])
+
+
+def test_order_and_company_are_irrelevant(score, expected):
+    assert_close(score(EXAMPLES[::-1])[::-1], expected)
+    assert_close([score([example])[0] for example in EXAMPLES[:4]], expected[:4])
+
+
+def test_what_is_computed_at_a_time_is_irrelevant(score, expected, monkeypatch):
+    """Three chunks, each of several device batches."""
+    monkeypatch.setattr(scorer, "CHUNK", 8)
+    monkeypatch.setattr(scorer, "TOKENS_PER_SHARD", 256)
+    assert_close(score(EXAMPLES), expected)
+
+
+def test_requests_of_many_sizes_share_a_few_shapes(setting, one_device):
+    """1 to 40 comparisons: the shapes handed to the device are powers of two."""
+    model, params = setting
+    run, shapes = Scorer(model, one_device), set()
+
+    def record(_, batch):
+        shapes.add((batch.tokens_RxL.shape, batch.read_at_N.shape))
+        return np.zeros((*batch.read_at_N.shape, 2), np.float32)
+
+    run._apply = record
+    pool = texts(40, seed=9)
+    for count in range(1, 41):
+        assert len(run(params, pool[:count])) == count
+    assert len(shapes) <= 10
+    sizes = {size for shape in shapes for part in shape for size in part}
+    assert all(size.bit_count() == 1 for size in sizes)
+
+
+def test_nothing_scores_to_nothing(score):
+    assert score([]) == []
+
+
+def test_a_single_response_is_a_group_of_one(score, expected):
+    alone = score([make_example(EXAMPLES[3].prompt, [EXAMPLES[3].responses[1]], pairs=[])])[0]
+    assert alone.shape == (1, 2)
+    assert_close(alone[0], expected[3][1])

@@ -1,0 +1,239 @@
+"""Objectives on made-up scores, against hand arithmetic and NumPy."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import user
+from naive import hidden_states, make_example, make_params, one_bin
+
+from rmjax.data.comparisons import Comparison
+from rmjax.data.examples import PairRule, encode_comparisons
+from rmjax.data.packing import Shape
+from rmjax.errors import InputError
+from rmjax.models.transformer import LanguageModel
+from rmjax.training.losses import MARGINS
+from rmjax.training.objectives import LossConfig, ranking_objective, rating_objective, sft_objective
+from rmjax.training.step import ratios
+
+SHAPE = Shape(4, 64, 16, 32)
+
+
+def config(**changes):
+    settings = {
+        "name": "bradley_terry",
+        "margin": "none",
+        "label_smoothing": 0.0,
+        "ties": "skip",
+        "tie_threshold": 0.0,
+        "centring": 0.0,
+    }
+    return LossConfig(**{**settings, **changes})
+
+
+def given_scores(scores_NxZ, _):
+    """An `apply` whose parameters are the scores themselves."""
+    return scores_NxZ
+
+
+def in_slots(scores, slots, heads=1):
+    """Scores [K] or [K, Z] of every example -> scores [N, Z]; empty slots hold a number that must not matter."""
+    out = np.full((SHAPE.responses, heads), 77.0, np.float32)
+    for n, (i, k) in enumerate(slots):
+        out[n] = scores[i][k]
+    return jnp.asarray(out)
+
+
+def evaluated(objective, examples, scores, heads=1):
+    """(metrics, weight) of examples that have the given scores."""
+    batch, slots = one_bin(examples, SHAPE)
+    _, sums = objective(in_slots(scores, slots, heads), batch)
+    return {name: float(value) for name, value in ratios(sums).items()}, float(sums["weight"])
+
+
+def responses(K):
+    return [[5 + k, 2] for k in range(K)]
+
+
+def nll(gap):
+    return math.log1p(math.exp(-gap))
+
+
+def test_the_loss_of_one_pair_by_hand():
+    """Scores 2 and 0.5: -log sigmoid(1.5) = 0.2014."""
+    metrics, weight = evaluated(
+        ranking_objective(given_scores, config()), [make_example([3], responses(2))], [[2, 0.5]]
+    )
+    assert metrics["loss"] == pytest.approx(0.201413, abs=1e-6)
+    assert metrics["accuracy"] == 1
+    assert metrics["gap"] == pytest.approx(1.5)
+    assert weight == 1
+
+
+def test_a_comparison_of_four_weighs_as_much_as_a_pair():
+    four, pair = [1.0, 0.5, -1.0, 2.0], [0.0, 3.0]
+    examples = [make_example([3], responses(4)), make_example([3], responses(2))]
+    metrics, weight = evaluated(ranking_objective(given_scores, config()), examples, [four, pair])
+    of_four = sum(nll(four[i] - four[j]) for i in range(4) for j in range(i + 1, 4)) / 6
+    assert weight == pytest.approx(2)
+    assert metrics["loss"] == pytest.approx((of_four + nll(-3.0)) / 2, rel=1e-6)
+    # Accuracy and gap count pairs, not comparisons: 3 of 7 are right.
+    assert metrics["accuracy"] == pytest.approx(3 / 7)
+    assert metrics["gap"] == pytest.approx((0.5 + 2 - 1 + 1.5 - 1.5 - 3 - 3) / 7, abs=1e-6)
+
+
+def test_equal_scores_are_half_right():
+    metrics, _ = evaluated(ranking_objective(given_scores, config()), [make_example([3], responses(2))], [[1, 1]])
+    assert metrics["accuracy"] == 0.5
+    assert metrics["loss"] == pytest.approx(math.log(2), rel=1e-6)
+
+
+def judged(tokenizer, ranks, loss, **fields):
+    """A comparison as the training script encodes it for a loss."""
+    margins = None if loss.margin in ("none", "given") else MARGINS[loss.margin]
+    rule = PairRule(keep_ties=loss.ties != "skip", margins=margins, given=loss.margin == "given")
+    texts = tuple(f"answer {k}" for k in range(len(ranks)))
+    return encode_comparisons([Comparison(user("q"), texts, ranks, **fields)], tokenizer, ("helpful",), rule)
+
+
+SCORES = [1.0, 0.25, -0.5]  # judged 1, 1, 2: the first two are tied
+
+
+@pytest.mark.parametrize(
+    ("ties", "expected"),
+    [
+        ("skip", (nll(1.5) + nll(0.75)) / 2),
+        ("half", (0.5 * nll(0.75) + 0.5 * nll(-0.75) + nll(1.5) + nll(0.75)) / 3),
+        (
+            "rao_kupper",
+            (-math.log(math.e - 1) + nll(0.75 - 0.5) + nll(-0.75 - 0.5) + nll(1.5 - 0.5) + nll(0.75 - 0.5)) / 3,
+        ),
+    ],
+)
+def test_ties_by_hand(tokenizer, ties, expected):
+    loss = config(ties=ties, tie_threshold=0.5 if ties == "rao_kupper" else 0.0)
+    metrics, weight = evaluated(ranking_objective(given_scores, loss), judged(tokenizer, (1, 1, 2), loss), [SCORES])
+    assert metrics["loss"] == pytest.approx(expected, rel=1e-6)
+    assert weight == pytest.approx(1)
+    assert metrics["accuracy"] == 1  # ties are not counted
+    assert metrics["gap"] == pytest.approx((1.5 + 0.75) / 2)
+
+
+@pytest.mark.parametrize(("margin", "expected"), [("small", nll(1.5 - 1)), ("large", nll(1.5 - 3)), ("none", nll(1.5))])
+def test_margins_by_strength(tokenizer, margin, expected):
+    loss = config(margin=margin)
+    examples = judged(tokenizer, (1, 2), loss, strengths=("significantly_better",))
+    metrics, _ = evaluated(ranking_objective(given_scores, loss), examples, [[2, 0.5]])
+    assert metrics["loss"] == pytest.approx(expected, rel=1e-6)
+    assert metrics["gap"] == pytest.approx(1.5)  # the margin is the loss's, not the model's
+
+
+def test_given_margins(tokenizer):
+    loss = config(margin="given")
+    examples = judged(tokenizer, (2, 1), loss, margins=(0.25,))
+    metrics, _ = evaluated(ranking_objective(given_scores, loss), examples, [[0.5, 2]])
+    assert metrics["loss"] == pytest.approx(nll(1.25), rel=1e-6)
+
+
+def test_label_smoothing_and_centring_by_hand():
+    example = make_example([3], responses(2))
+    metrics, _ = evaluated(ranking_objective(given_scores, config(label_smoothing=0.1)), [example], [[2, 0.5]])
+    assert metrics["loss"] == pytest.approx(0.9 * nll(1.5) + 0.1 * nll(-1.5), rel=1e-6)
+    metrics, _ = evaluated(ranking_objective(given_scores, config(centring=0.01)), [example], [[2, 0.5]])
+    assert metrics["loss"] == pytest.approx(nll(1.5) + 0.01 * 2.5**2, rel=1e-6)
+
+
+def test_a_gradient_reaches_only_the_head_of_its_comparison():
+    examples = [make_example([3], responses(2), head=0), make_example([3], responses(3), head=2)]
+    batch, slots = one_bin(examples, SHAPE)
+    objective = ranking_objective(given_scores, config())
+    rng = np.random.default_rng(0)
+    scores = in_slots([rng.normal(size=(len(e.responses), 3)) for e in examples], slots, heads=3)
+    gradient, _ = jax.grad(objective, has_aux=True)(scores, batch)
+    touched = np.asarray(gradient) != 0
+    expected = np.zeros_like(touched)
+    for n, (i, _) in enumerate(slots):
+        expected[n, examples[i].head] = True
+    assert touched.tolist() == expected.tolist()
+
+
+def test_squared_error_is_averaged_over_responses():
+    """Errors 1, 2 and 0, 0, 3: (1 + 4 + 9) / 5."""
+    examples = [
+        make_example([3], responses(2), ratings=np.array([4, 1], np.float32)),
+        make_example([3], responses(3), ratings=np.array([0, -1, 2], np.float32)),
+    ]
+    metrics, weight = evaluated(rating_objective(given_scores), examples, [[3, 3], [0, -1, 5]])
+    assert metrics["loss"] == pytest.approx(14 / 5)
+    assert weight == 5
+    # Pairs: 3 = 3 counts half, 0 > -1 right, 0 < 5 and -1 < 5 wrong.
+    assert metrics["accuracy"] == pytest.approx(1.5 / 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "hinge"}, "unknown loss.name 'hinge'"),
+        ({"margin": "huge"}, "unknown loss.margin 'huge': known are none, small, large, given"),
+        ({"ties": "drop"}, "unknown loss.ties 'drop'"),
+        ({"label_smoothing": 0.5}, r"loss.label_smoothing must lie in \[0, 0.5\)"),
+        ({"label_smoothing": -0.1}, "loss.label_smoothing"),
+        ({"ties": "rao_kupper"}, "loss.tie_threshold must be positive"),
+        ({"ties": "rao_kupper", "tie_threshold": 1.0, "margin": "small"}, "set label_smoothing=0 and margin=none"),
+        ({"ties": "rao_kupper", "tie_threshold": 1.0, "label_smoothing": 0.1}, "set label_smoothing=0"),
+        ({"centring": -0.01}, "loss.centring must not be negative"),
+    ],
+)
+def test_settings_out_of_range_are_named(changes, message):
+    with pytest.raises(InputError, match=message):
+        config(**changes)
+
+
+def demonstrations():
+    return [
+        make_example([3, 4, 5], [[6, 7, 1]], pairs=[]),
+        make_example([8], [[9, 10, 11, 1]], pairs=[]),
+        make_example([12, 13], [[1]], pairs=[]),
+    ]
+
+
+def test_sft_is_the_cross_entropy_of_every_response_token_alone(tiny_trunk):
+    """Nats per token over 3 + 4 + 1 tokens, EOS included, each sequence on its own in NumPy."""
+    model = LanguageModel(tiny_trunk, jnp.dtype("float32"))
+    params = make_params(model)
+    losses, correct = [], []
+    for example in demonstrations():
+        ids = np.concatenate([example.prompt, example.responses[0]])
+        logits = hidden_states(params["trunk"], tiny_trunk, ids) @ np.asarray(params["output"]["kernel"], np.float64)
+        for t in range(len(example.prompt), len(ids)):
+            losses.append(np.log(np.exp(logits[t - 1]).sum()) - logits[t - 1, ids[t]])
+            correct.append(logits[t - 1].argmax() == ids[t])
+    objective = sft_objective(lambda params, batch: model.apply({"params": params}, batch))
+    batch, _ = one_bin(demonstrations(), Shape(2, 16, 8, 8))
+    _, sums = jax.jit(objective)(params, batch)
+    assert float(sums["weight"]) == 8
+    assert float(ratios(sums)["loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
+    assert float(ratios(sums)["accuracy"]) == pytest.approx(np.mean(correct))
+
+
+def test_sft_learns_nothing_from_prompts_padding_or_neighbours():
+    """The gradient with respect to the logits is zero but where the next token belongs to a response."""
+    batch, _ = one_bin(demonstrations(), Shape(2, 16, 8, 8))
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=(2, 16, 20)), jnp.float32)
+    gradient, _ = jax.grad(sft_objective(lambda params, _: params), has_aux=True)(logits, batch)
+    trained = np.asarray(gradient).any(-1).astype(int)
+    assert batch.tokens_RxL[0].tolist() == [3, 4, 5, 6, 7, 1, 8, 9, 10, 11, 1, 12, 13, 1, 0, 0]
+    assert trained[0].tolist() == [0, 0, 1, 1, 1, 0, 1, 1, 1, 1, 0, 0, 1, 0, 0, 0]
+    assert not trained[1].any()
+
+
+def test_sft_accuracy_counts_the_likeliest_token():
+    batch, _ = one_bin(demonstrations(), Shape(2, 16, 8, 8))
+    next_token = np.roll(batch.tokens_RxL, -1, axis=1)
+    logits = np.array(jax.nn.one_hot(next_token, 20)) * 5
+    logits[0, 2] = 0
+    logits[0, 2, 15] = 5  # the first token of the first response is missed
+    _, sums = sft_objective(lambda params, _: params)(jnp.asarray(logits), batch)
+    assert float(ratios(sums)["accuracy"]) == pytest.approx(7 / 8)

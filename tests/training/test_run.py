@@ -1,0 +1,125 @@
+"""A run directory knows its own configuration, its rows and whether it is done."""
+
+import json
+
+import pytest
+
+import rmjax
+from rmjax.errors import InputError
+from rmjax.training.run import RunDirectory, environment, write_json
+
+CONFIG = {"seed": 0, "data": {"train": "gold/helpful", "limit": None}, "heads": ("helpful", "safety")}
+
+
+def created(path, config=CONFIG):
+    run = RunDirectory(path, config)
+    run.create()
+    return run
+
+
+def test_opening_writes_nothing(tmp_path):
+    RunDirectory(tmp_path / "runs" / "new", CONFIG)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_run_states_its_configuration_and_environment(tmp_path):
+    run = created(tmp_path / "runs" / "new")
+    assert json.loads((run.path / "config.json").read_text()) == json.loads(json.dumps(CONFIG))
+    stated = json.loads((run.path / "environment.json").read_text())
+    assert stated["rmjax"] == rmjax.__version__
+    assert set(stated["packages"]) >= {"jax", "flax", "optax"}
+    assert len(stated["devices"]) == 8
+    assert not run.finished
+    assert not list(run.path.glob("*.partial"))
+
+
+def test_the_same_configuration_opens_it_again(tmp_path):
+    created(tmp_path / "run").log({"step": 1, "loss": 0.5})
+    again = created(tmp_path / "run", {**CONFIG, "heads": ["helpful", "safety"]})
+    assert again.metrics() == [{"step": 1, "loss": 0.5}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 1}, "seed was 0 and is 1"),
+        ({"data": {"train": "hh", "limit": None}}, "data.train was 'gold/helpful' and is 'hh'"),
+        ({"heads": ("helpful",)}, "heads was"),
+        ({"new": 3}, "new was None and is 3"),
+        ({"data": 5}, "data was"),
+    ],
+)
+def test_another_configuration_is_refused_by_the_name_of_the_field(tmp_path, changes, message):
+    created(tmp_path / "run")
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    with pytest.raises(InputError, match=f"another configuration .*{message}.*another --workdir"):
+        RunDirectory(tmp_path / "run", {**CONFIG, **changes})
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+
+
+def test_a_foreign_directory_or_a_file_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(InputError, match="is not empty and holds no run"):
+        RunDirectory(tmp_path, CONFIG)
+    with pytest.raises(InputError, match="is a file"):
+        RunDirectory(tmp_path / "thesis.tex", CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_an_empty_directory_will_do(tmp_path):
+    assert (created(tmp_path).path / "config.json").is_file()
+
+
+def test_rows_are_lines_of_json_in_order(tmp_path):
+    run = created(tmp_path / "run")
+    assert run.metrics() == []
+    rows = [{"step": 1, "loss": 0.7}, {"step": 2, "loss": 0.6}]
+    for row in rows:
+        run.log(row)
+    assert run.metrics() == rows
+    assert [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()] == rows
+
+
+def test_rewinding_forgets_what_came_after_a_step(tmp_path):
+    run = created(tmp_path / "run")
+    run.rewind(5)
+    for step in (2, 4, 4, 6):
+        run.log({"step": step})
+    run.rewind(4)
+    assert [row["step"] for row in run.metrics()] == [2, 4, 4]
+    run.rewind(0)
+    assert run.metrics() == []
+
+
+def test_a_line_torn_by_a_crash_does_not_stop_the_run_from_resuming(tmp_path):
+    run = created(tmp_path / "run")
+    run.log({"step": 1})
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "lo')
+    run.rewind(1)
+    assert run.metrics() == [{"step": 1}]
+
+
+def test_the_evaluation_marks_the_run_as_finished(tmp_path):
+    run = created(tmp_path / "run")
+    write_json(run.evaluation, {"accuracy": 0.75})
+    assert run.finished
+    assert RunDirectory(tmp_path / "run", CONFIG).read_evaluation() == {"accuracy": 0.75}
+
+
+def test_figures_have_a_folder(tmp_path):
+    path = created(tmp_path / "run").figure("curve.png")
+    assert path == tmp_path / "run" / "figures" / "curve.png"
+    assert path.parent.is_dir()
+
+
+def test_a_value_that_is_not_json_leaves_the_old_file(tmp_path):
+    path = tmp_path / "value.json"
+    write_json(path, {"a": "é"})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"a": "é"}
+
+
+def test_the_environment_can_be_written_down():
+    assert json.loads(json.dumps(environment()))["processes"] == 1
