@@ -138,7 +138,8 @@ def begin_from(config: Config, path: Path) -> Start:
 
 def trunk_config(config: Config, vocab_size: int) -> TransformerConfig:
     """The trunk that `config.model` describes."""
-    settings = {name: value for name, value in config["model"].items() if name != "compute_dtype"}
+    settings = {**config["model"]}
+    del settings["compute_dtype"]  # belongs to the run, not to the trunk
     return TransformerConfig(vocab_size=vocab_size, **settings)
 
 

@@ -35,7 +35,11 @@ from rmjax.training.step import TrainState, evaluate_stream, make_eval_step
 
 
 def main() -> None:
-    config, workdir = cli.config_dict(), cli.workdir()
+    run_config(cli.config_dict(), cli.workdir())
+
+
+def run_config(config: Config, workdir: Path) -> None:
+    """One SFT run from its configuration to its results; resumes what was interrupted."""
     if RunDirectory(workdir, config).finished:
         print(f"{workdir} is finished: nothing to do. Another --workdir starts afresh.")
         return

@@ -49,7 +49,11 @@ Score your own text:
 
 
 def main() -> None:
-    config, workdir = cli.config_dict(), cli.workdir()
+    run_config(cli.config_dict(), cli.workdir())
+
+
+def run_config(config: Config, workdir: Path) -> None:
+    """One run from its configuration to its results; resumes what was interrupted, leaves alone what is finished."""
     run = RunDirectory(workdir, config)
     if run.finished:
         print(f"{workdir} is finished: nothing to do. Its results:\n\n{summary(run.read_evaluation())}")

@@ -75,8 +75,14 @@ class Comparison:
         for name, values in (("ranks", self.ranks), ("scores", self.scores), ("utilities", self.utilities)):
             if values is not None and len(values) != count:
                 raise InputError(f"{name} has {len(values)} entries for {count} responses")
-        if self.scores is not None and not all(math.isfinite(score) for score in self.scores):
-            raise InputError(f"scores must be finite numbers, found {list(self.scores)}")
+        if self.scores is not None:
+            if not all(math.isfinite(score) for score in self.scores):
+                raise InputError(f"scores must be finite numbers, found {list(self.scores)}")
+            if any(
+                (self.scores[i] > self.scores[j]) != (self.ranks[i] < self.ranks[j])
+                for i, j in itertools.permutations(range(count), 2)
+            ):
+                raise InputError(f"scores {list(self.scores)} and ranks {list(self.ranks)} disagree")
         pair_count = count * (count - 1) // 2
         for name, values in (("strength", self.strengths), ("margin", self.margins)):
             if values is not None and len(values) != pair_count:

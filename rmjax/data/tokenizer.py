@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from rmjax.data.comparisons import Prompt
+from rmjax.data.comparisons import Message, Prompt
 from rmjax.errors import InputError
 
 PAD, EOS = "<|pad|>", "<|eos|>"
@@ -70,6 +71,8 @@ class Tokenizer:
         self.max_response = max_response
         self.eos_id = int(tokenizer.eos_token_id)
         self.vocab_size = len(tokenizer)
+        special = sorted(map(re.escape, tokenizer.all_special_tokens + list(tokenizer.get_added_vocab())))
+        self._special = re.compile("|".join(special))
 
     @property
     def max_length(self) -> int:
@@ -78,26 +81,39 @@ class Tokenizer:
 
     def encode_prompts(self, prompts: Sequence[Prompt]) -> list[Encoded]:
         """Ids of every prompt, rendered with the marker after which the assistant speaks."""
-        texts = [
-            self.hf.apply_chat_template(
-                [message._asdict() for message in prompt], tokenize=False, add_generation_prompt=True
-            )
-            for prompt in prompts
-        ]
-        return [Encoded(ids[-self.max_prompt :], max(0, len(ids) - self.max_prompt)) for ids in self._ids(texts)]
+        ids = self._ids([self._render(prompt) for prompt in prompts])
+        for i, prompt in enumerate(prompts):
+            if any(self._special.search(message.content) for message in prompt):
+                ids[i] = self._ids_with_typed_markers(prompt)
+        return [Encoded(each[-self.max_prompt :], max(0, len(each) - self.max_prompt)) for each in ids]
 
     def encode_responses(self, responses: Sequence[str]) -> list[Encoded]:
         """Ids of every response, EOS last."""
         eos = np.array([self.eos_id], np.int32)
         return [
             Encoded(np.concatenate([ids[: self.max_response], eos]), max(0, len(ids) - self.max_response))
-            for ids in self._ids(responses)
+            for ids in self._ids(responses, typed=True)
         ]
 
-    def _ids(self, texts: Sequence[str]) -> list[np.ndarray]:
+    def _render(self, prompt: Sequence[Message]) -> str:
+        messages = [message._asdict() for message in prompt]
+        return self.hf.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+    def _ids(self, texts: Sequence[str], *, typed: bool = False) -> list[np.ndarray]:
+        """Ids of every text. In a `typed` one, what reads like a special token is text as any other."""
+        backend = self.hf.backend_tokenizer
+        backend.encode_special_tokens = typed
         # The template has already written every special token, so none is added; the backend encodes in parallel.
-        encodings = self.hf.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return [np.array(encoding.ids, np.int32) for encoding in encodings]
+        return [np.array(e.ids, np.int32) for e in backend.encode_batch(list(texts), add_special_tokens=False)]
+
+    def _ids_with_typed_markers(self, prompt: Prompt) -> np.ndarray:
+        """Ids of a prompt in whose messages somebody typed a special token: only the template's own are special."""
+        hidden = [
+            Message(m.role, self._special.sub(lambda found: f"\ue000{found[0]}\ue001", m.content)) for m in prompt
+        ]
+        # After rendering, the odd parts between these two private characters are what was typed.
+        parts = re.split("\ue000(.*?)\ue001", self._render(hidden), flags=re.DOTALL)
+        return np.concatenate([self._ids([part], typed=i % 2 == 1)[0] for i, part in enumerate(parts)])
 
     def save(self, directory: Path) -> None:
         """Writes the files that `AutoTokenizer` opens, chat template included."""

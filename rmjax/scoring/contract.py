@@ -15,7 +15,6 @@ from rmjax.errors import InputError
 from rmjax.models.transformer import TransformerConfig
 
 FORMAT = 1
-KINDS = ("reward_model", "language_model")
 
 # Largest relative difference between a canary's stored and recomputed score. Float32 on another machine or device count
 # differs by about 1e-6; a lost head, another template or another truncation differs by far more.

@@ -130,13 +130,18 @@ class RewardModel:
         return [scores_KxZ[:, column] for scores_KxZ in raw]
 
     def raw(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """Raw scores `[K, Z]` of the K responses to each prompt under every head."""
-        encoded_prompts, encoded_responses = encode_groups(prompts, responses, self.tokenizer)
-        examples = [
-            Example(prompt.ids, tuple(response.ids for response in group))
-            for prompt, group in zip(encoded_prompts, encoded_responses, strict=True)
-        ]
-        return self._scorer(self.params, examples)
+        """Raw scores `[K, Z]` of the K responses to each prompt under every head.
+
+        Responses to one prompt with equal ids are computed once, so that they tie exactly: computed apart, rounding
+        would make one of them the winner.
+        """
+        examples, places = [], []
+        for prompt, group in zip(*encode_groups(prompts, responses, self.tokenizer), strict=True):
+            distinct: dict[bytes, int] = {}
+            places.append([distinct.setdefault(response.ids.tobytes(), len(distinct)) for response in group])
+            examples.append(Example(prompt.ids, tuple(np.frombuffer(ids, np.int32) for ids in distinct)))
+        scores = self._scorer(self.params, examples)
+        return [scores_KxZ[place] for scores_KxZ, place in zip(scores, places, strict=True)]
 
     def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:
         """Raw scores of `head` on another scale; see `score`."""

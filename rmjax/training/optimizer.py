@@ -76,4 +76,4 @@ def decayed(params: optax.Params) -> optax.Params:
     """Which parameters weight decay applies to: all but the scales of norms."""
     from jax.tree_util import DictKey, tree_map_with_path
 
-    return tree_map_with_path(lambda path, _: path[-1] != DictKey("scale"), params)
+    return tree_map_with_path(lambda path, _: path[-1] != DictKey("scale") or path[0] == DictKey("reward"), params)

@@ -1,0 +1,225 @@
+"""The scripts as a person runs them: what they print, where they stop, and what they leave behind."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rmjax
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = [
+    "--config.data.holdout=0.1",
+    "--config.data.train=gold/helpful[:96]",
+    "--config.data.eval=gold/helpful[:40]",
+    "--config.tokenizer.vocab_size=300",
+    "--config.model.width=16",
+    "--config.model.layers=1",
+    "--config.model.heads=2",
+    "--config.model.kv_heads=2",
+    "--config.model.head_dim=8",
+    "--config.model.mlp_width=16",
+    "--config.sft.max_steps=3",
+    "--config.train.batch_size=8",
+    "--config.train.checkpoint_every=3",
+    "--config.train.evaluate_every=3",
+    "--config.train.log_every=1",
+    "--config.evaluation.bootstrap=50",
+    "--config.evaluation.references=16",
+]
+
+
+def command(script: str, *arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "experiments" / f"{script}.py"), *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "COLUMNS": "100"}
+
+
+def call(script: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    return subprocess.run(command(script, *arguments), capture_output=True, text=True, env=environment(), cwd=cwd)
+
+
+def train(workdir: Path, *more: str) -> list[str]:
+    return [f"--config={ROOT}/configs/helpful.py", f"--workdir={workdir}", *SMALL, *more]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The default configuration, shrunk, from its command to its end: (run directory, what it printed)."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    done = call("train", *train(workdir))
+    assert done.returncode == 0, done.stderr
+    return workdir, done.stdout
+
+
+def test_a_run_leaves_everything_it_promises_and_says_where(finished):
+    workdir, printed = finished
+    for name in ("config.json", "environment.json", "data_audit.json", "metrics.jsonl", "evaluation.json"):
+        assert (workdir / name).stat().st_size > 0
+    assert sorted(path.name for path in (workdir / "figures").iterdir()) == ["rewards-helpful.png", "training.png"]
+    assert (workdir / "sft" / "evaluation.json").is_file()
+    assert f"Everything is in {workdir}" in printed
+    assert f"--checkpoint={workdir}" in printed
+    steps = [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert steps[-1] == 11  # 86 of 96 prompts are left to train on, 8 in a batch
+    evaluation = json.loads((workdir / "evaluation.json").read_text())
+    assert {"accuracy", "accuracy_ci95", "pairs", "ties", "length_baseline", "ceiling", "loss"} <= evaluation.keys()
+    assert evaluation["heads"]["helpful"]["accuracy"] == evaluation["accuracy"]
+
+
+def test_a_stopped_run_goes_on_to_the_same_end(finished, tmp_path):
+    """SIGTERM in the middle, then the same command again: metrics and evaluation equal those of a run left alone."""
+    whole, _ = finished
+    workdir = tmp_path / "stopped"
+    process = subprocess.Popen(command("train", *train(workdir)), env=environment(), stderr=subprocess.PIPE, text=True)
+    log = workdir / "metrics.jsonl"
+    until = time.monotonic() + 120
+    while not (log.is_file() and log.stat().st_size) and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert "the same command resumes" in errors
+    assert not (workdir / "evaluation.json").exists()
+
+    again = call("train", *train(workdir))
+    assert again.returncode == 0, again.stderr
+    assert "resuming" in again.stdout
+    assert (workdir / "evaluation.json").read_text() == (whole / "evaluation.json").read_text()
+
+    def rows(path: Path) -> list[dict]:
+        timed = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in timed]
+
+    assert rows(workdir) == rows(whole)
+
+
+def test_a_finished_run_says_so_and_another_configuration_is_refused(finished):
+    workdir, _ = finished
+    before = (workdir / "evaluation.json").stat().st_mtime
+    again = call("train", *train(workdir))
+    assert again.returncode == 0
+    assert "is finished" in again.stdout
+    assert (workdir / "evaluation.json").stat().st_mtime == before
+    other = call("train", *train(workdir, "--config.seed=1"))
+    assert other.returncode == 1
+    assert "seed was 0 and is 1" in other.stderr
+
+
+def test_a_text_scores_the_same_everywhere(finished, tmp_path):
+    """In training's evaluation, evaluate.py, score.py and `rmjax.load` in another process."""
+    workdir, _ = finished
+    evaluated = call(
+        "evaluate",
+        f"--checkpoint={workdir}",
+        "--data=gold/helpful[:40]",
+        f"--output={tmp_path}/e.json",
+        "--bootstrap=50",
+    )
+    assert evaluated.returncode == 0, evaluated.stderr
+    mine, theirs = (json.loads(p.read_text()) for p in (tmp_path / "e.json", workdir / "evaluation.json"))
+    assert mine["heads"] == theirs["heads"]
+
+    records = [
+        {"id": 7, "prompt": "Hi, how are you?", "response": "I am good?"},
+        {"prompt": [{"role": "user", "content": "Hi, how are you?"}], "responses": ["Hi there!", "I am good?", ""]},
+        {"chosen": "\n\nHuman: Hello\n\nAssistant: Hi!", "rejected": "\n\nHuman: Hello\n\nAssistant: No."},
+    ]
+    source, target = tmp_path / "in.jsonl.gz", tmp_path / "out.jsonl"
+    with gzip.open(source, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(record) + "\n" for record in records)
+    scored = call("score", f"--checkpoint={workdir}", f"--input={source}", f"--output={target}")
+    assert scored.returncode == 0, scored.stderr
+    lines = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [{k: v for k, v in line.items() if k != "scores"} for line in lines] == records
+    assert [len(line["scores"]) for line in lines] == [1, 3, 2]
+    model = rmjax.load(workdir, devices=1)
+    prompt = "Hi, how are you?"
+    np.testing.assert_allclose(
+        np.concatenate([line["scores"] for line in lines]),
+        np.concatenate(
+            [
+                model.score(prompt, ["I am good?"]),
+                model.score(prompt, ["Hi there!", "I am good?", ""]),
+                model.score("Hello", ["Hi!", "No."]),
+            ]
+        ),
+        atol=1e-5,
+    )
+
+
+def test_the_sft_run_inside_is_a_start_for_other_runs(finished, tmp_path):
+    workdir, _ = finished
+    done = call("train", *train(tmp_path / "from", f"--config.init={workdir}/sft", "--config.train.max_steps=2"))
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "from" / "sft").exists()
+    other = call("train", *train(tmp_path / "wide", f"--config.init={workdir}/sft", "--config.model.mlp_width=24"))
+    assert other.returncode == 1
+    assert "model.mlp_width" in other.stderr
+    scoreless = call("evaluate", f"--checkpoint={workdir}/sft", "--data=gold/helpful[:4]")
+    assert scoreless.returncode == 1
+    assert "language model" in scoreless.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--config=configs/nothing.py"], 2, "configs/nothing.py"),
+        (["--config=configs/helpful.py:huge"], 2, "no variant 'huge'"),
+        (["--config=configs/helpful.py", "--config.train.epoch=2"], 2, "epoch"),
+        (["--config=configs/helpful.py", "--config.train.epochs=two"], 2, "two"),
+        (["--config=configs/helpful.py", "--worker=3"], 2, "worker"),
+        (["--config=configs/helpful.py", "stray"], 1, "stray"),
+        ([], 2, "config"),
+        (["--config=configs/helpful.py", "--config.data.train=jsonl:absent.jsonl"], 1, "absent.jsonl"),
+        (["--config=configs/helpful.py", "--config.data.train=golf/helpful"], 1, "golf/helpful"),
+        (["--config=configs/helpful.py", "--config.loss.name=hinge"], 1, "hinge"),
+        (
+            ["--config=configs/helpful.py", "--config.loss.margin=given", "--config.data.train=gold/helpful[:50]"],
+            1,
+            "margin",
+        ),
+        (["--config=configs/helpful.py", "--config.train.optimizer.learning_rate=-1.0"], 1, "learning_rate"),
+        (["--config=configs/helpful.py", "--config.init=nowhere"], 1, "nowhere"),
+        (["--config=configs/helpful.py", "--config.parallel.devices=99"], 1, "99"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_ends_training_before_it_begins(arguments, status, words, tmp_path):
+    """One sentence on standard error, no traceback, no run directory."""
+    where = [] if not arguments else [f"--workdir={tmp_path}/run"]
+    done = call("train", *arguments, *where)
+    assert done.returncode == status
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_input_ends_scoring_with_nothing_written(finished, tmp_path):
+    workdir, _ = finished
+    good = '{"prompt": "Hi", "response": "Hello"}\n'
+    (tmp_path / "bad.jsonl").write_text(good * 2 + '{"prompt": "Hi"}\n')
+    (tmp_path / "good.jsonl").write_text(good)
+    (tmp_path / "empty.jsonl").write_text("")
+    cases = [
+        ([f"--checkpoint={workdir}", f"--input={tmp_path}/bad.jsonl"], "bad.jsonl:3"),
+        ([f"--checkpoint={workdir}", f"--input={tmp_path}/empty.jsonl"], "empty.jsonl"),
+        ([f"--checkpoint={workdir}", f"--input={tmp_path}/good.jsonl", "--head=beauty"], "beauty"),
+        ([f"--checkpoint={tmp_path}", f"--input={tmp_path}/good.jsonl"], "checkpoint"),
+    ]
+    for arguments, words in cases:
+        done = call("score", *arguments, f"--output={tmp_path}/out.jsonl")
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "empty.jsonl", "good.jsonl"]
