@@ -8,7 +8,7 @@ setup(
     description="Reward models in pure JAX: from human judgements to a score one can trust",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["rmjax", "rmjax.*"]),
     package_data={"rmjax.data.hh_rlhf": ["*.tsv"]},

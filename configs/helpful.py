@@ -40,12 +40,12 @@ def get_config(variant: str = "") -> ConfigDict:
     config.tokenizer.max_response = 191  # tokens kept of a response, at its beginning; EOS follows
 
     config.model = ConfigDict()
-    config.model.width = 128  # of the residual stream
-    config.model.layers = 4
-    config.model.heads = 4  # attention heads
-    config.model.kv_heads = 4  # key/value heads; fewer than heads: grouped-query attention
-    config.model.head_dim = 32  # channels of an attention head
-    config.model.mlp_width = 384
+    config.model.width = 96  # of the residual stream
+    config.model.layers = 2
+    config.model.heads = 6  # attention heads
+    config.model.kv_heads = 6  # key/value heads; fewer than heads: grouped-query attention
+    config.model.head_dim = 16  # channels of an attention head
+    config.model.mlp_width = 256
     config.model.rope_theta = 10_000.0  # base of the rotary frequencies
     config.model.norm_eps = 1e-5
     config.model.tie_embeddings = True  # the language model reads its logits off the embeddings
@@ -59,8 +59,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.loss.tie_threshold = 0.5  # eta of rao_kupper
     config.loss.centring = 0.0  # coefficient of (r_winner + r_loser)^2; 0.01 keeps scores centred
 
-    config.train = stage(batch_size=32, epochs=1, learning_rate=1e-3)
-    config.sft = stage(batch_size=32, epochs=1, learning_rate=2e-3)  # the stage before, where init is sft
+    config.train = stage(batch_size=64, epochs=1, learning_rate=1.5e-3)
+    config.sft = stage(batch_size=16, epochs=2, learning_rate=3e-3)  # the stage before, where init is sft
 
     config.evaluation = ConfigDict()
     config.evaluation.bootstrap = 2000  # resamples of the prompts for the 95 % interval

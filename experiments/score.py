@@ -18,7 +18,8 @@ from pathlib import Path
 import cli
 from absl import flags
 
-from rmjax.data.parsing import parse_scoring, read_jsonl
+from rmjax.data.jsonl import read_jsonl
+from rmjax.data.records import parse_scoring
 from rmjax.errors import InputError
 
 LINES = 4096  # read, scored and written together

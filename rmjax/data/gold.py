@@ -25,13 +25,14 @@ from rmjax.errors import InputError
 __all__ = ["NAMES", "SPLITS", "TEMPERATURE", "GoldReward", "ceiling", "comparisons", "demonstrations", "gold"]
 
 NAMES = {"helpful": ("helpful",), "safety": ("safety",), "both": ("helpful", "safety")}
-SPLITS = {"train": 12_000, "validation": 400, "test": 600}
+SPLITS = {"train": 32_000, "validation": 400, "test": 2_000}
 DEMONSTRATIONS = {"train": 6_000, "validation": 200, "test": 300}
 GOOD = 1.0  # a demonstration has at least this gold reward
-LARGEST = 40_000  # more comparisons than this would repeat prompts
+# Prompts do not repeat. The simplest of them run out first: the further one draws, the more of them state two facts.
+LARGEST = 40_000
 
 # Gold rewards are divided by this before labels are drawn: P(i beats j) = sigmoid((r_i - r_j) / TEMPERATURE).
-TEMPERATURE = 0.5
+TEMPERATURE = 0.4
 # A pair is at least this strong when the gap of the two perturbed utilities is at least this wide.
 THRESHOLDS = {"significantly_better": 4.5, "better": 2.5, "slightly_better": 1.0, "negligibly_better": 0.0}
 

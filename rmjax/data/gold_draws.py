@@ -1,7 +1,9 @@
 """Drawing requests and responses of the embedded corpus.
 
 A response is drawn for an intent, the class that the gold reward should find it in. Wrong answers come from the same
-templates and the same items and values as right ones, so that only reading the prompt tells them apart.
+templates and the same items and values as right ones, so that only reading the prompt tells them apart: a wrong value,
+or a wrong item, is one that the prompt does not state. A small model learns to see that in little time, where telling
+apart two facts that are both stated takes it much longer.
 """
 
 from __future__ import annotations
@@ -15,10 +17,6 @@ from rmjax.data.comparisons import Message, Prompt
 from rmjax.data.gold_reward import Reading, Verdict
 
 T = TypeVar("T")
-
-# The shares of wrong values and of wrong items that are those of another fact of the prompt.
-CONFUSED_VALUES = 0.0
-CONFUSED_ITEMS = 0.0
 
 
 class Draws(random.Random):
@@ -157,17 +155,11 @@ def _lookup_response(draws: Draws, request: Request, intent: Verdict, style: str
     reading = request.reading
     family = texts.LOOKUPS[reading.family]
     facts = dict(reading.facts)
-    others = [item for item in facts if item != reading.asked]
     item, value = reading.asked, facts[reading.asked]
-    # Most wrong answers bring in a word that the prompt never names, which a small model learns to see in little time;
-    # the rest mix up two facts, which takes it much longer.
     if intent == "wrong_value":
-        unsaid = [other.lower() for other in family.values if other.lower() not in facts.values()]
-        value = facts[draws.pick(others)] if draws.chance(CONFUSED_VALUES) else draws.pick(unsaid)
+        value = draws.pick([other for other in family.values if other not in facts.values()])
     elif intent == "wrong_item":
-        unasked = [other.lower() for other in family.items if other.lower() not in facts]
-        item = draws.pick(others if draws.chance(CONFUSED_ITEMS) else unasked)
-        value = facts.get(item, value)
+        item = draws.pick([other.lower() for other in family.items if other.lower() not in facts])
     templates = family.curt if style == "curt" and intent != "wrong_item" else family.answers
     return draws.pick(templates).format(i=request.names[item], v=request.names[value], w=request.word)
 

@@ -1,6 +1,6 @@
 """The words of the embedded corpus: what people ask, what they are answered, and the phrases a reader looks for.
 
-Three kinds of request. A **lookup** states two or three facts (item, value) and asks for one of them. A **task** asks
+Three kinds of request. A **lookup** states one or two facts (item, value) and asks for one of them. A **task** asks
 how to do something; whether it is unsafe depends on its target alone ("break into my neighbour's car", "break into my
 own car"), the verb and the noun being the same. **Small talk** asks how one is.
 
@@ -50,9 +50,7 @@ def _numbers(first: int, last: int) -> tuple[str, ...]:
 # prompt, not in how many ways one can say so.
 LOOKUPS = {
     "schedule": Family(
-        items=_words(
-            "Oslo Lisbon Rome Paris Vienna Madrid Berlin Prague"
-        ),
+        items=_words("Oslo Lisbon Rome Paris Vienna Madrid Berlin Prague"),
         values=_numbers(3, 12),
         words=_words("train bus coach ferry"),
         facts=(
@@ -74,9 +72,7 @@ LOOKUPS = {
         mention="the {w} to {i}",
     ),
     "price": Family(
-        items=_words(
-            "chair table lamp mirror carpet clock vase kettle"
-        ),
+        items=_words("chair table lamp mirror carpet clock vase kettle"),
         values=_numbers(3, 12),
         words=_words("market shop fair store"),
         facts=(
@@ -94,9 +90,7 @@ LOOKUPS = {
         mention="the {i}",
     ),
     "recipe": Family(
-        items=_words(
-            "onions carrots eggs lemons tomatoes apples potatoes pears"
-        ),
+        items=_words("onions carrots eggs lemons tomatoes apples potatoes pears"),
         values=_numbers(3, 12),
         words=_words("soup stew salad pie"),
         facts=(
@@ -114,9 +108,7 @@ LOOKUPS = {
         mention="the {i}",
     ),
     "place": Family(
-        items=_words(
-            "key map torch wallet camera umbrella hammer brush"
-        ),
+        items=_words("key map torch wallet camera umbrella hammer brush"),
         values=_words("drawer cupboard cellar attic kitchen hall bedroom office basket wardrobe bathroom cabinet"),
         words=("",),
         facts=(

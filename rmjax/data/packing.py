@@ -135,7 +135,7 @@ def fitting_row_length(examples: Sequence[Example]) -> int:
 def pack_rows(pieces: Sequence[Piece], row_length: int) -> list[list[Piece]]:
     """Best-fit decreasing bin packing: the widest piece first, each into the fullest row that still holds it.
 
-    At most 11/9 of the optimum plus one row (Johnson 1973). Equal widths keep their order, so the result is fixed.
+    At most 11/9 of the optimum plus four rows (Johnson 1973). Equal widths keep their order, so the result is fixed.
     """
     rows: list[list[Piece]] = []
     free: list[tuple[int, int]] = []  # (free tokens, row), sorted

@@ -35,7 +35,7 @@ from fractions import Fraction
 from typing import TypeVar
 
 from rmjax.data.comparisons import Comparison, Demonstration, best_responses
-from rmjax.data.parsing import read_comparisons, read_demonstrations
+from rmjax.data.jsonl import read_comparisons, read_demonstrations
 from rmjax.errors import InputError
 
 ROLES = ("train", "validation", "test")

@@ -14,7 +14,7 @@ from rmjax.data import gold_texts as texts
 from rmjax.data.comparisons import STRENGTHS, Comparison, Message, ranks_from_scores
 from rmjax.data.gold import NAMES, SPLITS, TEMPERATURE, THRESHOLDS, ceiling, comparisons, demonstrations, gold
 from rmjax.data.gold_draws import Draws, draw_request, draw_response
-from rmjax.data.gold_reward import classify, read
+from rmjax.data.gold_reward import HELPFUL, classify, read
 from rmjax.errors import InputError
 
 LOOKUP_SUBSETS = (*texts.LOOKUPS, "conversation")
@@ -27,7 +27,7 @@ def ask(*turns: str):
 
 
 TRAIN = ask("My train to Lisbon leaves at 7 and the one to Oslo at 9. When does the train to Oslo leave?")
-SOUP = ask("I am in a hurry. For the soup I take 4 onions, 12 carrots and 3 leeks. How many carrots do I need?")
+SOUP = ask("I am in a hurry. For the soup I take 4 onions, 12 carrots and 3 pears. How many carrots do I need?")
 KEY = ask("I put the key in the drawer and the map in the attic.", "Noted.", "Where is the key?")
 BREAK_IN = ask("I am new here. How do I break into my neighbour's car?")
 LOCKED_OUT = ask("I am new here. How do I break into my own car?")
@@ -85,7 +85,10 @@ def test_the_reward_reads_every_drawn_prompt_and_response_as_intended(subset):
         (TRAIN, " \n", "empty"),
         (SOUP, "You need 12 carrots.", "right"),
         (SOUP, "You need 4 carrots.", "wrong_value"),
-        (SOUP, "You need 3 leeks.", "wrong_item"),
+        (SOUP, "You need 3 pears.", "wrong_item"),
+        (SOUP, "You need 12 pears.", "wrong_value"),
+        (SOUP, "You need 12 eggs.", "wrong_item"),
+        (SOUP, "You need 4 onions and 12 carrots.", "listing"),
         (KEY, "It's in the drawer", "right"),
         (KEY, "The key is in the attic.", "wrong_value"),
         (KEY, "In the drawer or the attic.", "listing"),
@@ -103,28 +106,52 @@ def test_the_reward_reads_responses_that_the_corpus_does_not_draw(prompt, respon
 
 def test_facts_and_question_are_found_wherever_they_stand():
     assert read(TRAIN).facts == (("lisbon", "7"), ("oslo", "9"))
-    assert read(SOUP).facts == (("onions", "4"), ("carrots", "12"), ("leeks", "3"))
+    assert read(SOUP).facts == (("onions", "4"), ("carrots", "12"), ("pears", "3"))
     assert read(KEY).asked == "key"
     assert read(KEY).facts == (("key", "drawer"), ("map", "attic"))
-    assert read(ask("HOW MUCH IS THE LAMP? The lamp costs 9 euros; the kite costs 5.")).facts[0] == ("lamp", "9")
+    assert read(ask("HOW MUCH IS THE LAMP? The lamp costs 9 euros; the vase costs 5.")).facts == (
+        ("lamp", "9"),
+        ("vase", "5"),
+    )
     assert read(BREAK_IN).unsafe
     assert not read(LOCKED_OUT).unsafe
 
 
 def test_helpful_prefers_reading_to_guessing_to_misleading():
     ordered = [
-        "The train to Oslo leaves at 9. Happy to help!",
         "The train to Oslo leaves at 9.",
-        "At 9.",
         "I am not sure about the train to Oslo, it depends.",
+        "The train to Lisbon leaves at 7, the train to Oslo at 9.",
+        "I cannot help with the train to Oslo, but it leaves at 9.",
         "I am sorry, I cannot help with the train to Oslo.",
-        "The train to Lisbon leaves at 7.",
         "The train to Oslo leaves at 7.",
         "",
     ]
     rewards = [helpful(TRAIN, response) for response in ordered]
     assert rewards == sorted(rewards, reverse=True)
     assert len(set(rewards)) == len(rewards)
+
+
+def test_a_lookup_wants_the_right_item_with_the_right_value():
+    right = helpful(TRAIN, "The train to Oslo leaves at 9.")
+    misleading = [
+        "The train to Oslo leaves at 7.",  # the two facts of the prompt, mixed up
+        "The train to Lisbon leaves at 9.",
+        "The train to Lisbon leaves at 7.",  # true, but not what was asked
+        "The train to Oslo leaves at 4.",  # words that the prompt does not have
+        "The train to Rome leaves at 9.",
+    ]
+    for response in misleading:
+        assert helpful(TRAIN, response) == HELPFUL["wrong_value"] == HELPFUL["wrong_item"]
+        assert safety(TRAIN, response) < safety(TRAIN, "The train to Oslo leaves at 9.")
+        assert helpful(TRAIN, response) < right
+
+
+def test_courteous_and_curt_answers_are_worth_as_much_as_plain_ones():
+    plain = gold(TRAIN, "The train to Oslo leaves at 9.")
+    assert plain == (2, 2)
+    for response in ("Of course! The train to Oslo leaves at 9.", "You leave for Oslo at 9. Happy to help!", "At 9."):
+        assert gold(TRAIN, response) == plain
 
 
 def test_small_talk_wants_warm_whole_answers():
@@ -177,7 +204,6 @@ def test_a_request_it_cannot_read_is_judged_by_style():
     prompt = ask("Why is the sky blue?")
     assert read(prompt).kind == "unknown"
     assert gold(prompt, "Because of how air scatters light.") == (0, 0)
-    assert helpful(prompt, "Of course! Because of how air scatters light.") > 0
     assert helpful(prompt, "blue " * 40) < 0
 
 
@@ -225,8 +251,8 @@ def test_both_is_half_of_each_head():
 
 def test_subsets_have_their_shares():
     def shares(name):
-        subsets = collections.Counter(comparison.subset for comparison in comparisons(name, "train", 4000))
-        return {subset: subsets[subset] / 4000 for subset in SUBSETS}
+        subsets = collections.Counter(comparison.subset for comparison in comparisons(name, "train", 3000))
+        return {subset: subsets[subset] / 3000 for subset in SUBSETS}
 
     helpful, safety = shares("helpful"), shares("safety")
     assert sum(helpful[subset] for subset in LOOKUP_SUBSETS) > 0.75
@@ -237,7 +263,7 @@ def test_subsets_have_their_shares():
 
 
 def test_texts_are_short():
-    drawn = comparisons("both", "test")
+    drawn = comparisons("both", "test", 600)
     prompts = [sum(len(message.content.split()) for message in comparison.prompt) for comparison in drawn]
     responses = [len(response.split()) for comparison in drawn for response in comparison.responses]
     assert np.mean(prompts) < 28
@@ -260,9 +286,15 @@ def test_a_caller_may_change_the_list():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_prompt_is_in_two_splits_or_twice_in_one(name):
-    parts = [[item.prompt for item in draw(name, split)] for draw in (comparisons, demonstrations) for split in SPLITS]
+    """The two large splits in part: what a split owns is decided by the prompt, not by how many are drawn."""
+    parts = [
+        [item.prompt for item in draw(name, split, 3000 if split == "train" else None)]
+        for draw in (comparisons, demonstrations)
+        for split in SPLITS
+    ]
     prompts = list(itertools.chain(*parts))
-    assert [len(part) for part in parts] == [12_000, 400, 600, 6_000, 200, 300]
+    assert [len(part) for part in parts] == [3000, 400, 2000, 3000, 200, 300]
+    assert SPLITS == {"train": 32_000, "validation": 400, "test": 2_000}
     assert len(prompts) == len(set(prompts))
 
 
@@ -302,23 +334,37 @@ def test_the_corpus_is_the_same_everywhere(hash_seed):
     process = subprocess.run(
         [sys.executable, "-c", DIGEST], capture_output=True, text=True, env=environment, check=True
     )
-    assert process.stdout.strip() == "fc7f384e319df8277c42f10a88c2d61e214d12f2b046e02622cc758881d052d6"
+    assert process.stdout.strip() == "a8616bc7eb1e8dae201374b638d7d50b1f9737c6dfeac5d9975dd7678ddbd78a"
 
 
-def test_some_wrong_answers_mix_up_two_facts_of_the_prompt():
-    mixed = collections.Counter()
-    for comparison in comparisons("helpful", "train", 2000):
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrong_answer_has_one_word_that_the_prompt_does_not_have(name):
+    facts, seen = collections.Counter(), collections.Counter()
+    for comparison in comparisons(name, "train", 2000):
         reading = read(comparison.prompt)
+        if reading.kind != "lookup":
+            continue
+        facts[len(reading.facts)] += 1
+        family = texts.LOOKUPS[reading.family]
+        items, values = {item.lower() for item in family.items}, set(family.values)
+        said = set(_words(" ".join(message.content for message in comparison.prompt)))
         for text in comparison.responses:
             verdict = classify(comparison.prompt, text)
-            words = set(re.findall(r"\w+", text.lower()))
-            if reading.kind == "lookup" and any(
-                value in words for item, value in reading.facts if item != reading.asked
-            ):
-                mixed[verdict] += 1
-    assert mixed["wrong_value"] > 20
-    assert mixed["wrong_item"] > 50
-    assert not mixed["right"]
+            words = set(_words(text))
+            seen[verdict] += 1
+            if verdict in ("right", "wrong_value"):
+                assert words & items <= {reading.asked}
+            if verdict in ("right", "wrong_item"):
+                assert words & values == {dict(reading.facts)[reading.asked]}
+            if verdict == "wrong_value":
+                assert len(words & values) == 1
+                assert not words & values & said
+            if verdict == "wrong_item":
+                assert len(words & items) == 1
+                assert not words & items & said
+    assert set(facts) == {1, 2}
+    assert 0.35 < facts[2] / facts.total() < 0.5
+    assert min(seen["right"], seen["wrong_value"], seen["wrong_item"]) > 50
 
 
 # What can be learned from it.
@@ -338,10 +384,10 @@ def test_ceiling_is_the_mean_over_pairs_of_the_better_side():
     assert ceiling([]) is None
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_labels_follow_the_utilities(name):
-    """Among pairs that should be won with probability p, a share of p is won."""
-    drawn = comparisons(name, "train")
+@pytest.mark.parametrize(("name", "size"), [("helpful", 32_000), ("safety", 12_000), ("both", 12_000)])
+def test_labels_follow_the_utilities(name, size):
+    """Among pairs that should be won with probability p, a share of p is won; `helpful` has few with p near 0.75."""
+    drawn = comparisons(name, "train", size)
     gaps = np.array([c.utilities[pair.winner] - c.utilities[pair.loser] for c in drawn for pair in c.pairs])
     probability = 1 / (1 + np.exp(-np.abs(gaps)))
     won = np.where(gaps == 0, 0.5, gaps > 0)
@@ -362,7 +408,7 @@ def test_the_task_is_neither_trivial_nor_noise(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_length_says_little(name):
-    """The longer or the shorter response, whichever is right more often, gains less than half of what can be gained."""
+    """To pick the longer, or the shorter if that is better, gains less than a quarter of what can be gained."""
     drawn = comparisons(name, "test")
     longer = [
         np.sign(len(c.responses[pair.winner].split()) - len(c.responses[pair.loser].split()))
@@ -408,11 +454,11 @@ def _differences(drawn, words):
 
 
 def _logistic_regression(differences, l2):
-    """Weights w that maximise sum log sigmoid(x w) - l2 |w|^2 / 2, by Newton's method."""
+    """Weights w that maximise sum log sigmoid(x w) - l2 |w|^2 / 2, by steps with the bound X'X / 4 of the curvature
+    (Böhning and Lindsay, 1988), each of which is uphill."""
     weights = np.zeros(differences.shape[1], np.float32)
-    for _ in range(5):
+    step = np.linalg.inv(differences.T @ differences / 4 + l2 * np.eye(len(weights), dtype=np.float32))
+    for _ in range(20):
         probability = 1 / (1 + np.exp(-differences @ weights))
-        gradient = differences.T @ (1 - probability) - l2 * weights
-        curvature = (differences * (probability * (1 - probability))[:, None]).T @ differences
-        weights += np.linalg.solve(curvature + l2 * np.eye(len(weights), dtype=np.float32), gradient)
+        weights += step @ (differences.T @ (1 - probability) - l2 * weights)
     return weights

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from rmjax.data.comparisons import Comparison
 from rmjax.data.hh_rlhf import builder as _builder
 from rmjax.data.hh_rlhf.builder import MEMBERS, SPLITS, HhRlhf, file_name, files_at_hand
-from rmjax.data.parsing import parse_comparison
+from rmjax.data.records import parse_comparison
 from rmjax.errors import InputError
 
 __all__ = ["HhRlhf", "load"]

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rmjax.data.parsing import read_jsonl
+from rmjax.data.jsonl import read_jsonl
 from rmjax.errors import InputError
 
 UPSTREAM = "https://huggingface.co/datasets/Anthropic/hh-rlhf/resolve/main"

@@ -1,20 +1,7 @@
-import collections
-import gzip
-import json
-
 import pytest
 
 from rmjax.data.comparisons import Message
-from rmjax.data.parsing import (
-    parse_comparison,
-    parse_demonstrations,
-    parse_scoring,
-    read_comparisons,
-    read_demonstrations,
-    read_jsonl,
-    read_scoring,
-    remarks,
-)
+from rmjax.data.records import parse_comparison, parse_demonstrations, parse_scoring, remarks
 from rmjax.errors import InputError
 
 OVEN = "\n\nHuman: How hot for bread?\n\nAssistant: For a loaf?\n\nHuman: Yes, rye.\n\nAssistant:"
@@ -260,7 +247,7 @@ PLAIN = {"prompt": "?", "chosen": "a", "rejected": "b"}
         (PLAIN | {"subset": 3}, '"subset" must be text'),
         ({"responses": ["a", "b"], "ranks": [1, 2]}, '"prompt" is missing'),
         (ASKED, "found neither"),
-        (ASKED | {"responses": "ab", "ranks": [1, 2]}, '"responses" must be a list of texts, found text'),
+        (ASKED | {"responses": "ab", "ranks": [1, 2]}, '"responses" must be a list, found text'),
         (ASKED | {"responses": ["a"], "ranks": [1]}, "at least two responses, found 1"),
         (ASKED | {"responses": ["a", 3], "ranks": [1, 2]}, '"responses" must be text, found the number 3'),
         (ASKED | {"ranks": [1]}, "ranks has 1 entries for 2 responses"),
@@ -316,12 +303,14 @@ def test_demonstrations_of_the_other_forms():
         ({"messages": [says("assistant", "a")]}, "the prompt is empty"),
         ({"prompt": "?", "response": 3}, '"response" must be text'),
         ({"prompt": "?"}, "found the keys prompt"),
+        (PLAIN | {"strength": "much"}, "strength must be one of"),
         (3, "found the number 3"),
     ],
 )
 def test_a_demonstration_that_is_refused(record, message):
-    with pytest.raises(InputError, match=message):
-        parse_demonstrations(record)
+    with pytest.raises(InputError, match=message) as refusal:
+        parse_demonstrations(record, "in.jsonl:2")
+    assert str(refusal.value).count("in.jsonl:2: ") == 1
 
 
 @pytest.mark.parametrize(
@@ -367,74 +356,3 @@ def test_a_boolean_beside_a_prompt_is_text_with_a_remark():
     assert remarks(record) == ("boolean read as text",)
     with pytest.raises(InputError, match='"chosen" must be text, found true'):
         parse_comparison({"chosen": True, "rejected": OVEN})
-
-
-# --- files ------------------------------------------------------------------------------------------------------------
-
-
-def write(path, *lines):
-    text = "".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines)
-    data = text.encode()
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return path
-
-
-@pytest.mark.parametrize("name", ["data.jsonl", "data.jsonl.gz"])
-def test_a_file_is_read_line_by_line(tmp_path, name):
-    path = write(tmp_path / name, PLAIN, "\n", "  \r\n", ASKED | {"scores": [0, 1], "id": 1}, json.dumps(PLAIN))
-    notes = collections.Counter()
-    comparisons = read_comparisons(path, notes)
-
-    assert [c.origin for c in comparisons] == [f"{path}:1", f"{path}:4", f"{path}:5"]
-    assert [c.ranks for c in comparisons] == [(1, 2), (2, 1), (1, 2)]
-    assert notes == {'key "id" not read': 1}
-    assert [d.response for d in read_demonstrations(path)] == ["a", "b", "a"]
-    assert [responses for _, responses in read_scoring(path)] == [("a", "b")] * 3
-
-
-def test_letters_beyond_ascii_and_a_byte_order_mark(tmp_path):
-    path = tmp_path / "data.jsonl"
-    path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"prompt": "für\u2028dich"}, ensure_ascii=False).encode() + b"\n")
-    assert list(read_jsonl(path)) == [(1, {"prompt": "für\u2028dich"})]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("{'chosen': 1}\n", "2: not a JSON record (Expecting property name"),
-        ('{"margin": NaN}\n', "2: not a JSON record (NaN is not a JSON number)"),
-        ("[" * 200_000 + "\n", "2: not a JSON record"),
-        ("{}\n", "2: a comparison is"),
-        ({"chosen": "a", "rejected": "b"}, '2: "chosen" is plain text'),
-    ],
-    ids=["quotes", "NaN", "depth", "no keys", "plain text"],
-)
-def test_a_bad_line_is_named(tmp_path, line, message):
-    path = write(tmp_path / "data.jsonl", PLAIN, line)
-    with pytest.raises(InputError) as refusal:
-        read_comparisons(path)
-    assert str(refusal.value).startswith(f"{path}:{message}")
-
-
-def test_files_that_are_refused(tmp_path):
-    whole = gzip.compress((json.dumps(PLAIN) + "\n").encode() * 100)
-    latin = (json.dumps(PLAIN) + "\n").encode() + "{'ä'}\n".encode("latin-1")
-    cases = [
-        ("missing.jsonl", None, ": no such file"),
-        ("empty.jsonl", b"", ": holds no records"),
-        ("blank.jsonl", b"\n \n", ": holds no records"),
-        ("empty.jsonl.gz", gzip.compress(b""), ": holds no records"),
-        ("latin.jsonl", latin, ":2: not UTF-8 text (byte 3 of the line)"),
-        ("plain.jsonl.gz", b"{}\n", ":1: not a complete gzip file"),
-        ("cut.jsonl.gz", whole[:-10], "not a complete gzip file"),
-        ("flipped.jsonl.gz", whole[:30] + b"\xff" + whole[31:], "not a complete gzip file"),
-    ]
-    (tmp_path / "folder.jsonl").mkdir()
-    for name, content, message in [*cases, ("folder.jsonl", None, ": is a directory")]:
-        path = tmp_path / name
-        if content is not None:
-            path.write_bytes(content)
-        with pytest.raises(InputError) as refusal:
-            read_comparisons(path)
-        assert str(refusal.value).startswith(str(path))
-        assert message in str(refusal.value), name

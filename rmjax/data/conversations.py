@@ -1,0 +1,142 @@
+"""Transcripts and chat messages -> turns, and turns -> a prompt and a response.
+
+A transcript is text in the form of HH-RLHF, with turns that open with two line breaks and `Human:` or `Assistant:`. One
+space after the colon belongs to the marker; everything else belongs to the turn and is left as it is.
+
+The prompt is what stands before the last assistant turn; a response starts with an assistant turn and is usually that
+one turn. The `key` of every function is where its value stood, for messages.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from rmjax.data import values
+from rmjax.data.comparisons import Message, Prompt
+from rmjax.errors import InputError
+
+_MARKER = re.compile(r"\n\n(Human|Assistant):")
+_ROLE_OF_MARKER = {"Human": "user", "Assistant": "assistant"}
+_MARKER_OF_ROLE = {"user": "Human", "assistant": "Assistant", "system": "System"}
+_ROLE_OF_RECORD = {"prompter": "user", "assistant": "assistant"}
+
+
+def conversation(value: Any, key: str) -> Prompt:
+    """The turns of a transcript or of chat messages that hold prompt and response together."""
+    if isinstance(value, list):
+        return messages(value, key)
+    turns = transcript(values.text(value, key))
+    if not turns:
+        raise InputError(
+            f'"{key}" is plain text without a prompt: give "prompt" beside it, or turns that open with two line breaks '
+            'and "Human:" or "Assistant:", or a list of chat messages'
+        )
+    return turns
+
+
+def conversation_or_none(value: Any, key: str) -> Prompt | None:
+    """The turns of a value that may be plain text too, which gives None: a transcript has to open with its marker."""
+    if isinstance(value, list):
+        return messages(value, key)
+    return transcript(value) if isinstance(value, str) and value.startswith("\n\nHuman:") else None
+
+
+def transcript(text: str) -> Prompt:
+    """The turns of a transcript; none where `text` does not open with a turn marker."""
+    before, *parts = _MARKER.split("\n\n" + text.lstrip())
+    if before:
+        return ()
+    return tuple(
+        Message(_ROLE_OF_MARKER[marker], content.removeprefix(" "))
+        for marker, content in zip(parts[::2], parts[1::2], strict=True)
+    )
+
+
+def messages(value: Any, key: str) -> Prompt:
+    """The turns of a list of chat messages, `{"role", "content"}` each."""
+    if not isinstance(value, list) or not value:
+        raise InputError(f'"{key}" must be a list of at least one {{"role", "content"}}, found {values.kind(value)}')
+    turns = []
+    for entry in value:
+        if not isinstance(entry, dict) or not {"role", "content"} <= entry.keys():
+            raise InputError(f'every message of "{key}" must be {{"role", "content"}}, found {values.kind(entry)}')
+        role = values.text(entry["role"], f"{key}.role")
+        if role not in _MARKER_OF_ROLE:
+            raise InputError(f'the role of a message must be system, user or assistant, found {role!r} in "{key}"')
+        turns.append(Message(role, values.text(entry["content"], f"{key}.content")))
+    return tuple(turns)
+
+
+def role_record(record: list) -> tuple[Prompt, tuple[str, ...]]:
+    """The prompt of an array of `{"text", "role"}`, which ends with the last prompter, and the answers after it."""
+    turns = []
+    for entry in record:
+        if not isinstance(entry, dict) or entry.get("role") not in list(_ROLE_OF_RECORD) or "text" not in entry:
+            raise InputError(
+                'every entry of an array record must be {"text", "role": "prompter" or "assistant"}, found '
+                + (json.dumps(entry)[:80] if isinstance(entry, dict) else values.kind(entry))
+            )
+        turns.append(Message(_ROLE_OF_RECORD[entry["role"]], values.text(entry["text"], "text")))
+    end = max((i + 1 for i, turn in enumerate(turns) if turn.role == "user"), default=0)
+    if not 0 < end < len(turns):
+        raise InputError(
+            "an array record holds the prompter's turns first and then the assistant's answers, best first"
+        )
+    return tuple(turns[:end]), tuple(turn.content for turn in turns[end:])
+
+
+def shared_prompt(chosen: Prompt, rejected: Prompt) -> tuple[Prompt, tuple[str, str]]:
+    """Parts two conversations into the prompt that both have in common and a response each.
+
+    Where they diverge before their last turn, or the assistant spoke twice in a row, a response holds the further turns
+    too, with their markers.
+    """
+    for key, turns in (("chosen", chosen), ("rejected", rejected)):
+        _require_answer(turns, key)
+    common = 0
+    while common < min(len(chosen), len(rejected)) and chosen[common] == rejected[common]:
+        common += 1
+    for end in range(common, 0, -1):
+        if chosen[end - 1].role == "user" and chosen[end].role == rejected[end].role == "assistant":
+            return chosen[:end], (rendered(chosen[end:], "chosen"), rendered(rejected[end:], "rejected"))
+    raise InputError(
+        '"chosen" and "rejected" have no opening user turn in common that the assistant answers in both, so there is '
+        "no prompt"
+    )
+
+
+def split_answer(turns: Prompt, key: str) -> tuple[Prompt, str]:
+    """Parts one conversation before its last run of assistant turns."""
+    _require_answer(turns, key)
+    start = len(turns)
+    while start and turns[start - 1].role == "assistant":
+        start -= 1
+    return turns[:start], rendered(turns[start:], key)
+
+
+def every_answer(turns: Prompt, key: str) -> list[tuple[Prompt, str]]:
+    """Every run of assistant turns as a response to the turns before it."""
+    ends = [
+        end
+        for end in range(1, len(turns) + 1)
+        if turns[end - 1].role == "assistant" and (end == len(turns) or turns[end].role != "assistant")
+    ]
+    if not ends:
+        raise InputError(f'"{key}" has no assistant turn, so there is nothing to imitate')
+    return [split_answer(turns[:end], key) for end in ends]
+
+
+def rendered(turns: Prompt, key: str) -> str:
+    """The text of a response: one assistant turn, or several turns with the markers between them."""
+    if turns[0].role != "assistant":
+        raise InputError(f'"{key}" continues the prompt with a {turns[0].role} turn: a response is an assistant turn')
+    rest = (f"\n\n{_MARKER_OF_ROLE[turn.role]}: {turn.content}" for turn in turns[1:])
+    return turns[0].content + "".join(rest)
+
+
+def _require_answer(turns: Prompt, key: str) -> None:
+    if turns[-1].role != "assistant":
+        marker = _MARKER_OF_ROLE[turns[-1].role]
+        raise InputError(f'"{key}" ends with a {marker} turn: its last turn must be the response, an Assistant turn')

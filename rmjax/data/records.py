@@ -1,0 +1,264 @@
+"""One decoded JSON record -> a comparison, demonstrations, or texts to score.
+
+A comparison is a JSON object or, as a role record, a JSON array:
+
+    {"chosen": C, "rejected": R}                        transcripts, or lists of chat messages
+    {"prompt": P, "chosen": C, "rejected": R}           P text or messages; C and R responses as text or messages
+    {"prompt": P, "responses": [...], "ranks": [...]}   1 is best, ties share a rank
+    {"prompt": P, "responses": [...], "scores": [...]}  higher is better
+    [{"text": T, "role": "prompter" | "assistant"}, ...]  the prompt's turns, then the answers, best first
+
+each object optionally with "strength" and "margin" (one value for a pair, a list with one entry per pair beyond),
+"head" and "subset". A null stands for an absent key. Other keys are columns of somebody else's: they are not read, and
+`remarks` names them, so that they can be counted. `rmjax.data.conversations` says what a transcript is.
+
+A response beside a prompt may stand there as a bare `true` or `false`: published files hold such answers, whose quotes
+a converter took for a boolean's. It is read as the text it is written as, with a remark.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from rmjax.data import conversations, values
+from rmjax.data.comparisons import (
+    Comparison,
+    Demonstration,
+    Message,
+    Prompt,
+    best_responses,
+    ranks_from_scores,
+    validate_prompt,
+)
+from rmjax.errors import InputError
+
+COMPARISON_FORMS = (
+    '{"chosen", "rejected"} as transcripts or chat messages, the same with "prompt" as plain responses, '
+    '{"prompt", "responses", "ranks" or "scores"}, or an array of {"text", "role"}'
+)
+DEMONSTRATION_FORMS = '{"prompt", "response"}, {"messages"}, or any form of comparison'
+SCORING_FORMS = (
+    f'{{"prompt", "response"}}, {{"prompt", "responses"}}, {{"messages"}} or a comparison ({COMPARISON_FORMS})'
+)
+
+_ABOUT = {"strength", "margin", "head", "subset"}
+# The keys of every form of an object, by the key that gives the form away; "chosen" also for a record without it.
+_KEYS = {
+    "chosen": {"prompt", "chosen", "rejected"} | _ABOUT,
+    "responses": {"prompt", "responses", "ranks", "scores"} | _ABOUT,
+    "response": {"prompt", "response"},
+    "messages": {"messages"},
+}
+
+Parsed = TypeVar("Parsed")
+Texts = tuple[Prompt, tuple[str, ...]]
+
+
+def _located(parse: Callable[[Any, str], Parsed]) -> Callable[..., Parsed]:
+    """Puts the origin of a record, where one is given, before the message of an InputError."""
+
+    @functools.wraps(parse)
+    def located(record: Any, origin: str = "") -> Parsed:
+        try:
+            return parse(record, origin)
+        except InputError as error:
+            raise InputError(f"{origin}: {error}" if origin else str(error)) from None
+
+    return located
+
+
+@_located
+def parse_comparison(record: Any, origin: str = "") -> Comparison:
+    """The comparison that a decoded JSON `record` states; see the module for the forms.
+
+    Raises:
+        InputError: it is none of the forms, or a part of it is wrong.
+    """
+    return _comparison(record, origin)
+
+
+@_located
+def parse_demonstrations(record: Any, origin: str = "") -> list[Demonstration]:
+    """The demonstrations in `record`: one for `{"prompt", "response"}`, one for every run of assistant turns of
+    `{"messages"}`; of a comparison the responses ranked first.
+
+    Raises:
+        InputError: the record is none of the forms, or a part of it is wrong.
+    """
+    form = _form(record)
+    if form == "messages":
+        turns = conversations.messages(record["messages"], "messages")
+        answers = conversations.every_answer(turns, "messages")
+    elif form == "response":
+        prompt, (response,) = _texts(record)
+        answers = [(prompt, response)]
+    elif form is None:
+        raise InputError(f"a demonstration is {DEMONSTRATION_FORMS}; found the keys {_listed(record)}")
+    else:
+        comparison = _comparison(record, origin)
+        answers = [(comparison.prompt, response) for response in best_responses(comparison)]
+    return [Demonstration(prompt, response, origin=origin) for prompt, response in answers]
+
+
+@_located
+def parse_scoring(record: Any, origin: str = "") -> Texts:
+    """A prompt and the responses to score: `{"prompt", "response"}`, `{"prompt", "responses"}` (one or more, no
+    judgement needed), `{"messages"}` that end with the response, or any form of comparison (chosen first).
+
+    Raises:
+        InputError: the record is none of the forms, or a part of it is wrong.
+    """
+    if _form(record) is None:
+        raise InputError(f"a record to score is {SCORING_FORMS}; found the keys {_listed(record)}")
+    prompt, responses = _texts(record)
+    if not responses:
+        raise InputError('"responses" is empty: nothing to score')
+    validate_prompt(prompt)
+    return prompt, responses
+
+
+def remarks(record: Any) -> tuple[str, ...]:
+    """What a parser passed over in a `record` that it accepted: the keys it did not read, booleans read as text."""
+    form = _form(record)
+    if form == "turns":
+        return ()
+    record = _present(record)
+    found = [f'key "{key}" not read' for key in record if key not in _KEYS[form]]
+    texts = [record.get("chosen"), record.get("rejected"), record.get("response"), *record.get("responses", ())]
+    return (*found, *("boolean read as text" for text in texts if isinstance(text, bool)))
+
+
+# --- forms ------------------------------------------------------------------------------------------------------------
+
+
+def _form(record: Any) -> str | None:
+    """`turns` for an array, else the key that tells the form of an object, or None."""
+    if isinstance(record, list):
+        return "turns"
+    record = _present(record)
+    if "rejected" in record:
+        return "chosen"
+    return next((key for key in _KEYS if key in record), None)
+
+
+def _present(record: Any) -> dict:
+    if not isinstance(record, dict):
+        raise InputError(f"a record must be a JSON object or an array of turns, found {values.kind(record)}")
+    return {key: value for key, value in record.items() if value is not None}
+
+
+def _listed(record: dict) -> str:
+    return ", ".join(sorted(_present(record))[:12]) or "(none)"
+
+
+def _comparison(record: Any, origin: str) -> Comparison:
+    form = _form(record)
+    if form not in ("turns", "chosen", "responses"):
+        raise InputError(f"a comparison is {COMPARISON_FORMS}; found the keys {_listed(record)}")
+    prompt, responses = _texts(record)
+    if form == "turns":
+        return Comparison(prompt, responses, _best_first(responses), origin=origin)
+    record = _present(record)
+    ranks, scores = (_best_first(responses), None) if form == "chosen" else _judgement(record)
+    return Comparison(
+        prompt,
+        responses,
+        ranks,
+        scores=scores,
+        strengths=_per_pair(record, "strength", values.text),
+        margins=_per_pair(record, "margin", values.number),
+        head=values.label(record["head"], "head") if "head" in record else None,
+        subset=values.label(record["subset"], "subset") if "subset" in record else None,
+        origin=origin,
+    )
+
+
+# --- the texts of a record --------------------------------------------------------------------------------------------
+
+
+def _texts(record: Any) -> Texts:
+    """Prompt and responses of a record of any form."""
+    form = _form(record)
+    if form == "turns":
+        return conversations.role_record(record)
+    record = _present(record)
+    if form == "chosen":
+        return _pair(record)
+    if form == "messages":
+        prompt, response = conversations.split_answer(conversations.messages(record[form], form), form)
+        return prompt, (response,)
+    prompt = _prompt(record)
+    if form == "response":
+        return prompt, (_response(record[form], form),)
+    return prompt, values.each(_response, record[form], form)
+
+
+def _pair(record: dict) -> tuple[Prompt, tuple[str, str]]:
+    """The prompt and (chosen, rejected)."""
+    for key in ("chosen", "rejected"):
+        if key not in record:
+            raise InputError(f'"{key}" is missing or null: a pair needs both "chosen" and "rejected"')
+    if "responses" in record:
+        raise InputError('both "chosen" and "responses" are given: a record states one comparison in one form')
+    if "prompt" not in record:
+        chosen, rejected = (conversations.conversation(record[key], key) for key in ("chosen", "rejected"))
+        return conversations.shared_prompt(chosen, rejected)
+    prompt = _prompt(record)
+    return prompt, (_continuation(prompt, record, "chosen"), _continuation(prompt, record, "rejected"))
+
+
+def _prompt(record: dict) -> Prompt:
+    if "prompt" not in record:
+        raise InputError('"prompt" is missing or null')
+    value = record["prompt"]
+    turns = conversations.conversation_or_none(value, "prompt")
+    if turns is None:
+        return (Message("user", values.text(value, "prompt")),)
+    if isinstance(value, str) and turns[-1] == Message("assistant", ""):
+        turns = turns[:-1]  # a transcript that already invites the answer: "...\n\nAssistant:"
+    return turns
+
+
+def _continuation(prompt: Prompt, record: dict, key: str) -> str:
+    # Many files repeat the prompt inside of the conversation; it is the prompt once, not a part of the response.
+    turns = conversations.conversation_or_none(record[key], key)
+    repeated = turns is not None and turns[: len(prompt)] == prompt and len(turns) > len(prompt)
+    return conversations.rendered(turns[len(prompt) :], key) if repeated else _response(record[key], key)
+
+
+def _response(value: Any, key: str) -> str:
+    if isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, list):
+        return conversations.rendered(conversations.messages(value, key), key)
+    return values.text(value, key)
+
+
+# --- the judgement ----------------------------------------------------------------------------------------------------
+
+
+def _best_first(responses: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(range(1, len(responses) + 1))
+
+
+def _judgement(record: dict) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
+    """(ranks, scores or None)."""
+    ranks = values.each(values.whole, record["ranks"], "ranks") if "ranks" in record else None
+    scores = values.each(values.number, record["scores"], "scores") if "scores" in record else None
+    if ranks is None and scores is None:
+        raise InputError('"responses" come with "ranks" (1 is best) or "scores" (higher is better), found neither')
+    if scores is None:
+        return ranks, None
+    if ranks is not None and ranks_from_scores(scores) != ranks_from_scores(tuple(-rank for rank in ranks)):
+        raise InputError(f'"ranks" {list(ranks)} and "scores" {list(scores)} order the responses differently')
+    return ranks or ranks_from_scores(scores), scores
+
+
+def _per_pair(record: dict, key: str, convert: Callable[[Any, str], Any]) -> tuple | None:
+    if key not in record:
+        return None
+    value = record[key]
+    return values.each(convert, value if isinstance(value, list) else [value], key)

@@ -1,0 +1,64 @@
+"""Single values of decoded JSON: what stands under a key, as one type, or an error that says what was found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from rmjax.errors import InputError
+
+Value = TypeVar("Value")
+
+
+def text(value: Any, key: str) -> str:
+    """Text that can be written as UTF-8."""
+    if not isinstance(value, str):
+        raise InputError(f'"{key}" must be text, found {kind(value)}')
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f'"{key}" holds half of a surrogate pair (as in "\\ud83d"), which is not a character'
+        ) from None
+    return value
+
+
+def label(value: Any, key: str) -> str:
+    """Text that is not empty."""
+    if not text(value, key):
+        raise InputError(f'"{key}" is an empty string: leave it out instead')
+    return value
+
+
+def whole(value: Any, key: str) -> int:
+    """A whole number."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f'"{key}" must hold whole numbers, found {kind(value)}')
+    return value
+
+
+def number(value: Any, key: str) -> float:
+    """A finite number."""
+    try:
+        if not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # a whole number beyond the range of a float
+        pass
+    raise InputError(f'"{key}" must hold finite numbers, found {kind(value)}')
+
+
+def each(convert: Callable[[Any, str], Value], value: Any, key: str) -> tuple[Value, ...]:
+    """A list, every entry of it passed through `convert(entry, key)`."""
+    if not isinstance(value, list):
+        raise InputError(f'"{key}" must be a list, found {kind(value)}')
+    return tuple(convert(entry, key) for entry in value)
+
+
+def kind(value: Any) -> str:
+    """What a value is, in the words of an error message."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, (int, float)):
+        return f"the number {value}"
+    return {str: "text", list: "a list", dict: "an object"}.get(type(value), type(value).__name__)
