@@ -41,7 +41,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.width = 96  # of the residual stream
-    config.model.layers = 2
+    config.model.layers = 3
     config.model.heads = 6  # attention heads
     config.model.kv_heads = 6  # key/value heads; fewer than heads: grouped-query attention
     config.model.head_dim = 16  # channels of an attention head

@@ -36,7 +36,7 @@ class Judgements:
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What training begins with: a tokenizer, the trunk's settings, its weights (None: random), and where from."""
+    """What training begins with: a tokenizer, the trunk's settings, weights by part (none: random), and where from."""
 
     tokenizer: Tokenizer
     trunk: TransformerConfig
@@ -60,7 +60,7 @@ def read_judgements(config: Config) -> Judgements:
     if data["validation"]:
         validation = load("validation", "validation")
     else:
-        train, validation = hold_out(train, data["holdout"], config["seed"])
+        train, validation = hold_out(train, data["holdout"])
     return Judgements(train, validation, test, {name: dict(count) for name, count in notes.items()})
 
 
@@ -94,7 +94,22 @@ def read_demonstrations(config: Config, spec: str) -> tuple[list[Demonstration],
     """
     data = config["data"]
     demonstrations = load_demonstrations(spec, "train", manual_dir=data["manual_dir"])
-    return hold_out(demonstrations, data["holdout"], config["seed"])
+    return hold_out(demonstrations, data["holdout"])
+
+
+def check_demonstrations(config: Config, demonstrations: Sequence[Demonstration], judgements: Judgements) -> None:
+    """Warns of demonstrations whose prompts are also evaluated on: SFT would learn the answers.
+
+    Raises:
+        InputError: there are some, and `data.refuse_leaks` is set.
+    """
+    learned = {demonstration.prompt for demonstration in demonstrations}
+    for name, comparisons in (("validation", judgements.validation), ("test", judgements.test)):
+        if shared := len(learned & {comparison.prompt for comparison in comparisons}):
+            message = f"{shared} prompts of the {name} set stand among the demonstrations for SFT"
+            if config["data"]["refuse_leaks"]:
+                raise InputError(f"{message}: change data.sft, or accept it with data.refuse_leaks=False")
+            print(f"warning: {message}: its results are too good to be true\n", file=sys.stderr)
 
 
 def make_tokenizer(config: Config, texts: Iterable[str]) -> Tokenizer:
@@ -112,7 +127,7 @@ def make_tokenizer(config: Config, texts: Iterable[str]) -> Tokenizer:
 
 def begin_at_random(config: Config, tokenizer: Tokenizer) -> Start:
     """A trunk of the configured size with random weights."""
-    return Start(tokenizer, trunk_config(config, tokenizer.vocab_size), None, "random")
+    return Start(tokenizer, trunk_config(config, tokenizer.vocab_size), {}, "random")
 
 
 def begin_from(config: Config, path: Path) -> Start:
@@ -123,6 +138,14 @@ def begin_from(config: Config, path: Path) -> Start:
     """
     checkpoint = find_checkpoint(path)
     contract = read_contract(checkpoint / "contract.json")
+    if contract.kind != "language_model":
+        raise InputError(f"{checkpoint} is a {contract.kind}: init takes sft, random or the folder of an SFT run")
+    for name, value in (
+        ("tokenizer.path", config["tokenizer"]["path"]),
+        ("tokenizer.template", config["tokenizer"]["template"]),
+    ):
+        if value:
+            raise InputError(f"{name} is set, but init={path} brings its own tokenizer: leave {name} empty")
     stated = trunk_config(config, contract.trunk.vocab_size)
     if stated != contract.trunk:
         here, there = dataclasses.asdict(stated), dataclasses.asdict(contract.trunk)
@@ -133,7 +156,7 @@ def begin_from(config: Config, path: Path) -> Start:
         )
     limits = {name: config["tokenizer"][name] for name in ("max_prompt", "max_response")}
     tokenizer = Tokenizer(load_tokenizer(checkpoint, contract).hf, **limits)
-    return Start(tokenizer, contract.trunk, load_tree(checkpoint / "params")["trunk"], str(path))
+    return Start(tokenizer, contract.trunk, load_tree(checkpoint / "params"), str(path))
 
 
 def trunk_config(config: Config, vocab_size: int) -> TransformerConfig:

@@ -4,8 +4,8 @@
 
 A line of the input is `{"prompt", "response"}`, `{"prompt", "responses"}` or a comparison in any form that training
 accepts. A line of the output is the same record with `scores`, one per response in its order ([chosen, rejected] for
-pairs); a record that is an array is put under `turns`. The file is read and written in parts, so it may be larger than
-memory, and it appears under its name only when it is complete.
+pairs). A record that is an array is put under `turns`; the ratings that a record states move to `given_scores`. The
+file is read and written in parts, so it may be larger than memory, and appears under its name only when complete.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ def main() -> None:
                 for (_, record), scores_KxZ in zip(part, raw, strict=True):
                     scores = model.rescale(scores_KxZ[:, column], arguments.scale, head)
                     record = record if isinstance(record, dict) else {"turns": record}
+                    if "scores" in record:
+                        record = {**record, "given_scores": record["scores"]}
                     file.write(json.dumps({**record, "scores": scores.tolist()}, ensure_ascii=False) + "\n")
                     lines, responses = lines + 1, responses + len(scores)
         os.replace(partial, output)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cli
+from checks import check_settings, compute_dtype
 from materials import (
     Config,
     Start,
@@ -21,7 +22,7 @@ from materials import (
     read_demonstrations,
     texts_of,
 )
-from stages import Stage, check_settings, compute_dtype, make_contract, run_stage
+from stages import Stage, make_contract, run_stage
 
 from rmjax.data.comparisons import Demonstration
 from rmjax.data.examples import encode_demonstrations
@@ -71,8 +72,8 @@ def train_language_model(
     run = RunDirectory(workdir, config)
     if run.finished:
         return run.read_evaluation()
-    run.create()
     learned, held_out = demonstrations
+    run.create({"train": fingerprint(learned), "held_out": fingerprint(held_out)})
     settings = config["train"]
     layout = make_layout(**config["parallel"])
     model = LanguageModel(start.trunk, compute_dtype(config))
@@ -84,6 +85,7 @@ def train_language_model(
         batch_size=settings["batch_size"],
         epochs=1,
         row_length=settings["row_length"],
+        microbatches=settings["microbatches"],
         shards=layout.shards,
         seed=config["seed"],
     )

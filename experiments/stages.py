@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from materials import Config, Start
 
 from rmjax.data.loader import BatchStream
 from rmjax.data.packing import Example, Shape, fill
-from rmjax.errors import InputError
-from rmjax.models.parallel import Pmap, make_layout
+from rmjax.models.parallel import Pmap
 from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load_tree, save_checkpoint
 from rmjax.scoring.contract import Contract
 from rmjax.training.loop import Cadence, fit
@@ -22,8 +21,6 @@ from rmjax.training.objectives import LossFn
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.run import RunDirectory
 from rmjax.training.step import TrainState, init_state, make_train_step
-
-DTYPES = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +69,8 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
         return stage.model.init(key, jax.tree.map(lambda x: x[0], empty))["params"]
 
     params = initial(jax.random.key(config["seed"]))
-    if stage.start.params is not None:
-        params = {**params, "trunk": stage.start.params}
+    # A reward model takes the trunk and leaves the output layer behind; a language model that goes on takes both.
+    params |= {name: part for name, part in stage.start.params.items() if name in params}
     state = init_state(params, optimizer)
     done = 0
     if list_checkpoints(run.checkpoints):
@@ -113,6 +110,9 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
 def resume(run: RunDirectory, state: TrainState) -> tuple[int, TrainState]:
     """The step and state of the run's last sound checkpoint."""
     checkpoint = find_checkpoint(run.checkpoints)
+    for later in list_checkpoints(run.checkpoints):
+        if int(later.name) > int(checkpoint.name):
+            shutil.rmtree(later)  # damaged, as find_checkpoint has said; its step will be written anew
     stored = load_tree(checkpoint / "optimizer", {"step": state.step, "opt_state": state.opt_state})
     params = load_tree(checkpoint / "params", state.params)
     state = TrainState(stored["step"], params, stored["opt_state"])
@@ -136,32 +136,3 @@ def make_contract(
         eos_id=start.tokenizer.eos_id,
         data={"source": source, "start": start.origin, **data},
     )
-
-
-def check_settings(config: Config, *stages: str) -> None:
-    """Raises InputError for settings that training would only stumble over later."""
-    compute_dtype(config)
-    make_layout(**config["parallel"])
-    longest = config["tokenizer"]["max_prompt"] + config["tokenizer"]["max_response"] + 1
-    for stage in stages:
-        settings = config[stage]
-        for name in ("batch_size", "epochs", "microbatches", "keep"):
-            if settings[name] < 1:
-                raise InputError(f"{stage}.{name} must be at least 1, found {settings[name]}")
-        if settings["max_steps"] < 0:
-            raise InputError(f"{stage}.max_steps must not be negative, found {settings['max_steps']}")
-        if settings["row_length"] and settings["row_length"] < longest:
-            raise InputError(
-                f"{stage}.row_length={settings['row_length']} is too short: tokenizer.max_prompt + max_response + 1 "
-                f"(EOS) is {longest}; 0 fits the rows to the data"
-            )
-        Cadence(settings["log_every"], settings["evaluate_every"], settings["checkpoint_every"])
-        make_optimizer(total_steps=1, **settings["optimizer"])
-
-
-def compute_dtype(config: Config) -> jnp.dtype:
-    """The dtype of activations that the configuration names."""
-    name = config["model"]["compute_dtype"]
-    if name not in DTYPES:
-        raise InputError(f"unknown model.compute_dtype {name!r}: known are {', '.join(DTYPES)}")
-    return jnp.dtype(name)

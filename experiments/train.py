@@ -5,12 +5,15 @@ python experiments/train.py --config=configs/helpful.py
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cli
 import jax
+import numpy as np
+from checks import check_judgements, check_settings, check_trainable, compute_dtype
 from materials import (
     Config,
     Judgements,
@@ -18,6 +21,7 @@ from materials import (
     audit_judgements,
     begin_at_random,
     begin_from,
+    check_demonstrations,
     fingerprint,
     make_tokenizer,
     read_demonstrations,
@@ -25,7 +29,7 @@ from materials import (
     texts_of,
 )
 from sft import train_language_model
-from stages import Stage, check_settings, compute_dtype, make_contract, run_stage
+from stages import Stage, make_contract, run_stage
 
 from rmjax.data.comparisons import Comparison
 from rmjax.data.examples import PairRule, encode_comparisons, head_index
@@ -61,21 +65,33 @@ def run_config(config: Config, workdir: Path) -> None:
     print(f"Run directory: {workdir}\n")
     # Everything that can be wrong with the input is found here, before anything is trained or written.
     check_settings(config, "train", "sft")
+    if config["evaluation"]["references"] < 2:
+        raise InputError(f"evaluation.references must be at least 2, found {config['evaluation']['references']}")
     loss = LossConfig(**config["loss"])
     judgements = read_judgements(config)
+    check_judgements(judgements, config["heads"])
+    fingerprints = {name: fingerprint(getattr(judgements, name)) for name in ("train", "validation", "test")}
     if config["init"] in ("sft", "random"):
         source = config["data"]["sft"] or config["data"]["train"]
         demonstrations = read_demonstrations(config, source)
+        check_demonstrations(config, demonstrations[0], judgements)
+        fingerprints["sft"] = fingerprint(demonstrations[0])
         start = begin_at_random(config, make_tokenizer(config, texts_of(demonstrations[0], judgements.train)))
     else:
+        if config["data"]["sft"]:
+            raise InputError(
+                f"data.sft is set, but init={config['init']} needs no demonstrations: leave data.sft empty"
+            )
         start = begin_from(config, Path(config["init"]))
     audit, encoded = audit_judgements(config, judgements, start.tokenizer)
     margins = None if loss.margin in ("none", "given") else MARGINS[loss.margin]
     rule = PairRule(keep_ties=loss.ties != "skip", margins=margins, given=loss.margin == "given")
     examples = encode_comparisons(judgements.train, start.tokenizer, config["heads"], rule, encoded["train"])
     check_trainable(judgements.train, examples, loss)
+    if loss.name == "squared_error":
+        examples = standardized(examples)
 
-    run.create()
+    run.create(fingerprints)
     write_json(run.path / "data_audit.json", audit.to_json())
     if config["init"] == "sft":
         print(f"Stage 1 of 2: a language model on {len(demonstrations[0])} demonstrations of {source} (SFT)")
@@ -102,14 +118,17 @@ def sft_config(config: Config, source: str) -> Config:
     }
 
 
-def check_trainable(comparisons: Sequence[Comparison], examples: Sequence[Example], loss: LossConfig) -> None:
-    """Raises InputError unless the loss finds in the data what it needs."""
-    if loss.name == "squared_error":
-        for comparison in comparisons:
-            if comparison.scores is None:
-                raise InputError(f'{comparison.origin}: loss.name=squared_error needs "scores", and this has none')
-    elif not any(len(example.weight) for example in examples):
-        raise InputError("every training comparison is a tie and loss.ties=skip leaves ties out: nothing to learn from")
+def standardized(examples: Sequence[Example]) -> list[Example]:
+    """The examples with the ratings of each head at mean 0 and standard deviation 1: a causal head has no bias to
+    learn a mean with, and raters' scales are their own."""
+    result = list(examples)
+    for head in {example.head for example in examples}:
+        ratings = np.concatenate([example.ratings for example in examples if example.head == head])
+        mean, std = ratings.mean(), ratings.std() or 1.0
+        for i, example in enumerate(result):
+            if example.head == head:
+                result[i] = dataclasses.replace(example, ratings=(example.ratings - mean) / std)
+    return result
 
 
 def train_reward_model(
@@ -154,8 +173,12 @@ def train_reward_model(
         return evaluate(score, comparisons, heads, bootstrap=bootstrap, seed=config["seed"])
 
     def validate(state: TrainState) -> dict[str, float]:
-        result = measure(state, judgements.validation, bootstrap=0)
-        return {"validation_loss": result["loss"], "validation_accuracy": result["accuracy"]}
+        measured = measure(state, judgements.validation, bootstrap=0)["heads"].values()
+        pairs = sum(head["pairs"] for head in measured)
+        return {
+            f"validation_{name}": sum(head[name] * head["pairs"] for head in measured) / pairs
+            for name in ("loss", "accuracy")
+        }
 
     stage = Stage(
         title="reward model",

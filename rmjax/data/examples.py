@@ -98,11 +98,15 @@ def encode_comparisons(
 
 
 def encode_demonstrations(demonstrations: Sequence[Demonstration], tokenizer: Tokenizer) -> list[Example]:
-    """One `Example` with one response per demonstration, in order."""
+    """One `Example` with one response per demonstration, in order.
+
+    A demonstration that truncation cut ends without EOS: a model must not learn to stop there.
+    """
     prompts, responses = encode_groups(
         [d.prompt for d in demonstrations], [[d.response] for d in demonstrations], tokenizer
     )
-    return [Example(prompt.ids, (group[0].ids,)) for prompt, group in zip(prompts, responses, strict=True)]
+    whole = [response.ids[:-1] if response.cut else response.ids for (response,) in responses]
+    return [Example(prompt.ids, (ids,)) for prompt, ids in zip(prompts, whole, strict=True)]
 
 
 def _pair_arrays(comparison: Comparison, rule: PairRule) -> dict[str, np.ndarray]:

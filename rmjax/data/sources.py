@@ -28,13 +28,15 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import hashlib
+import json
 import random
 import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TypeVar
 
-from rmjax.data.comparisons import Comparison, Demonstration, best_responses
+from rmjax.data.comparisons import Comparison, Demonstration, Prompt, best_responses
 from rmjax.data.jsonl import read_comparisons, read_demonstrations
 from rmjax.errors import InputError
 
@@ -124,25 +126,31 @@ def load_demonstrations(
     return _load(spec, role, lambda source, split: _demonstrations(source, split, manual_dir, data_dir, notes))
 
 
-def hold_out(comparisons: Sequence[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:
+def hold_out(items: Sequence[Item], fraction: float) -> tuple[list[Item], list[Item]]:
     """Parts data by prompt into (train, held out), each in the given order.
 
-    The held-out side gets `fraction` of the distinct prompts, rounded, and neither side none. The choice depends on the
-    prompts' order and on `seed`.
+    Whether a prompt is held out depends on a hash of the prompt and on `fraction` alone, never on what else is there:
+    the demonstrations of a run leave out the very prompts that its comparisons leave out, and so does an SFT run made
+    earlier. The held-out side is therefore only about `fraction` of the prompts. Neither side is left empty: in data so
+    small that the hash would do that, the prompt with the lowest (or highest) hash changes sides.
 
     Raises:
         InputError: `fraction` is not between 0 and 1, or there is one prompt only.
     """
     if not 0 < fraction < 1:
         raise InputError(f"the fraction to hold out must lie between 0 and 1, found {fraction}")
-    prompts = _distinct_prompts(comparisons)
-    if len(prompts) < 2:
-        raise InputError(f"holding out needs at least two different prompts, found {len(prompts)}")
-    count = min(max(round(fraction * len(prompts)), 1), len(prompts) - 1)
-    chosen = {prompts[i] for i in _selection(len(prompts), count, seed)}
-    return [item for item in comparisons if item.prompt not in chosen], [
-        item for item in comparisons if item.prompt in chosen
-    ]
+    places = {prompt: _place(prompt) for prompt in _distinct_prompts(items)}
+    if len(places) < 2:
+        raise InputError(f"holding out needs at least two different prompts, found {len(places)}")
+    lowest, highest = min(places.values()), max(places.values())
+    chosen = {prompt for prompt, place in places.items() if place == lowest or fraction > place < highest}
+    return [item for item in items if item.prompt not in chosen], [item for item in items if item.prompt in chosen]
+
+
+def _place(prompt: Prompt) -> float:
+    """A number in [0, 1) that is always the same for a prompt, and uniform over prompts."""
+    digest = hashlib.sha256(json.dumps(prompt).encode()).digest()
+    return int.from_bytes(digest[:6]) / 2**48
 
 
 # --- the grammar ------------------------------------------------------------------------------------------------------

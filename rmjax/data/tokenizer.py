@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -127,6 +128,8 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> object:
     """
     from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    _quiet_transformers()
     from transformers import PreTrainedTokenizerFast
 
     special = [PAD, EOS, *ROLE_MARKERS]
@@ -160,6 +163,7 @@ def open_tokenizer(path: str, *, template: str = "", max_prompt: int, max_respon
     Raises:
         InputError: it cannot be opened, or `template` is unknown.
     """
+    _quiet_transformers()
     from transformers import AutoTokenizer
 
     try:
@@ -175,3 +179,8 @@ def open_tokenizer(path: str, *, template: str = "", max_prompt: int, max_respon
             raise InputError(f"unknown tokenizer.template {template!r}: known are {', '.join(TEMPLATES)}")
         tokenizer.chat_template = TEMPLATES[template]
     return Tokenizer(tokenizer, max_prompt=max_prompt, max_response=max_response)
+
+
+def _quiet_transformers() -> None:
+    # It advises to install PyTorch, which only its models would need.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

@@ -127,7 +127,7 @@ def load(path: str | Path, *, verify: bool = True, devices: int = 0) -> RewardMo
 def verify_canaries(model: RewardModel, where: Path) -> None:
     """Raises InputError unless the model gives every canary of its contract the score that is stored with it."""
     canaries = model.contract.canaries
-    raw = model.raw([c.prompt for c in canaries], [[c.response] for c in canaries])
+    raw = model.raw([c.prompt for c in canaries], [[c.response] for c in canaries], exact=True)
     columns = [model.heads.index(canary.head) for canary in canaries]
     check_canaries(canaries, [float(scores[0, z]) for scores, z in zip(raw, columns, strict=True)], where)
 

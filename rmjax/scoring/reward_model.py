@@ -62,8 +62,11 @@ class RewardModel:
 
     def __init__(self, params: Any, contract: Contract, tokenizer: Tokenizer, layout: Pmap) -> None:
         self.params, self.contract, self.tokenizer = params, contract, tokenizer
-        model = RewardTransformer(contract.trunk, contract.heads, jnp.dtype(contract.compute_dtype))
-        self._scorer = Scorer(model, layout)
+        self._scorer = self._make_scorer(layout, contract.compute_dtype, None)
+        # What a checkpoint is recognised by must not depend on the arithmetic of the machine that opens it. A CPU
+        # computes float32 as it stands; elsewhere, and in bfloat16, the canaries have a scorer of their own.
+        as_it_stands = contract.compute_dtype == "float32" and layout.devices[0].platform == "cpu"
+        self._exact = self._scorer if as_it_stands else self._make_scorer(layout, "float32", "highest")
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -129,8 +132,14 @@ class RewardModel:
         column = self.heads.index(self.pick_head(head))
         return [scores_KxZ[:, column] for scores_KxZ in raw]
 
-    def raw(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """Raw scores `[K, Z]` of the K responses to each prompt under every head.
+    def _make_scorer(self, layout: Pmap, dtype: str, precision: str | None) -> Scorer:
+        model = RewardTransformer(self.contract.trunk, self.contract.heads, jnp.dtype(dtype))
+        return Scorer(model, layout, precision)
+
+    def raw(
+        self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], *, exact: bool = False
+    ) -> list[np.ndarray]:
+        """Raw scores `[K, Z]` of the K responses to each prompt under every head; `exact` computes in float32.
 
         Responses to one prompt with equal ids are computed once, so that they tie exactly: computed apart, rounding
         would make one of them the winner.
@@ -140,7 +149,7 @@ class RewardModel:
             distinct: dict[bytes, int] = {}
             places.append([distinct.setdefault(response.ids.tobytes(), len(distinct)) for response in group])
             examples.append(Example(prompt.ids, tuple(np.frombuffer(ids, np.int32) for ids in distinct)))
-        scores = self._scorer(self.params, examples)
+        scores = (self._exact if exact else self._scorer)(self.params, examples)
         return [scores_KxZ[place] for scores_KxZ, place in zip(scores, places, strict=True)]
 
     def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:

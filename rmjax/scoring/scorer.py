@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rmjax.data.packing import Example, Piece, Shape, fill, fitting_row_length, pack_rows, split_pieces
+from rmjax.data.packing import Example, PackedBatch, Piece, Shape, fill, fitting_row_length, pack_rows, split_pieces
 from rmjax.models.parallel import AXIS, Pmap
 from rmjax.models.reward import RewardTransformer
 
@@ -26,13 +26,17 @@ class Scorer:
     Args:
         model: the module whose `apply` scores a packed batch.
         layout: where it runs.
+        precision: of matrix products, as in `jax.default_matmul_precision`; None for the backend's own.
     """
 
-    def __init__(self, model: RewardTransformer, layout: Pmap) -> None:
+    def __init__(self, model: RewardTransformer, layout: Pmap, precision: str | None = None) -> None:
         self.layout = layout
-        self._apply = jax.pmap(
-            lambda params, batch: model.apply({"params": params}, batch), axis_name=AXIS, devices=layout.devices
-        )
+
+        def apply(params: Any, batch: PackedBatch) -> jax.Array:
+            with jax.default_matmul_precision(precision):
+                return model.apply({"params": params}, batch)
+
+        self._apply = jax.pmap(apply, axis_name=AXIS, devices=layout.devices)
 
     def __call__(self, params: Any, examples: Sequence[Example]) -> list[np.ndarray]:
         """Scores `[K, Z] float32` of every example, under replicated `params`.

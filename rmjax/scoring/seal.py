@@ -16,22 +16,23 @@ References = dict[str, list[tuple[Prompt, str]]]
 
 
 def reference_texts(comparisons: Sequence[Comparison], heads: Sequence[str], count: int) -> References:
-    """For every head the first `count` (prompt, response) texts among its comparisons."""
+    """For every head up to `count` (prompt, response) texts, spread evenly over its comparisons."""
     texts: References = {head: [] for head in heads}
     for comparison in comparisons:
         mine = texts[heads[head_index(comparison, heads)]]
-        mine += [(comparison.prompt, response) for response in comparison.responses[: count - len(mine)]]
-    return texts
+        mine += [(comparison.prompt, response) for response in comparison.responses]
+    spread = {
+        head: np.linspace(0, len(mine) - 1, min(count, len(mine))).round().astype(int) for head, mine in texts.items()
+    }
+    return {head: [texts[head][i] for i in places] for head, places in spread.items()}
 
 
 def seal(model: RewardModel, references: References, source: str, step: int) -> Contract:
-    """The model's contract with `step`, and for every head with reference texts its normalization and canaries."""
+    """The model's contract with `step`, and for every head its normalization and canaries on its reference texts."""
     normalization, canaries = {}, []
     for head, texts in references.items():
-        if not texts:
-            continue
         column = model.heads.index(head)
-        raw = model.raw([prompt for prompt, _ in texts], [[response] for _, response in texts])
+        raw = model.raw([prompt for prompt, _ in texts], [[response] for _, response in texts], exact=True)
         scores = np.array([scores_KxZ[0, column] for scores_KxZ in raw], np.float64)
         # A model that gives every text one score has no scale; 1 keeps its normalized scores finite.
         std = float(scores.std()) or 1.0

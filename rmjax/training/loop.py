@@ -33,7 +33,7 @@ class Cadence:
     """How often things happen, in steps; 0 means only at the end.
 
     Attributes:
-        log: a line in metrics.jsonl, averaged over the steps since the last.
+        log: a line in metrics.jsonl with the metrics of that step's batch.
         evaluate: an evaluation on the validation set.
         checkpoint: a checkpoint.
     """
@@ -89,7 +89,6 @@ def fit(
         Interrupted: SIGINT or SIGTERM came; a checkpoint of the current step was written.
     """
     began = time.monotonic()
-    window: list[dict[str, float]] = []
     sizes = [len({piece.example for bin_ in bins for row in bin_ for piece in row}) for bins in stream.plan[:stop]]
     bar = tqdm(
         total=sum(sizes),
@@ -108,14 +107,11 @@ def fit(
                 f"{title}: {bad} is not finite at step {done}; the last checkpoint in {run.checkpoints} stands. "
                 "Lower optimizer.learning_rate or optimizer.clip_norm"
             )
-        window.append(metrics)
         bar.update(sizes[done - 1])
         if done % cadence.log == 0 or done == stop:
-            mean = {name: sum(m[name] for m in window) / len(window) for name in metrics}
             rate = float(schedule(done - 1))
-            run.log({"step": done, **mean, "learning_rate": rate, "seconds": time.monotonic() - began})
-            bar.set_postfix(loss=f"{mean['loss']:.3f}", accuracy=f"{mean['accuracy']:.3f}", refresh=False)
-            window.clear()
+            run.log({"step": done, **metrics, "learning_rate": rate, "seconds": time.monotonic() - began})
+            bar.set_postfix(loss=f"{metrics['loss']:.3f}", accuracy=f"{metrics['accuracy']:.3f}", refresh=False)
 
     with catch_signals() as caught, bar:
         pending = None

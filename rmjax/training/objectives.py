@@ -7,6 +7,7 @@ The step adds both over microbatches and devices and divides once, so a loss is 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -54,12 +55,21 @@ class LossConfig:
             raise InputError(f"unknown loss.ties {self.ties!r}: known are {', '.join(TIES)}")
         if not 0 <= self.label_smoothing < 0.5:
             raise InputError(f"loss.label_smoothing must lie in [0, 0.5), found {self.label_smoothing}")
-        if self.ties == "rao_kupper" and not self.tie_threshold > 0:
+        if self.ties == "rao_kupper" and not 0 < self.tie_threshold < math.inf:
             raise InputError(f"loss.tie_threshold must be positive for rao_kupper, found {self.tie_threshold}")
         if self.ties == "rao_kupper" and (self.label_smoothing or self.margin != "none"):
             raise InputError("loss.ties=rao_kupper has a likelihood of its own: set label_smoothing=0 and margin=none")
-        if self.centring < 0:
+        if not 0 <= self.centring < math.inf:
             raise InputError(f"loss.centring must not be negative, found {self.centring}")
+        if self.name == "squared_error" and (self.margin, self.label_smoothing, self.ties, self.centring) != (
+            "none",
+            0,
+            "skip",
+            0,
+        ):
+            raise InputError(
+                "loss.name=squared_error knows no pairs: set margin=none, label_smoothing=0, ties=skip and centring=0"
+            )
 
 
 def ranking_objective(apply: Callable[[Any, PackedBatch], Array], config: LossConfig) -> LossFn:

@@ -2,6 +2,7 @@
 
 config.json       the configuration, complete
 environment.json  versions, commit, devices
+data_fingerprint.json  what a resumed run must find unchanged
 data_audit.json   what was read
 metrics.jsonl     one line per logged step
 checkpoints/      see rmjax.scoring.checkpoint
@@ -53,9 +54,22 @@ class RunDirectory:
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise InputError(f"{self.path} is not empty and holds no run: give another --workdir")
 
-    def create(self) -> None:
-        """Makes the directory and writes down configuration and environment."""
+    def create(self, data: Mapping[str, Any]) -> None:
+        """Makes the directory and writes down configuration, environment, and the fingerprints of the data.
+
+        Raises:
+            InputError: the run was begun on other data under the same names.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        stored = self.path / "data_fingerprint.json"
+        if stored.is_file():
+            before = json.loads(stored.read_text(encoding="utf-8"))
+            changed = [name for name in data if data[name] != before.get(name)]
+            if changed:
+                raise InputError(
+                    f"the data ({', '.join(changed)}) have changed since {self.path} was begun: give another --workdir"
+                )
+        write_json(stored, data)
         write_json(self.path / "config.json", self.config)
         write_json(self.path / "environment.json", environment())
 

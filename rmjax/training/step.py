@@ -68,7 +68,7 @@ def make_eval_step(loss_fn: LossFn, layout: Pmap) -> Callable[[Any, PackedBatch]
     """A compiled `(params, batch) -> sums` over all devices and microbatches, for measuring without learning."""
 
     def sums(params: Any, batch: PackedBatch) -> dict[str, Array]:
-        _, per_microbatch = jax.vmap(loss_fn, in_axes=(None, 0))(params, batch)
+        per_microbatch = jax.lax.map(lambda microbatch: loss_fn(params, microbatch)[1], batch)
         return jax.lax.psum(jax.tree.map(jnp.sum, per_microbatch), AXIS)
 
     return jax.pmap(sums, axis_name=AXIS, devices=layout.devices, out_axes=None)

@@ -102,6 +102,28 @@ def test_a_demonstration_has_one_response_and_no_pairs(tokenizer):
     assert example.responses[0][-1] == tokenizer.eos_id
 
 
+def test_a_demonstration_that_was_cut_does_not_teach_to_stop(tokenizer):
+    long, whole = "x" * 200, "hello"
+    cut, kept = encode_demonstrations([Demonstration(user("hi"), text) for text in (long, whole)], tokenizer)
+    (encoded,) = tokenizer.encode_responses([long])
+    assert len(cut.responses[0]) == tokenizer.max_response
+    assert cut.responses[0].tolist() == encoded.ids[:-1].tolist()
+    assert tokenizer.eos_id not in cut.responses[0]
+    assert kept.responses[0][-1] == tokenizer.eos_id
+
+
+def test_a_cut_prompt_leaves_the_eos_of_its_demonstration(tokenizer):
+    (example,) = encode_demonstrations([Demonstration(user("x" * 200), "hello")], tokenizer)
+    assert len(example.prompt) == tokenizer.max_prompt
+    assert example.responses[0][-1] == tokenizer.eos_id
+
+
+def test_a_cut_response_of_a_comparison_keeps_its_eos(tokenizer):
+    """There the score is read."""
+    example = encode(tokenizer, Comparison(user("hi"), ("x" * 200, "y"), (1, 2)))
+    assert example.responses[0][-1] == tokenizer.eos_id
+
+
 def test_groups_keep_their_responses_whatever_their_sizes(tokenizer):
     texts = [["a", "b", "c"], ["d"], ["e", "f"]]
     prompts, groups = encode_groups([user("x"), user("y"), user("x")], texts, tokenizer)

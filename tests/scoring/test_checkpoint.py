@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from naive import make_params
+from naive import assert_close, make_params
 
 from rmjax.errors import InputError
 from rmjax.models.reward import RewardTransformer
 from rmjax.scoring.checkpoint import damage, find_checkpoint, list_checkpoints, load, load_tree, save_checkpoint
+from rmjax.scoring.contract import check_canaries
+from rmjax.scoring.seal import seal
 
 OPTIMIZER = {"step": jnp.asarray(7, jnp.int32), "opt_state": ({"mu": jnp.arange(3.0)}, ())}
 QUESTION = ("How do I boil an egg?", ["Put it in boiling water.", ""])
@@ -165,6 +167,31 @@ def test_a_perturbed_head_is_refused_unless_not_verified(tmp_path, save, params)
         load(path, devices=1)
     model = load(path, verify=False, devices=1)
     assert np.isfinite(model.score(*QUESTION, head="safety")).all()
+
+
+def test_a_bfloat16_model_is_recognised_by_what_float32_gives(
+    tmp_path, make_model, tokenizer, params, reward_model, references
+):
+    """Its own scores are too coarse for the canaries, and rounding is another on every machine."""
+    model = make_model(params=params, compute_dtype="bfloat16")
+    model.contract = seal(model, references, "made-up texts", step=3)
+    canaries = model.contract.canaries
+    prompts, responses = [canary.prompt for canary in canaries], [[canary.response] for canary in canaries]
+    columns = [model.heads.index(canary.head) for canary in canaries]
+
+    def scores(model, exact):
+        raw = model.raw(prompts, responses, exact=exact)
+        return np.array([scores_KxZ[0, z] for scores_KxZ, z in zip(raw, columns, strict=True)])
+
+    assert_close(scores(model, exact=True), scores(reward_model, exact=True))
+    check_canaries(canaries, scores(model, exact=True), tmp_path)
+    with pytest.raises(InputError, match="does not score as it did"):
+        check_canaries(canaries, scores(model, exact=False), tmp_path)
+
+    path = save_checkpoint(tmp_path, model.contract, tokenizer, params, OPTIMIZER, keep=1)
+    loaded = load(path, devices=1)
+    assert loaded.contract.compute_dtype == "bfloat16"
+    np.testing.assert_array_equal(scores(loaded, exact=False), scores(model, exact=False))
 
 
 @pytest.mark.parametrize("changes", [{"max_response": 4}, {"max_prompt": 6}])

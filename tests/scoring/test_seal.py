@@ -12,7 +12,11 @@ def comparison(name, K, head=None):
     return Comparison(user(name), tuple(f"{name}{k}" for k in range(K)), tuple(range(1, K + 1)), head=head)
 
 
-def test_the_first_texts_of_each_head_are_its_references():
+def responses_of(texts):
+    return {head: [response for _, response in mine] for head, mine in texts.items()}
+
+
+def test_the_references_of_a_head_are_spread_over_its_texts():
     comparisons = [
         comparison("a", 2, "safety"),
         comparison("b", 3, "helpful"),
@@ -20,11 +24,21 @@ def test_the_first_texts_of_each_head_are_its_references():
         comparison("d", 2, "helpful"),
     ]
     texts = reference_texts(comparisons, ("helpful", "safety"), 3)
-    assert {head: [response for _, response in mine] for head, mine in texts.items()} == {
-        "helpful": ["b0", "b1", "b2"],
-        "safety": ["a0", "a1", "c0"],
-    }
-    assert texts["safety"][2][0] == user("c")
+    assert responses_of(texts) == {"helpful": ["b0", "b2", "d1"], "safety": ["a0", "c0", "c1"]}
+    assert texts["safety"][1][0] == user("c")
+
+
+def test_references_reach_from_the_first_text_to_the_last_at_even_steps():
+    texts = reference_texts([comparison(f"q{i}-", 2) for i in range(50)], ("helpful",), 12)
+    assert responses_of(texts)["helpful"] == [f"q{place // 2}-{place % 2}" for place in range(0, 100, 9)]
+
+
+@pytest.mark.parametrize("pairs", [40, 64, 96, 128, 131, 1000])
+def test_references_are_as_often_the_chosen_as_the_rejected(pairs):
+    """Also where every second text would be a chosen one."""
+    texts = reference_texts([comparison(f"q{i}-", 2) for i in range(pairs)], ("helpful",), 64)["helpful"]
+    assert len(set(texts)) == 64
+    assert sum(response.endswith("-0") for _, response in texts) == pytest.approx(32, abs=6)
 
 
 def test_a_single_head_takes_references_from_everything():
@@ -44,11 +58,6 @@ def test_a_seal_states_step_normalization_and_canaries(reward_model, references)
         mine = [canary for canary in contract.canaries if canary.head == head]
         ends = [min(canary.score for canary in mine), max(canary.score for canary in mine)]
         np.testing.assert_allclose(ends, [scores.min(), scores.max()], rtol=1e-4)
-
-
-def test_a_head_without_texts_has_no_normalization(reward_model, references):
-    contract = seal(reward_model, {"helpful": references["helpful"], "safety": []}, "some", step=1)
-    assert set(contract.normalization) == {canary.head for canary in contract.canaries} == {"helpful"}
 
 
 def test_equal_scores_do_not_divide_by_zero(reward_model):

@@ -183,12 +183,26 @@ def test_squared_error_is_averaged_over_responses():
         ({"ties": "rao_kupper"}, "loss.tie_threshold must be positive"),
         ({"ties": "rao_kupper", "tie_threshold": 1.0, "margin": "small"}, "set label_smoothing=0 and margin=none"),
         ({"ties": "rao_kupper", "tie_threshold": 1.0, "label_smoothing": 0.1}, "set label_smoothing=0"),
+        ({"ties": "rao_kupper", "tie_threshold": math.nan}, "loss.tie_threshold must be positive"),
+        ({"ties": "rao_kupper", "tie_threshold": math.inf}, "loss.tie_threshold must be positive"),
+        ({"label_smoothing": math.nan}, "loss.label_smoothing"),
         ({"centring": -0.01}, "loss.centring must not be negative"),
+        ({"centring": math.nan}, "loss.centring"),
+        ({"centring": math.inf}, "loss.centring"),
+        ({"name": "squared_error", "margin": "small"}, "squared_error knows no pairs: set margin=none"),
+        ({"name": "squared_error", "label_smoothing": 0.1}, "squared_error knows no pairs: .*label_smoothing=0"),
+        ({"name": "squared_error", "ties": "half"}, "squared_error knows no pairs: .*ties=skip"),
+        ({"name": "squared_error", "ties": "rao_kupper", "tie_threshold": 0.5}, "squared_error knows no pairs"),
+        ({"name": "squared_error", "centring": 0.01}, "squared_error knows no pairs: .*centring=0"),
     ],
 )
 def test_settings_out_of_range_are_named(changes, message):
     with pytest.raises(InputError, match=message):
         config(**changes)
+
+
+def test_squared_error_ignores_a_threshold_that_nothing_uses():
+    assert config(name="squared_error", tie_threshold=0.5).name == "squared_error"
 
 
 def demonstrations():

@@ -11,9 +11,12 @@ from rmjax.training.run import RunDirectory, environment, write_json
 CONFIG = {"seed": 0, "data": {"train": "gold/helpful", "limit": None}, "heads": ("helpful", "safety")}
 
 
-def created(path, config=CONFIG):
+DATA = {"train": {"count": 3, "sha256": "ab"}, "test": {"count": 2, "sha256": "cd"}}
+
+
+def created(path, config=CONFIG, data=DATA):
     run = RunDirectory(path, config)
-    run.create()
+    run.create(data)
     return run
 
 
@@ -37,6 +40,34 @@ def test_the_same_configuration_opens_it_again(tmp_path):
     created(tmp_path / "run").log({"step": 1, "loss": 0.5})
     again = created(tmp_path / "run", {**CONFIG, "heads": ["helpful", "safety"]})
     assert again.metrics() == [{"step": 1, "loss": 0.5}]
+
+
+def contents(path):
+    return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+def test_a_run_states_its_data_and_goes_on_with_the_same(tmp_path):
+    run = created(tmp_path / "run")
+    assert json.loads((run.path / "data_fingerprint.json").read_text()) == DATA
+    created(tmp_path / "run")
+    assert json.loads((run.path / "data_fingerprint.json").read_text()) == DATA
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        ({**DATA, "train": {"count": 3, "sha256": "xy"}}, "train"),
+        ({**DATA, "test": {"count": 4, "sha256": "cd"}}, "test"),
+        ({name: {"count": 0, "sha256": ""} for name in DATA}, "train, test"),
+        ({**DATA, "sft": {"count": 1, "sha256": "ef"}}, "sft"),
+    ],
+)
+def test_other_data_under_the_same_names_are_refused_and_nothing_changes(tmp_path, data, names):
+    run = created(tmp_path / "run")
+    before = contents(run.path)
+    with pytest.raises(InputError, match=rf"the data \({names}\) have changed since .* was begun: .*--workdir"):
+        created(tmp_path / "run", data=data)
+    assert contents(run.path) == before
 
 
 @pytest.mark.parametrize(

@@ -165,3 +165,18 @@ def test_metrics_of_a_whole_stream_are_sums_over_weights(tiny_trunk, loss_fn, pa
     ]
     assert result["gap"] == pytest.approx(np.mean(gaps), rel=1e-5)
     assert result["accuracy"] == pytest.approx(np.mean(np.array(gaps) > 0), rel=1e-6)
+
+
+@pytest.mark.parametrize(("shards", "microbatches"), [(1, 4), (2, 3)])
+def test_measuring_in_microbatches_gives_the_sums_of_one(small_params, examples, shards, microbatches):
+    eval_step = {
+        n: make_eval_step(ranking_objective(small_scores, PLAIN), Pmap(tuple(jax.devices()[:n]))) for n in {1, shards}
+    }
+    layout = Pmap(tuple(jax.devices()[:shards]))
+    whole = eval_step[1](Pmap((jax.devices()[0],)).replicate(small_params), dealt(examples, 1, 1))
+    parts = eval_step[shards](layout.replicate(small_params), dealt(examples, shards, microbatches))
+    assert whole.keys() == parts.keys()
+    assert float(parts["weight"]) == pytest.approx(11.0)
+    for name, value in whole.items():
+        assert parts[name].shape == ()
+        assert float(parts[name]) == pytest.approx(float(value), rel=1e-5)

@@ -1,0 +1,80 @@
+"""What can be wrong with a run's settings and data, found before anything is trained or written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from materials import Config, Judgements
+
+from rmjax.data.comparisons import Comparison
+from rmjax.data.examples import head_index
+from rmjax.data.packing import Example
+from rmjax.errors import InputError
+from rmjax.models.parallel import make_layout
+from rmjax.training.loop import Cadence
+from rmjax.training.objectives import LossConfig
+from rmjax.training.optimizer import make_optimizer
+
+DTYPES = ("float32", "bfloat16")
+
+
+def check_settings(config: Config, *stages: str) -> None:
+    """Raises InputError for settings that training would only stumble over later."""
+    compute_dtype(config)
+    if config["seed"] < 0:
+        raise InputError(f"seed must not be negative, found {config['seed']}")
+    make_layout(**config["parallel"])
+    longest = config["tokenizer"]["max_prompt"] + config["tokenizer"]["max_response"] + 1
+    for stage in stages:
+        settings = config[stage]
+        for name in ("batch_size", "epochs", "microbatches", "keep"):
+            if settings[name] < 1:
+                raise InputError(f"{stage}.{name} must be at least 1, found {settings[name]}")
+        if settings["max_steps"] < 0:
+            raise InputError(f"{stage}.max_steps must not be negative, found {settings['max_steps']}")
+        if settings["row_length"] and settings["row_length"] < longest:
+            raise InputError(
+                f"{stage}.row_length={settings['row_length']} is too short: tokenizer.max_prompt + max_response + 1 "
+                f"(EOS) is {longest}; 0 fits the rows to the data"
+            )
+        Cadence(settings["log_every"], settings["evaluate_every"], settings["checkpoint_every"])
+        make_optimizer(total_steps=1, **settings["optimizer"])
+
+
+def check_judgements(judgements: Judgements, heads: Sequence[str]) -> None:
+    """Raises InputError unless every head has comparisons to learn from and a preference to be measured by.
+
+    A head without data would keep its random weights and still give scores.
+    """
+    for name, comparisons in (
+        ("training", judgements.train),
+        ("validation", judgements.validation),
+        ("evaluation", judgements.test),
+    ):
+        untied = dict.fromkeys(heads, 0)
+        for comparison in comparisons:
+            untied[heads[head_index(comparison, heads)]] += any(not pair.tied for pair in comparison.pairs)
+        for head, count in untied.items():
+            if not count:
+                raise InputError(
+                    f"the {name} data hold no comparison with a preference for the head {head!r}: change data or heads"
+                )
+
+
+def check_trainable(comparisons: Sequence[Comparison], examples: Sequence[Example], loss: LossConfig) -> None:
+    """Raises InputError unless the loss finds in the training data what it needs."""
+    if loss.name == "squared_error":
+        for comparison in comparisons:
+            if comparison.scores is None:
+                raise InputError(f'{comparison.origin}: loss.name=squared_error needs "scores", and this has none')
+    elif not any(len(example.weight) for example in examples):
+        raise InputError("every training comparison is a tie and loss.ties=skip leaves ties out: nothing to learn from")
+
+
+def compute_dtype(config: Config) -> jnp.dtype:
+    """The dtype of activations that the configuration names."""
+    name = config["model"]["compute_dtype"]
+    if name not in DTYPES:
+        raise InputError(f"unknown model.compute_dtype {name!r}: known are {', '.join(DTYPES)}")
+    return jnp.dtype(name)
