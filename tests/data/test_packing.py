@@ -67,13 +67,14 @@ def test_a_fitting_row_holds_the_longest_response_and_two_typical_comparisons():
     def examples(prompt, response, count=1):
         return [make_example([1] * prompt, [[1] * response, [1]])] * count
 
-    assert fitting_row_length(examples(3, 4)) == 64
-    # 64 tokens fit exactly, the 65th needs the next multiple.
-    assert fitting_row_length(examples(20, 11)) == 64
-    assert fitting_row_length(examples(20, 12)) == 128
+    assert fitting_row_length(examples(3, 4)) == 128  # no shorter
+    # 96 tokens each: twice that is exactly three times 64; one token less, and two comparisons fill but two times 64.
+    assert fitting_row_length(examples(20, 75)) == 192
+    assert fitting_row_length(examples(20, 74)) == 128
     # 2 * 301 tokens would be wanted; the limit is 512, but the longest response must fit.
     assert fitting_row_length(examples(100, 200)) == 512
     assert fitting_row_length(examples(100, 500)) == 640
+    # A single long one stretches the rows of all, to the next multiple.
     assert fitting_row_length([*examples(50, 250), *examples(3, 4, 99)]) == 320
 
 
