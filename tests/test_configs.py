@@ -1,6 +1,7 @@
 """Every configuration builds, refuses what it does not know, and has no field that nothing reads."""
 
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def shrunk(name: str) -> dict:
             config[stage] |= SHRINK_STAGE
     for field in ("train", "eval"):
         if field in config["data"]:
-            config["data"][field] += "[:40]"
+            names = [re.sub(r"\[.*\]", "", part) for part in config["data"][field].split(",")]
+            config["data"][field] = ",".join(f"{name}[:40]" for name in names)
     return config
 
 
