@@ -124,8 +124,8 @@ def split_pieces(index: int, example: Example, row_length: int, *, share_prompts
 def fitting_row_length(examples: Sequence[Example]) -> int:
     """A row length for these examples: a multiple of 64, at least 128, that holds the longest prompt with one response.
 
-    It also holds a typical comparison about twice over, so that rows fill well and few prompts are repeated, yet no more
-    than that: attention over a row pays for the square of its length.
+    It also holds a typical comparison about twice over, so that rows fill well and few prompts are repeated, yet no
+    more than that: attention over a row pays for the square of its length.
     """
     longest = max(len(e.prompt) + max(len(response) for response in e.responses) for e in examples)
     mean = sum(len(e.prompt) + sum(len(response) for response in e.responses) for e in examples) / len(examples)
