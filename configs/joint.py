@@ -15,6 +15,6 @@ def get_config(variant: str = "") -> ConfigDict:
     """The configuration; see configs/helpful.py for what each field means."""
     config = helpful.get_config(variant)
     config.heads = ("helpful", "safety")
-    config.data.train = "gold/helpful[:70%],gold/safety[:36%]"  # helpfulness is the harder of the two to learn
+    config.data.train = "gold/helpful[:90%],gold/safety[:36%]"  # helpfulness is the harder of the two to learn
     config.data.eval = "gold/both"
     return config

@@ -35,6 +35,8 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
         rest = flags.FLAGS(argv, known_only=False)
         if len(rest) > 1:
             raise InputError(f"unexpected argument {rest[1]!r}: options are written --name=value")
+        if CONFIG in flags.FLAGS:
+            config_dict()  # a file that cannot be loaded is an error only when the configuration is asked for
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, ImportError, SyntaxError) as error:
         # ml_collections reports an unknown field as AttributeError or KeyError, a wrong type as TypeError, and whatever
         # goes wrong inside a configuration file as it is.
@@ -67,9 +69,12 @@ def workdir() -> Path:
 
 
 def _flag_message(error: Exception) -> str:
+    text = str(error.args[0] if error.args else error).strip()
     if isinstance(error, OSError):
-        return f"the configuration {error.filename} cannot be read: {error.strerror}"
-    return " ".join(str(error.args[0] if error.args else error).split())
+        return f"--{CONFIG}={config_flags.get_config_filename(flags.FLAGS[CONFIG])}: {text.splitlines()[-1].strip()}"
+    if "Traceback" in text:  # of the configuration file; its last line says what is wrong
+        text = text.splitlines()[-1].partition("Error: ")[2]
+    return " ".join(text.strip("'\"").replace("\\n", " ").replace("\\'", "'").split())
 
 
 def _fail(message: str, status: int) -> None:

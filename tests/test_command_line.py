@@ -178,7 +178,7 @@ def test_the_sft_run_inside_is_a_start_for_other_runs(finished, tmp_path):
         (["--config=configs/helpful.py", "--config.train.epoch=2"], 2, "epoch"),
         (["--config=configs/helpful.py", "--config.train.epochs=two"], 2, "two"),
         (["--config=configs/helpful.py", "--worker=3"], 2, "worker"),
-        (["--config=configs/helpful.py", "stray"], 1, "stray"),
+        (["--config=configs/helpful.py", "stray"], 2, "stray"),
         ([], 2, "config"),
         (["--config=configs/helpful.py", "--config.data.train=jsonl:absent.jsonl"], 1, "absent.jsonl"),
         (["--config=configs/helpful.py", "--config.data.train=golf/helpful"], 1, "golf/helpful"),

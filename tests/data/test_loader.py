@@ -136,7 +136,7 @@ def test_statistics_by_hand():
 
 
 def test_a_row_length_of_zero_fits_the_examples():
-    assert stream(row_length=0).shape.row_length == 64
+    assert stream(row_length=0).shape.row_length == 128
 
 
 def test_prefetch_gives_the_batches_in_order_from_another_thread():
