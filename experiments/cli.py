@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import sys
@@ -74,7 +75,9 @@ def _flag_message(error: Exception) -> str:
         return f"--{CONFIG}={config_flags.get_config_filename(flags.FLAGS[CONFIG])}: {text.splitlines()[-1].strip()}"
     if "Traceback" in text:  # of the configuration file; its last line says what is wrong
         text = text.splitlines()[-1].partition("Error: ")[2]
-    return " ".join(text.strip("'\"").replace("\\n", " ").replace("\\'", "'").split())
+    if text[:1] in ("'", '"') and text[:1] == text[-1:]:  # the message of a KeyError comes as its repr
+        text = ast.literal_eval(text)
+    return " ".join(text.split())
 
 
 def _fail(message: str, status: int) -> None:
