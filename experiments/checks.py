@@ -9,7 +9,6 @@ from materials import Config, Judgements
 
 from rmjax.data.comparisons import Comparison
 from rmjax.data.examples import head_index
-from rmjax.data.packing import Example
 from rmjax.errors import InputError
 from rmjax.models.parallel import make_layout
 from rmjax.training.loop import Cadence
@@ -62,14 +61,11 @@ def check_judgements(judgements: Judgements, heads: Sequence[str]) -> None:
                 )
 
 
-def check_trainable(comparisons: Sequence[Comparison], examples: Sequence[Example], loss: LossConfig) -> None:
-    """Raises InputError unless the loss finds in the training data what it needs."""
-    if loss.name == "squared_error":
-        for comparison in comparisons:
-            if comparison.scores is None:
-                raise InputError(f'{comparison.origin}: loss.name=squared_error needs "scores", and this has none')
-    elif not any(len(example.weight) for example in examples):
-        raise InputError("every training comparison is a tie and loss.ties=skip leaves ties out: nothing to learn from")
+def check_ratings(comparisons: Sequence[Comparison], loss: LossConfig) -> None:
+    """Raises InputError unless the training data state the ratings that a squared error needs."""
+    for comparison in comparisons if loss.name == "squared_error" else ():
+        if comparison.scores is None:
+            raise InputError(f'{comparison.origin}: loss.name=squared_error needs "scores", and this has none')
 
 
 def compute_dtype(config: Config) -> jnp.dtype:

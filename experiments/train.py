@@ -13,7 +13,7 @@ from typing import Any
 import cli
 import jax
 import numpy as np
-from checks import check_judgements, check_settings, check_trainable, compute_dtype
+from checks import check_judgements, check_ratings, check_settings, compute_dtype
 from materials import (
     Config,
     Judgements,
@@ -70,6 +70,7 @@ def run_config(config: Config, workdir: Path) -> None:
     loss = LossConfig(**config["loss"])
     judgements = read_judgements(config)
     check_judgements(judgements, config["heads"])
+    check_ratings(judgements.train, loss)
     fingerprints = {name: fingerprint(getattr(judgements, name)) for name in ("train", "validation", "test")}
     if config["init"] in ("sft", "random"):
         source = config["data"]["sft"] or config["data"]["train"]
@@ -87,7 +88,6 @@ def run_config(config: Config, workdir: Path) -> None:
     margins = None if loss.margin in ("none", "given") else MARGINS[loss.margin]
     rule = PairRule(keep_ties=loss.ties != "skip", margins=margins, given=loss.margin == "given")
     examples = encode_comparisons(judgements.train, start.tokenizer, config["heads"], rule, encoded["train"])
-    check_trainable(judgements.train, examples, loss)
     if loss.name == "squared_error":
         examples = standardized(examples)
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from checks import check_judgements, check_settings, check_trainable, compute_dtype
+from checks import check_judgements, check_ratings, check_settings, compute_dtype
 from conftest import user
 from materials import Judgements, check_demonstrations
 from naive import make_example
@@ -12,7 +12,6 @@ from train import standardized
 
 from configs import helpful
 from rmjax.data.comparisons import Comparison, Demonstration
-from rmjax.data.examples import PairRule, encode_comparisons
 from rmjax.errors import InputError
 from rmjax.training.objectives import LossConfig
 
@@ -134,30 +133,15 @@ def test_a_single_head_takes_records_of_any_label():
 # --- what a loss needs ------------------------------------------------------------------------------------------------
 
 
-def encoded(tokenizer, comparisons, keep_ties=False):
-    return encode_comparisons(comparisons, tokenizer, ("helpful",), PairRule(keep_ties))
-
-
-def test_squared_error_needs_ratings_everywhere(tokenizer):
+def test_squared_error_needs_ratings_everywhere():
     rated = comparison(scores=(4.0, 2.0))
-    check_trainable([rated], encoded(tokenizer, [rated]), RATING)
-    bare = [rated, comparison(origin="f.jsonl:7")]
+    check_ratings([rated], RATING)
     with pytest.raises(InputError, match=r'f.jsonl:7: loss.name=squared_error needs "scores"'):
-        check_trainable(bare, encoded(tokenizer, bare), RATING)
+        check_ratings([rated, comparison(origin="f.jsonl:7")], RATING)
 
 
-def test_a_ranking_loss_needs_no_ratings_but_a_pair(tokenizer):
-    some = [comparison(ranks=(1, 1)), comparison()]
-    check_trainable(some, encoded(tokenizer, some), RANKING)
-    tied = some[:1]
-    with pytest.raises(InputError, match=r"every training comparison is a tie .* nothing to learn from"):
-        check_trainable(tied, encoded(tokenizer, tied), RANKING)
-    check_trainable(tied, encoded(tokenizer, tied, keep_ties=True), RANKING)
-
-
-def test_equal_ratings_can_be_learned(tokenizer):
-    tied = [comparison(ranks=(1, 1), scores=(3.0, 3.0))]
-    check_trainable(tied, encoded(tokenizer, tied), RATING)
+def test_a_ranking_loss_needs_no_ratings():
+    check_ratings([comparison()], RANKING)
 
 
 # --- demonstrations ---------------------------------------------------------------------------------------------------
