@@ -130,6 +130,20 @@ def begin_at_random(config: Config, tokenizer: Tokenizer) -> Start:
     return Start(tokenizer, trunk_config(config, tokenizer.vocab_size), {}, "random")
 
 
+def begin_from_init(config: Config) -> Start:
+    """The start that `config.init` names by its folder.
+
+    Raises:
+        InputError: as `begin_from`, or a tokenizer is named beside it.
+    """
+    for name in ("path", "template"):
+        if config["tokenizer"][name]:
+            raise InputError(
+                f"tokenizer.{name} is set, but init={config['init']} brings its own tokenizer: leave it empty"
+            )
+    return begin_from(config, Path(config["init"]))
+
+
 def begin_from(config: Config, path: Path) -> Start:
     """The trunk and tokenizer of an SFT run or checkpoint of ours.
 
@@ -140,12 +154,6 @@ def begin_from(config: Config, path: Path) -> Start:
     contract = read_contract(checkpoint / "contract.json")
     if contract.kind != "language_model":
         raise InputError(f"{checkpoint} is a {contract.kind}: init takes sft, random or the folder of an SFT run")
-    for name, value in (
-        ("tokenizer.path", config["tokenizer"]["path"]),
-        ("tokenizer.template", config["tokenizer"]["template"]),
-    ):
-        if value:
-            raise InputError(f"{name} is set, but init={path} brings its own tokenizer: leave {name} empty")
     stated = trunk_config(config, contract.trunk.vocab_size)
     if stated != contract.trunk:
         here, there = dataclasses.asdict(stated), dataclasses.asdict(contract.trunk)

@@ -16,7 +16,7 @@ from materials import (
     Config,
     Start,
     begin_at_random,
-    begin_from,
+    begin_from_init,
     fingerprint,
     make_tokenizer,
     read_demonstrations,
@@ -49,7 +49,7 @@ def run_config(config: Config, workdir: Path) -> None:
     if config["init"] == "random":
         start = begin_at_random(config, make_tokenizer(config, texts_of(demonstrations[0], [])))
     else:
-        start = begin_from(config, Path(config["init"]))
+        start = begin_from_init(config)
     result = train_language_model(config, workdir, start, demonstrations)
     print(f"held-out loss {result['loss']:.3f} nats per token, perplexity {result['perplexity']:.2f}")
     print(f"A reward model from it: python experiments/train.py --config=configs/helpful.py --config.init={workdir}")

@@ -21,6 +21,7 @@ from materials import (
     audit_judgements,
     begin_at_random,
     begin_from,
+    begin_from_init,
     check_demonstrations,
     fingerprint,
     make_tokenizer,
@@ -83,7 +84,7 @@ def run_config(config: Config, workdir: Path) -> None:
             raise InputError(
                 f"data.sft is set, but init={config['init']} needs no demonstrations: leave data.sft empty"
             )
-        start = begin_from(config, Path(config["init"]))
+        start = begin_from_init(config)
     audit, encoded = audit_judgements(config, judgements, start.tokenizer)
     margins = None if loss.margin in ("none", "given") else MARGINS[loss.margin]
     rule = PairRule(keep_ties=loss.ties != "skip", margins=margins, given=loss.margin == "given")

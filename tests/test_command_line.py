@@ -165,6 +165,14 @@ def test_the_sft_run_inside_is_a_start_for_other_runs(finished, tmp_path):
     other = call("train", *train(tmp_path / "wide", f"--config.init={workdir}/sft", "--config.model.mlp_width=24"))
     assert other.returncode == 1
     assert "model.mlp_width" in other.stderr
+    (tokenizer,) = (workdir / "sft" / "checkpoints").glob("*/tokenizer")
+    named = call(
+        "train", *train(tmp_path / "named", f"--config.tokenizer.path={tokenizer}", "--config.train.max_steps=2")
+    )
+    assert named.returncode == 0, named.stderr  # its own SFT stage keeps the tokenizer that is named
+    both = call("train", *train(tmp_path / "b", f"--config.init={workdir}/sft", f"--config.tokenizer.path={tokenizer}"))
+    assert both.returncode == 1
+    assert "brings its own tokenizer" in both.stderr
     scoreless = call("evaluate", f"--checkpoint={workdir}/sft", "--data=gold/helpful[:4]")
     assert scoreless.returncode == 1
     assert "language model" in scoreless.stderr
