@@ -16,6 +16,7 @@ setup(
         "absl-py",
         "array-record",
         "flax>=0.12",
+        "huggingface_hub",
         "importlib_resources",  # tensorflow-datasets needs it and does not declare it
         "jax>=0.10",
         "jinja2",  # chat templates; transformers does not install it
@@ -24,6 +25,7 @@ setup(
         "numpy",
         "optax>=0.2.8",
         "orbax-checkpoint>=0.11",
+        "safetensors>=0.4.3",
         "tensorflow-datasets>=4.9.9",
         "tokenizers>=0.22",
         "tqdm",
@@ -33,6 +35,7 @@ setup(
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "test": ["pytest"],
+        "parity": ["pytest", "torch==2.13.0"],
         "dev": ["pre-commit", "pytest", "ruff"],
     },
 )

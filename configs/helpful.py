@@ -13,15 +13,17 @@ exist is an error. Real data instead of the corpus:
 
 from ml_collections import ConfigDict
 
+from configs import variants
+
 
 def get_config(variant: str = "") -> ConfigDict:
     """The configuration; `variant` is what stands behind the colon in --config=configs/helpful.py:VARIANT."""
-    if variant:
-        raise ValueError(f"configs/helpful.py has no variant {variant!r}")
     config = ConfigDict()
     config.seed = 0  # initial weights, order of the data, held-out prompts
     config.heads = ("helpful",)  # names of the reward heads; one head takes every comparison
-    config.init = "sft"  # where the trunk comes from: sft (trained first, by this run), random, or an SFT run's folder
+    config.init = (
+        "sft"  # the trunk's weights: sft (trained first, by this run), random, pretrained, or an SFT run's folder
+    )
 
     config.data = ConfigDict()
     config.data.train = "gold/helpful"  # comparisons to learn from; see rmjax/data/sources.py for the names
@@ -69,6 +71,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.parallel = ConfigDict()
     config.parallel.layout = "pmap"  # parameters on every device, batches split over them
     config.parallel.devices = 0  # how many devices; 0: all
+    if variant:
+        config.data.train = config.data.eval = "hh_rlhf/helpful"
+        variants.apply(config, variant, "configs/helpful.py")
     return config
 
 

@@ -1,4 +1,4 @@
-"""What a run is made from: data, tokenizer, and the weights it starts with."""
+"""What a run learns from and is measured by: judgements and demonstrations, read, checked and counted."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ import dataclasses
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from rmjax.data.audit import DataAudit, Lengths, audit, check_leaks
 from rmjax.data.comparisons import Comparison, Demonstration
 from rmjax.data.examples import Groups, encode_groups
 from rmjax.data.sources import hold_out, load_comparisons, load_demonstrations
-from rmjax.data.tokenizer import Tokenizer, open_tokenizer, train_bpe
+from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
-from rmjax.models.transformer import TransformerConfig
-from rmjax.scoring.checkpoint import find_checkpoint, load_tokenizer, load_tree
-from rmjax.scoring.contract import read_contract
 
 Config = dict[str, Any]
 
@@ -32,16 +28,6 @@ class Judgements:
     validation: list[Comparison]
     test: list[Comparison]
     notes: dict[str, dict[str, int]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Start:
-    """What training begins with: a tokenizer, the trunk's settings, weights by part (none: random), and where from."""
-
-    tokenizer: Tokenizer
-    trunk: TransformerConfig
-    params: Any
-    origin: str
 
 
 def read_judgements(config: Config) -> Judgements:
@@ -110,68 +96,6 @@ def check_demonstrations(config: Config, demonstrations: Sequence[Demonstration]
             if config["data"]["refuse_leaks"]:
                 raise InputError(f"{message}: change data.sft, or accept it with data.refuse_leaks=False")
             print(f"warning: {message}: its results are too good to be true\n", file=sys.stderr)
-
-
-def make_tokenizer(config: Config, texts: Iterable[str]) -> Tokenizer:
-    """The tokenizer that the configuration names, or a BPE trained on `texts`."""
-    settings = config["tokenizer"]
-    limits = {"max_prompt": settings["max_prompt"], "max_response": settings["max_response"]}
-    if settings["path"]:
-        return open_tokenizer(settings["path"], template=settings["template"], **limits)
-    if settings["template"]:
-        raise InputError(
-            "tokenizer.template belongs to a tokenizer.path: the BPE trained here has a template of its own"
-        )
-    return Tokenizer(train_bpe(texts, settings["vocab_size"]), **limits)
-
-
-def begin_at_random(config: Config, tokenizer: Tokenizer) -> Start:
-    """A trunk of the configured size with random weights."""
-    return Start(tokenizer, trunk_config(config, tokenizer.vocab_size), {}, "random")
-
-
-def begin_from_init(config: Config) -> Start:
-    """The start that `config.init` names by its folder.
-
-    Raises:
-        InputError: as `begin_from`, or a tokenizer is named beside it.
-    """
-    for name in ("path", "template"):
-        if config["tokenizer"][name]:
-            raise InputError(
-                f"tokenizer.{name} is set, but init={config['init']} brings its own tokenizer: leave it empty"
-            )
-    return begin_from(config, Path(config["init"]))
-
-
-def begin_from(config: Config, path: Path) -> Start:
-    """The trunk and tokenizer of an SFT run or checkpoint of ours.
-
-    Raises:
-        InputError: there is none, or it has other settings than the configuration states.
-    """
-    checkpoint = find_checkpoint(path)
-    contract = read_contract(checkpoint / "contract.json")
-    if contract.kind != "language_model":
-        raise InputError(f"{checkpoint} is a {contract.kind}: init takes sft, random or the folder of an SFT run")
-    stated = trunk_config(config, contract.trunk.vocab_size)
-    if stated != contract.trunk:
-        here, there = dataclasses.asdict(stated), dataclasses.asdict(contract.trunk)
-        names = [name for name in here if here[name] != there[name]]
-        raise InputError(
-            f"the trunk in {checkpoint} differs from the configuration in {', '.join('model.' + n for n in names)}: "
-            "state the checkpoint's own values"
-        )
-    limits = {name: config["tokenizer"][name] for name in ("max_prompt", "max_response")}
-    tokenizer = Tokenizer(load_tokenizer(checkpoint, contract).hf, **limits)
-    return Start(tokenizer, contract.trunk, load_tree(checkpoint / "params"), str(path))
-
-
-def trunk_config(config: Config, vocab_size: int) -> TransformerConfig:
-    """The trunk that `config.model` describes."""
-    settings = {**config["model"]}
-    del settings["compute_dtype"]  # belongs to the run, not to the trunk
-    return TransformerConfig(vocab_size=vocab_size, **settings)
 
 
 def texts_of(demonstrations: Sequence[Demonstration], comparisons: Sequence[Comparison]) -> list[str]:

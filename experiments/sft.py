@@ -14,19 +14,17 @@ import cli
 from checks import check_settings, compute_dtype
 from materials import (
     Config,
-    Start,
-    begin_at_random,
-    begin_from_init,
     fingerprint,
-    make_tokenizer,
     read_demonstrations,
     texts_of,
 )
 from stages import Stage, make_contract, run_stage
+from starts import Start, begin
 
 from rmjax.data.comparisons import Demonstration
 from rmjax.data.examples import encode_demonstrations
 from rmjax.data.loader import BatchStream
+from rmjax.errors import InputError
 from rmjax.evaluation import figures
 from rmjax.models.parallel import make_layout
 from rmjax.models.transformer import LanguageModel
@@ -46,10 +44,7 @@ def run_config(config: Config, workdir: Path) -> None:
         return
     check_settings(config, "train")
     demonstrations = read_demonstrations(config, config["data"]["train"])
-    if config["init"] == "random":
-        start = begin_at_random(config, make_tokenizer(config, texts_of(demonstrations[0], [])))
-    else:
-        start = begin_from_init(config)
+    start = begin(config, lambda: texts_of(demonstrations[0], []))
     result = train_language_model(config, workdir, start, demonstrations)
     print(f"held-out loss {result['loss']:.3f} nats per token, perplexity {result['perplexity']:.2f}")
     print(f"A reward model from it: python experiments/train.py --config=configs/helpful.py --config.init={workdir}")
@@ -72,6 +67,8 @@ def train_language_model(
     run = RunDirectory(workdir, config)
     if run.finished:
         return run.read_evaluation()
+    if not start.trunk.causal:
+        raise InputError(f"{start.origin} is an encoder, not a language model: start from it with init=pretrained")
     learned, held_out = demonstrations
     run.create({"train": fingerprint(learned), "held_out": fingerprint(held_out)})
     settings = config["train"]

@@ -9,11 +9,13 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-from materials import Config, Start
+from materials import Config
+from starts import Start
 
 from rmjax.data.loader import BatchStream
-from rmjax.data.packing import Example, Shape, fill
+from rmjax.data.packing import Example
 from rmjax.models.parallel import Pmap
+from rmjax.models.transformer import empty_batch, parameter_shapes
 from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load_tree, save_checkpoint
 from rmjax.scoring.contract import Contract
 from rmjax.training.loop import Cadence, fit
@@ -58,23 +60,19 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
         microbatches=settings["microbatches"],
         shards=layout.shards,
         seed=config["seed"],
+        share_prompts=stage.start.trunk.causal,
     )
     stop = min(settings["max_steps"] or len(stream), len(stream))
     optimizer, schedule = make_optimizer(total_steps=stop, **settings["optimizer"])
     step_fn = make_train_step(stage.objective, optimizer, layout)
 
-    @jax.jit
-    def initial(key: jax.Array) -> Any:
-        empty, _ = fill([], [[]], Shape(1, 2, 1, 1))
-        return stage.model.init(key, jax.tree.map(lambda x: x[0], empty))["params"]
-
-    params = initial(jax.random.key(config["seed"]))
-    # A reward model takes the trunk and leaves the output layer behind; a language model that goes on takes both.
-    params |= {name: part for name, part in stage.start.params.items() if name in params}
-    state = init_state(params, optimizer)
+    shapes = parameter_shapes(stage.model)
     done = 0
     if list_checkpoints(run.checkpoints):
-        done, state = resume(run, state)
+        done, state = resume(run, jax.eval_shape(lambda params: init_state(params, optimizer), shapes))
+    else:
+        params = initial_parameters(stage, shapes, jax.random.key(config["seed"]))
+        state = init_state(params, optimizer)
     run.rewind(done)
     state = layout.replicate(state)
 
@@ -107,6 +105,18 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
     )
 
 
+def initial_parameters(stage: Stage, shapes: Any, key: jax.Array) -> Any:
+    """The weights that a stage starts with; what they lack is drawn at random, and nothing else is."""
+    # A reward model takes the trunk and leaves the output layer behind; a language model that goes on takes both.
+    weights = {name: part for name, part in stage.start.weights(shapes).items() if name in shapes}
+    fresh = sorted(shapes.keys() - weights.keys())
+    if weights and fresh:
+        print(f"freshly initialised: {', '.join(fresh)}")
+    batch = empty_batch()
+    drawn = jax.jit(lambda key: {name: stage.model.init(key, batch)["params"][name] for name in fresh})(key)
+    return {**drawn, **weights}
+
+
 def resume(run: RunDirectory, state: TrainState) -> tuple[int, TrainState]:
     """The step and state of the run's last sound checkpoint."""
     checkpoint = find_checkpoint(run.checkpoints)
@@ -133,6 +143,6 @@ def make_contract(
         max_prompt=start.tokenizer.max_prompt,
         max_response=start.tokenizer.max_response,
         chat_template=start.tokenizer.hf.chat_template,
-        eos_id=start.tokenizer.eos_id,
+        ending=start.tokenizer.ending,
         data={"source": source, "start": start.origin, **data},
     )

@@ -17,22 +17,18 @@ from checks import check_judgements, check_ratings, check_settings, compute_dtyp
 from materials import (
     Config,
     Judgements,
-    Start,
     audit_judgements,
-    begin_at_random,
-    begin_from,
-    begin_from_init,
     check_demonstrations,
     fingerprint,
-    make_tokenizer,
     read_demonstrations,
     read_judgements,
     texts_of,
 )
 from sft import train_language_model
 from stages import Stage, make_contract, run_stage
+from starts import Start, begin, begin_from, is_pretrained
 
-from rmjax.data.comparisons import Comparison
+from rmjax.data.comparisons import Comparison, Demonstration
 from rmjax.data.examples import PairRule, encode_comparisons, head_index
 from rmjax.data.packing import Example, PackedBatch
 from rmjax.errors import InputError
@@ -73,18 +69,15 @@ def run_config(config: Config, workdir: Path) -> None:
     check_judgements(judgements, config["heads"])
     check_ratings(judgements.train, loss)
     fingerprints = {name: fingerprint(getattr(judgements, name)) for name in ("train", "validation", "test")}
-    if config["init"] in ("sft", "random"):
+    demonstrations: tuple[list[Demonstration], list[Demonstration]] = ([], [])
+    if config["init"] == "sft" or (config["init"] == "random" and not is_pretrained(config)):
         source = config["data"]["sft"] or config["data"]["train"]
         demonstrations = read_demonstrations(config, source)
         check_demonstrations(config, demonstrations[0], judgements)
         fingerprints["sft"] = fingerprint(demonstrations[0])
-        start = begin_at_random(config, make_tokenizer(config, texts_of(demonstrations[0], judgements.train)))
-    else:
-        if config["data"]["sft"]:
-            raise InputError(
-                f"data.sft is set, but init={config['init']} needs no demonstrations: leave data.sft empty"
-            )
-        start = begin_from_init(config)
+    elif config["data"]["sft"]:
+        raise InputError(f"data.sft is set, but init={config['init']} needs no demonstrations: leave data.sft empty")
+    start = begin(config, lambda: texts_of(demonstrations[0], judgements.train), config["heads"])
     audit, encoded = audit_judgements(config, judgements, start.tokenizer)
     margins = None if loss.margin in ("none", "given") else MARGINS[loss.margin]
     rule = PairRule(keep_ties=loss.ties != "skip", margins=margins, given=loss.margin == "given")
@@ -110,7 +103,7 @@ def sft_config(config: Config, source: str) -> Config:
     """The configuration of the SFT stage inside a reward-model run, as its own run directory records it."""
     return {
         "seed": config["seed"],
-        "init": "random",
+        "init": "pretrained" if is_pretrained(config) else "random",
         "data": {"train": source, "holdout": config["data"]["holdout"], "manual_dir": config["data"]["manual_dir"]},
         "tokenizer": config["tokenizer"],
         "model": config["model"],

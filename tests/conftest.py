@@ -14,9 +14,9 @@ from naive import make_params
 
 from rmjax.data.comparisons import Message
 from rmjax.data.tokenizer import Tokenizer, train_bpe
+from rmjax.models.config import TransformerConfig
 from rmjax.models.parallel import Pmap
 from rmjax.models.reward import RewardTransformer
-from rmjax.models.transformer import TransformerConfig
 from rmjax.scoring.contract import Contract
 from rmjax.scoring.reward_model import RewardModel
 from rmjax.scoring.seal import seal
@@ -80,7 +80,7 @@ def make_model(tiny_trunk, tokenizer, one_device):
                 "max_prompt": tokenizer.max_prompt,
                 "max_response": tokenizer.max_response,
                 "chat_template": tokenizer.hf.chat_template,
-                "eos_id": tokenizer.eos_id,
+                "ending": tokenizer.ending,
                 "data": {"source": "made up"},
                 **changes,
             }

@@ -100,12 +100,12 @@ def encode_comparisons(
 def encode_demonstrations(demonstrations: Sequence[Demonstration], tokenizer: Tokenizer) -> list[Example]:
     """One `Example` with one response per demonstration, in order.
 
-    A demonstration that truncation cut ends without EOS: a model must not learn to stop there.
+    A demonstration that truncation cut has no ending: a model must not learn to stop there.
     """
     prompts, responses = encode_groups(
         [d.prompt for d in demonstrations], [[d.response] for d in demonstrations], tokenizer
     )
-    whole = [response.ids[:-1] if response.cut else response.ids for (response,) in responses]
+    whole = [r.ids[: -len(tokenizer.ending)] if r.cut else r.ids for (r,) in responses]
     return [Example(prompt.ids, (ids,)) for prompt, ids in zip(prompts, whole, strict=True)]
 
 

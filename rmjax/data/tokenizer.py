@@ -16,18 +16,24 @@ from rmjax.errors import InputError
 PAD, EOS = "<|pad|>", "<|eos|>"
 ROLE_MARKERS = ("<|system|>", "<|user|>", "<|assistant|>")
 
-# Jinja templates by name, for tokenizers that bring none. `markers` is the one our own BPE carries.
+# Jinja templates by name, for tokenizers that bring none. `markers` is the one our own BPE carries. OPENING stands for
+# what the tokenizer puts before a text of its own accord (BOS or CLS, if anything) and ENDING for its EOS (or SEP).
 TEMPLATES = {
     "markers": (
         "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{% endfor %}"
-        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+        "{% if add_generation_prompt %}<|assistant|>"
+        "{% elif messages[-1].role == 'assistant' %}ENDING{% endif %}"
     ),
     "transcript": (
-        "{% for message in messages %}"
+        "OPENING{% for message in messages %}"
         "{{ {'user': '\n\nHuman: ', 'assistant': '\n\nAssistant: ', 'system': ''}[message.role] }}{{ message.content }}"
-        "{% endfor %}{% if add_generation_prompt %}{{ '\n\nAssistant:' }}{% endif %}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '\n\nAssistant:' }}"
+        "{% elif messages[-1].role == 'assistant' %}ENDING{% endif %}"
     ),
 }
+
+# A private character that templates pass through: what they write around it is theirs.
+PROBE = "\ue000"
 
 
 class Encoded(NamedTuple):
@@ -41,44 +47,82 @@ class Tokenizer:
     """Turns prompts and responses into ids, each on its own.
 
     A prompt and a response never see each other here, so the ids of a text do not depend on what it is compared with:
-    the prompt is rendered by the chat template up to where the assistant speaks and keeps its last `max_prompt` tokens;
-    the response keeps its first `max_response` tokens, and EOS always follows. The ids of padding never matter: scores
-    are read where the packing says, not where some id is found.
+    the prompt is rendered by the chat template up to where the assistant speaks and keeps its last `max_prompt` tokens
+    (a BOS or CLS at its beginning stays); the response keeps its first `max_response` tokens. What the template writes
+    behind an answer always follows, or EOS where it writes nothing: the `ending`. The ids of padding never matter:
+    scores are read where the packing says, not where some id is found.
 
     Args:
-        tokenizer: a `transformers` fast tokenizer with a chat template and an EOS token.
+        tokenizer: a `transformers` fast tokenizer with a chat template.
         max_prompt: tokens kept of a prompt, at its end.
-        max_response: tokens kept of a response, at its beginning, EOS not counted.
+        max_response: tokens kept of a response, at its beginning, the ending not counted.
+        pad_id: an id that the model overlooks at the end of a text, as Hugging Face's classifiers do with padding; the
+            ending goes without it. None for no such id.
 
     Raises:
-        InputError: the tokenizer has no EOS or no chat template, or a limit is not positive.
+        InputError: there is nothing to end a response with, the chat template is missing or writes an answer otherwise
+            than it opens one, or a limit is not positive.
     """
 
-    def __init__(self, tokenizer: object, *, max_prompt: int, max_response: int) -> None:
-        if tokenizer.eos_token_id is None:
-            raise InputError("the tokenizer has no EOS token: set eos_token in its tokenizer_config.json")
+    def __init__(self, tokenizer: object, *, max_prompt: int, max_response: int, pad_id: int | None = None) -> None:
         if not tokenizer.chat_template:
             raise InputError(
                 "the tokenizer has no chat template: name one with tokenizer.template "
                 f"({', '.join(TEMPLATES)}), or add it to its tokenizer_config.json"
             )
-        if max_prompt < 1 or max_response < 1:
-            raise InputError(f"max_prompt and max_response must be positive, found {max_prompt} and {max_response}")
+        if max_prompt < 2 or max_response < 1:
+            raise InputError(
+                f"max_prompt must be at least 2 and max_response at least 1, found {max_prompt} and {max_response}"
+            )
         # A tokenizer.json may fix both for whoever wrote it; here lengths are decided by this class and the packing.
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
         self.hf = tokenizer
         self.max_prompt = max_prompt
         self.max_response = max_response
-        self.eos_id = int(tokenizer.eos_token_id)
         self.vocab_size = len(tokenizer)
         special = sorted(map(re.escape, tokenizer.all_special_tokens + list(tokenizer.get_added_vocab())))
-        self._special = re.compile("|".join(special))
+        self._special = re.compile("|".join(special) or "(?!)")
+        self._openers = {tokenizer.bos_token_id, tokenizer.cls_token_id} - {None}
+        self._learn_the_form_of_an_answer(pad_id)
+
+    def _learn_the_form_of_an_answer(self, pad_id: int | None) -> None:
+        """What the template writes before and behind an answer, from one that it renders with marked contents."""
+        question, answer = Message("user", PROBE), Message("assistant", PROBE)
+        opened = self._render([question])
+        answered = self._render([question, answer], open_answer=False)
+        if not answered.startswith(opened) or answered.count(PROBE) != 2:
+            raise InputError(
+                "the tokenizer's chat template writes an answer otherwise than it opens one, so that a prompt and its "
+                f"answer cannot be told apart: name another with tokenizer.template ({', '.join(TEMPLATES)})"
+            )
+        generation, lead = opened.rpartition(PROBE)[2], answered[len(opened) :].partition(PROBE)[0]
+        # Special tokens before an answer are ids of their own. Text before it is context: "Hello" behind "Assistant: "
+        # is another token than at the beginning of a text.
+        markers = self._after_last_special(lead)
+        self._lead_ids = self._ids([lead[:markers]])[0]
+        self._context = "" if markers else generation[self._after_last_special(generation) :]
+        self._lead = lead[markers:]
+        tail = answered.rpartition(PROBE)[2]
+        self.ending = tuple(self._continue("a", [tail], typed=False)[0].tolist())
+        if not tail.strip():
+            self.ending = (self._eos_id(),)
+        while self.ending and self.ending[-1] == pad_id:
+            self.ending = self.ending[:-1]
+
+    def _after_last_special(self, text: str) -> int:
+        return max((found.end() for found in self._special.finditer(text)), default=0)
+
+    def _eos_id(self) -> int:
+        token = self.hf.eos_token_id if self.hf.eos_token_id is not None else self.hf.sep_token_id
+        if token is None:
+            raise InputError("the tokenizer has no EOS token: set eos_token in its tokenizer_config.json")
+        return int(token)
 
     @property
     def max_length(self) -> int:
-        """The longest prompt and response together, EOS included."""
-        return self.max_prompt + self.max_response + 1
+        """The longest prompt and response together, ending included."""
+        return self.max_prompt + len(self._lead_ids) + self.max_response + len(self.ending)
 
     def encode_prompts(self, prompts: Sequence[Prompt]) -> list[Encoded]:
         """Ids of every prompt, rendered with the marker after which the assistant speaks."""
@@ -86,19 +130,40 @@ class Tokenizer:
         for i, prompt in enumerate(prompts):
             if any(self._special.search(message.content) for message in prompt):
                 ids[i] = self._ids_with_typed_markers(prompt)
-        return [Encoded(each[-self.max_prompt :], max(0, len(each) - self.max_prompt)) for each in ids]
+        return [self._truncated(each) for each in ids]
+
+    def _truncated(self, ids: np.ndarray) -> Encoded:
+        cut = max(0, len(ids) - self.max_prompt)
+        opener = ids[:1] if cut and int(ids[0]) in self._openers else ids[:0]
+        return Encoded(np.concatenate([opener, ids[cut + len(opener) :]]), cut)
 
     def encode_responses(self, responses: Sequence[str]) -> list[Encoded]:
-        """Ids of every response, EOS last."""
-        eos = np.array([self.eos_id], np.int32)
+        """Ids of every response, the ending last."""
+        ending = np.array(self.ending, np.int32)
+        if not self.ending and not all(responses):
+            raise InputError("an empty response has no token to be scored at: this model's texts end without EOS")
         return [
-            Encoded(np.concatenate([ids[: self.max_response], eos]), max(0, len(ids) - self.max_response))
-            for ids in self._ids(responses, typed=True)
+            Encoded(
+                np.concatenate([self._lead_ids, ids[: self.max_response], ending]), max(0, len(ids) - self.max_response)
+            )
+            for ids in self._continue(self._context, [self._lead + text for text in responses], typed=True)
         ]
 
-    def _render(self, prompt: Sequence[Message]) -> str:
-        messages = [message._asdict() for message in prompt]
-        return self.hf.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    def _continue(self, context: str, texts: Sequence[str], *, typed: bool) -> list[np.ndarray]:
+        """Ids of every text as it reads behind `context`, or by itself where the two would melt into one token."""
+        if not context:
+            return self._ids(texts, typed=typed)
+        (before,) = self._ids([context], typed=typed)
+        whole = self._ids([context + text for text in texts], typed=typed)
+        firm = [np.array_equal(ids[: len(before)], before) for ids in whole]
+        return [
+            ids[len(before) :] if ok else self._ids([text], typed=typed)[0]
+            for ids, text, ok in zip(whole, texts, firm, strict=True)
+        ]
+
+    def _render(self, turns: Sequence[Message], *, open_answer: bool = True) -> str:
+        messages = [message._asdict() for message in turns]
+        return self.hf.apply_chat_template(messages, tokenize=False, add_generation_prompt=open_answer)
 
     def _ids(self, texts: Sequence[str], *, typed: bool = False) -> list[np.ndarray]:
         """Ids of every text. In a `typed` one, what reads like a special token is text as any other."""
@@ -146,12 +211,14 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> object:
         vocab_size=vocab_size, special_tokens=special, initial_alphabet=sorted(alphabet), show_progress=False
     )
     backend.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token=PAD, eos_token=EOS, chat_template=TEMPLATES["markers"]
-    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=PAD, eos_token=EOS)
+    tokenizer.chat_template = _template("markers", tokenizer)
+    return tokenizer
 
 
-def open_tokenizer(path: str, *, template: str = "", max_prompt: int, max_response: int) -> Tokenizer:
+def open_tokenizer(
+    path: str, *, template: str = "", max_prompt: int, max_response: int, pad_id: int | None = None
+) -> Tokenizer:
     """A tokenizer from a local folder or a hub id.
 
     Args:
@@ -159,6 +226,7 @@ def open_tokenizer(path: str, *, template: str = "", max_prompt: int, max_respon
         template: a name in `TEMPLATES` that replaces the tokenizer's own chat template; empty keeps its own.
         max_prompt: see `Tokenizer`.
         max_response: see `Tokenizer`.
+        pad_id: see `Tokenizer`.
 
     Raises:
         InputError: it cannot be opened, or `template` is unknown.
@@ -167,18 +235,30 @@ def open_tokenizer(path: str, *, template: str = "", max_prompt: int, max_respon
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, use_fast=True)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
             f"no tokenizer at {path!r} ({reason}): give a folder that holds tokenizer.json and tokenizer_config.json, "
             "or a hub id while the network is reachable"
         ) from None
+    if not tokenizer.is_fast:
+        raise InputError(f"the tokenizer at {path!r} has no tokenizer.json: save it as a fast tokenizer first")
     if template:
-        if template not in TEMPLATES:
-            raise InputError(f"unknown tokenizer.template {template!r}: known are {', '.join(TEMPLATES)}")
-        tokenizer.chat_template = TEMPLATES[template]
-    return Tokenizer(tokenizer, max_prompt=max_prompt, max_response=max_response)
+        tokenizer.chat_template = _template(template, tokenizer)
+    return Tokenizer(tokenizer, max_prompt=max_prompt, max_response=max_response, pad_id=pad_id)
+
+
+def _template(name: str, tokenizer: object) -> str:
+    """The template of that name with the tokenizer's own opening and ending written into it."""
+    if name not in TEMPLATES:
+        raise InputError(f"unknown tokenizer.template {name!r}: known are {', '.join(TEMPLATES)}")
+    encoding = tokenizer.backend_tokenizer.encode("a", add_special_tokens=True)
+    first_of_text = encoding.special_tokens_mask.index(0)
+    opening = "".join(encoding.tokens[:first_of_text])
+    return (
+        TEMPLATES[name].replace("OPENING", opening).replace("ENDING", tokenizer.eos_token or tokenizer.sep_token or "")
+    )
 
 
 def _quiet_transformers() -> None:

@@ -1,160 +1,56 @@
 """The trunk: one functional transformer over packed rows, ids -> hidden states.
 
-Pre-norm decoder with rotary positions, grouped-query attention and a gated MLP (Llama, Touvron et al. 2302.13971). A
-model family is a set of values of `TransformerConfig`, not a class of its own.
+Decoders and encoders of every family run through the same blocks: a family is a set of values of `TransformerConfig`,
+not a class of its own.
 """
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rmjax.data.packing import PackedBatch
-from rmjax.errors import InputError
-
-# Far below any logit, yet finite: a row of padding then gives a uniform softmax instead of NaN.
-MASKED = -1e30
-
-
-@dataclasses.dataclass(frozen=True)
-class TransformerConfig:
-    """The settings of a trunk.
-
-    Attributes:
-        vocab_size: V.
-        width: D.
-        layers: number of blocks.
-        heads: H query heads.
-        kv_heads: G key/value heads; H for multi-head attention, fewer for grouped-query.
-        head_dim: C, channels of a head.
-        mlp_width: F.
-        rope_theta: base of the rotary frequencies (Su et al. 2104.09864).
-        norm_eps: epsilon of RMSNorm (Zhang & Sennrich 1910.07467).
-        tie_embeddings: the language model reads its logits off the embedding table.
-    """
-
-    vocab_size: int
-    width: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    mlp_width: int
-    rope_theta: float
-    norm_eps: float
-    tie_embeddings: bool
-
-    def __post_init__(self) -> None:
-        for field in ("vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "mlp_width"):
-            if getattr(self, field) < 1:
-                raise InputError(f"model.{field} must be positive, found {getattr(self, field)}")
-        if self.heads % self.kv_heads:
-            raise InputError(f"model.heads={self.heads} is not a multiple of model.kv_heads={self.kv_heads}")
-        if self.head_dim % 2:
-            raise InputError(f"model.head_dim={self.head_dim} must be even for rotary positions")
-
-
-def dense(features: int, name: str, dtype: jnp.dtype, scale: float = 1.0) -> nn.Dense:
-    """A linear map without bias, its kernel drawn with variance scale / inputs."""
-    init = nn.initializers.variance_scaling(scale, "fan_in", "normal")
-    return nn.Dense(features, use_bias=False, dtype=dtype, kernel_init=init, name=name)
-
-
-class RMSNorm(nn.Module):
-    """x / rms(x) * scale over the last axis, computed in float32."""
-
-    eps: float
-    dtype: jnp.dtype
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
-        x = x.astype(jnp.float32)
-        x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + self.eps)
-        return (x * jnp.expand_dims(scale, range(x.ndim - 1))).astype(self.dtype)
-
-
-def visible(batch: PackedBatch) -> Array:
-    """`[R, L, L] bool`: which token a query may see: its own segment and its own prompt, never what comes later."""
-    own_RxQxK = batch.segments_RxL[:, :, None] == batch.segments_RxL[:, None, :]
-    prompt_RxQxK = batch.parents_RxL[:, :, None] == batch.segments_RxL[:, None, :]
-    L = batch.segments_RxL.shape[-1]
-    return (own_RxQxK | prompt_RxQxK) & jnp.tril(jnp.ones((1, L, L), bool))
-
-
-def rotary(positions_RxL: Array, head_dim: int, theta: float) -> tuple[Array, Array]:
-    """Cosines and sines `[R, L, 1, C/2] float32` of the rotary angles."""
-    frequencies = theta ** (-jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim)
-    angles = positions_RxL[:, :, None, None].astype(jnp.float32) * frequencies[None, None, None, :]
-    return jnp.cos(angles), jnp.sin(angles)
-
-
-def rotate(x: Array, cosine: Array, sine: Array) -> Array:
-    """Rotates the halves of the channels against each other, as Hugging Face checkpoints expect."""
-    a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    return jnp.concatenate([a * cosine - b * sine, b * cosine + a * sine], axis=-1).astype(x.dtype)
-
-
-class Attention(nn.Module):
-    """Grouped-query attention over packed rows, softmax in float32."""
-
-    config: TransformerConfig
-    dtype: jnp.dtype
-
-    @nn.compact
-    def __call__(self, x: Array, visible_RxLxL: Array, cosine: Array, sine: Array) -> Array:
-        c = self.config
-        R, L, _ = x.shape
-        q = dense(c.heads * c.head_dim, "query", self.dtype)(x).reshape(R, L, c.heads, c.head_dim)
-        k = dense(c.kv_heads * c.head_dim, "key", self.dtype)(x).reshape(R, L, c.kv_heads, c.head_dim)
-        v = dense(c.kv_heads * c.head_dim, "value", self.dtype)(x).reshape(R, L, c.kv_heads, c.head_dim)
-        q, k = rotate(q, cosine, sine), rotate(k, cosine, sine)
-        q = (q * c.head_dim**-0.5).reshape(R, L, c.kv_heads, c.heads // c.kv_heads, c.head_dim)
-        logits = jnp.einsum("rqghc,rkgc->rghqk", q, k, preferred_element_type=jnp.float32)
-        weights = jax.nn.softmax(jnp.where(visible_RxLxL[:, None, None], logits, MASKED), axis=-1)
-        mixed = jnp.einsum("rghqk,rkgc->rqghc", weights.astype(self.dtype), v)
-        # Residual branches start small in deep trunks, so that the stream keeps its scale (Radford et al. 2019).
-        return dense(c.width, "out", self.dtype, scale=0.5 / c.layers)(mixed.reshape(R, L, c.heads * c.head_dim))
-
-
-class GatedMLP(nn.Module):
-    """down(silu(gate(x)) * up(x)) (Shazeer 2002.05202)."""
-
-    config: TransformerConfig
-    dtype: jnp.dtype
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        c = self.config
-        gate = dense(c.mlp_width, "gate", self.dtype)(x)
-        up = dense(c.mlp_width, "up", self.dtype)(x)
-        return dense(c.width, "down", self.dtype, scale=0.5 / c.layers)(nn.silu(gate) * up)
+from rmjax.data.packing import PackedBatch, Shape, fill
+from rmjax.models.attention import Attention, View, view
+from rmjax.models.config import TransformerConfig
+from rmjax.models.layers import MLP, Norm, dense
 
 
 class Block(nn.Module):
-    """One layer: attention and MLP, each behind a norm and added to the stream."""
+    """One layer: attention and MLP, each with its norms and added to the stream."""
 
     config: TransformerConfig
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x: Array, visible_RxLxL: Array, cosine: Array, sine: Array) -> tuple[Array, None]:
+    def __call__(self, x: Array, seen: View, local: Array) -> tuple[Array, None]:
         c = self.config
-        normed = RMSNorm(c.norm_eps, self.dtype, name="attention_norm")(x)
-        x = x + Attention(c, self.dtype, name="attention")(normed, visible_RxLxL, cosine, sine)
-        normed = RMSNorm(c.norm_eps, self.dtype, name="mlp_norm")(x)
-        return x + GatedMLP(c, self.dtype, name="mlp")(normed), None
+
+        def norm(name: str) -> Norm:
+            return Norm(c, self.dtype, name=name)
+
+        attention, mlp = Attention(c, self.dtype, name="attention"), MLP(c, self.dtype, name="mlp")
+        if c.norm_order == "post":
+            x = norm("attention_norm")(x + attention(x, seen, local))
+            return norm("mlp_norm")(x + mlp(x)), None
+        attended = attention(norm("attention_norm")(x), seen, local)
+        if c.norm_order == "both":
+            attended = norm("attention_post_norm")(attended)
+        between = x if c.parallel else x + attended
+        out = mlp(norm("mlp_norm")(between))
+        if c.norm_order == "both":
+            out = norm("mlp_post_norm")(out)
+        return x + attended + out, None
 
 
 class Transformer(nn.Module):
     """Packed rows -> hidden states `[R, L, D]` in the compute dtype, after the final norm.
 
-    Parameters are float32. Those of the blocks are stacked along a leading layer axis, so that one block is compiled
-    whatever the depth.
+    Parameters are float32 unless they were loaded as something else. Those of the blocks are stacked along a leading
+    layer axis, so that one block is compiled whatever the depth.
     """
 
     config: TransformerConfig
@@ -162,24 +58,39 @@ class Transformer(nn.Module):
 
     def setup(self) -> None:
         c = self.config
-        self.embedding = nn.Embed(
-            c.vocab_size, c.width, dtype=self.dtype, embedding_init=nn.initializers.normal(c.width**-0.5)
-        )
+
+        def table(rows: int) -> nn.Embed:
+            return nn.Embed(rows, c.width, dtype=self.dtype, embedding_init=nn.initializers.normal(c.width**-0.5))
+
+        self.embedding = table(c.vocab_size)
+        if c.positions == "learned":
+            self.position = table(c.max_positions)
+        if c.token_types:
+            self.token_type = table(c.token_types)
+        if c.embedding_norm:
+            self.embedding_norm = Norm(c, self.dtype)
         scanned = nn.scan(
             Block,
             variable_axes={"params": 0},
             split_rngs={"params": True},
-            in_axes=(nn.broadcast, nn.broadcast, nn.broadcast),
+            in_axes=(nn.broadcast, 0),
             length=c.layers,
         )
         self.blocks = scanned(c, self.dtype)
-        self.norm = RMSNorm(c.norm_eps, self.dtype)
+        if c.norm_order != "post":
+            self.norm = Norm(c, self.dtype)
 
     def __call__(self, batch: PackedBatch) -> Array:
-        cosine, sine = rotary(batch.positions_RxL, self.config.head_dim, self.config.rope_theta)
-        x = self.embedding(batch.tokens_RxL)
-        x, _ = self.blocks(x, visible(batch), cosine, sine)
-        return self.norm(x)
+        c = self.config
+        x = self.embedding(batch.tokens_RxL) * jnp.asarray(c.embedding_scale, self.dtype)
+        if c.positions == "learned":
+            x = x + self.position(batch.positions_RxL)
+        if c.token_types:
+            x = x + self.token_type(jnp.zeros_like(batch.tokens_RxL))
+        if c.embedding_norm:
+            x = self.embedding_norm(x)
+        x, _ = self.blocks(x, view(batch, c), jnp.array(c.local_layers or (False,) * c.layers))
+        return x if c.norm_order == "post" else self.norm(x)
 
     def attend(self, hidden: Array) -> Array:
         """Logits `[..., V]` read off the embedding table."""
@@ -198,6 +109,18 @@ class LanguageModel(nn.Module):
             self.output = dense(self.config.vocab_size, None, self.dtype)
 
     def __call__(self, batch: PackedBatch) -> Array:
+        c = self.config
         hidden = self.trunk(batch)
-        logits = self.trunk.attend(hidden) if self.config.tie_embeddings else self.output(hidden)
-        return logits.astype(jnp.float32)
+        logits = (self.trunk.attend(hidden) if c.tie_embeddings else self.output(hidden)).astype(jnp.float32)
+        return c.output_cap * jnp.tanh(logits / c.output_cap) if c.output_cap else logits
+
+
+def parameter_shapes(model: nn.Module) -> Any:
+    """Shapes and dtypes of a module's parameters, nothing computed."""
+    return jax.eval_shape(model.init, jax.random.key(0), empty_batch())["params"]
+
+
+def empty_batch() -> PackedBatch:
+    """The smallest batch, to initialise a module with."""
+    batch, _ = fill([], [[]], Shape(1, 2, 1, 1))
+    return jax.tree.map(lambda x: x[0], batch)

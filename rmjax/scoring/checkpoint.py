@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ import jax
 from rmjax.data.tokenizer import Tokenizer, open_tokenizer
 from rmjax.errors import InputError
 from rmjax.models.parallel import make_layout
-from rmjax.scoring.contract import Contract, check_canaries, read_contract
+from rmjax.scoring.contract import Canary, Contract, check_canaries, read_contract
+from rmjax.scoring.hub import load_classifier
 from rmjax.scoring.reward_model import RewardModel
 
 MANIFEST = "manifest.json"
@@ -100,16 +102,18 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def load(path: str | Path, *, verify: bool = True, devices: int = 0) -> RewardModel:
-    """A reward model from a run directory (its last sound checkpoint) or from a checkpoint in it.
+    """A reward model from a run directory (its last sound checkpoint), a checkpoint in it, or a Hugging Face folder.
 
     Args:
-        path: the directory.
+        path: the directory. For one in Hugging Face's format see `rmjax.scoring.hub.load_classifier`, which this calls.
         verify: recompute the canaries and refuse a model that does not score as it did when it was written.
         devices: how many local devices to score on; 0 takes all.
 
     Raises:
         InputError: no checkpoint, a damaged one, one of another version, an SFT checkpoint, or failing canaries.
     """
+    if is_hugging_face(Path(path)):
+        return load_classifier(Path(path), devices=devices)
     checkpoint = find_checkpoint(Path(path))
     contract = read_contract(checkpoint / "contract.json")
     if contract.kind != "reward_model":
@@ -120,13 +124,17 @@ def load(path: str | Path, *, verify: bool = True, devices: int = 0) -> RewardMo
     params = layout.replicate(load_tree(checkpoint / "params"))
     model = RewardModel(params, contract, load_tokenizer(checkpoint, contract), layout)
     if verify:
-        verify_canaries(model, checkpoint)
+        verify_canaries(model, contract.canaries, checkpoint)
     return model
 
 
-def verify_canaries(model: RewardModel, where: Path) -> None:
-    """Raises InputError unless the model gives every canary of its contract the score that is stored with it."""
-    canaries = model.contract.canaries
+def is_hugging_face(path: Path) -> bool:
+    """Whether a folder holds a checkpoint of Hugging Face's format; a run directory has a config.json of its own."""
+    return (path / "config.json").is_file() and any(path.glob("*.safetensors"))
+
+
+def verify_canaries(model: RewardModel, canaries: Sequence[Canary], where: Path) -> None:
+    """Raises InputError unless the model gives every canary the score that is stored with it."""
     raw = model.raw([c.prompt for c in canaries], [[c.response] for c in canaries], exact=True)
     columns = [model.heads.index(canary.head) for canary in canaries]
     check_canaries(canaries, [float(scores[0, z]) for scores, z in zip(raw, columns, strict=True)], where)
@@ -136,13 +144,13 @@ def load_tokenizer(checkpoint: Path, contract: Contract) -> Tokenizer:
     """The tokenizer stored with a checkpoint, as its contract describes it.
 
     Raises:
-        InputError: its template or EOS is not the one that the contract states.
+        InputError: its template or ending is not the one that the contract states.
     """
     tokenizer = open_tokenizer(
         str(checkpoint / "tokenizer"), max_prompt=contract.max_prompt, max_response=contract.max_response
     )
-    if tokenizer.hf.chat_template != contract.chat_template or tokenizer.eos_id != contract.eos_id:
-        raise InputError(f"the tokenizer in {checkpoint} has another chat template or EOS than its contract states")
+    if tokenizer.hf.chat_template != contract.chat_template or tokenizer.ending != contract.ending:
+        raise InputError(f"the tokenizer in {checkpoint} has another chat template or ending than its contract states")
     return tokenizer
 
 

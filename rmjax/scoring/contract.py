@@ -12,9 +12,9 @@ import numpy as np
 
 from rmjax.data.comparisons import Message, Prompt
 from rmjax.errors import InputError
-from rmjax.models.transformer import TransformerConfig
+from rmjax.models.config import TransformerConfig, config_from_json
 
-FORMAT = 1
+FORMAT = 2
 
 # Largest relative difference between a canary's stored and recomputed score. Float32 on another machine or device count
 # differs by about 1e-6; a lost head, another template or another truncation differs by far more.
@@ -54,7 +54,7 @@ class Contract:
         max_prompt: tokens kept of a prompt, at its end.
         max_response: tokens kept of a response, at its beginning.
         chat_template: the Jinja template, also stored with the tokenizer; the two must agree.
-        eos_id: the id that follows every response, where the score is read.
+        ending: the ids that follow every response; a causal trunk is read at the last of them.
         data: where the training data came from, and its fingerprint.
         normalization: by head.
         canaries: texts with their scores.
@@ -68,7 +68,7 @@ class Contract:
     max_prompt: int
     max_response: int
     chat_template: str
-    eos_id: int
+    ending: tuple[int, ...]
     data: dict[str, Any]
     normalization: dict[str, Normalization] = dataclasses.field(default_factory=dict)
     canaries: tuple[Canary, ...] = ()
@@ -97,8 +97,9 @@ def read_contract(path: Path) -> Contract:
         return Contract(
             **{
                 **record,
-                "trunk": TransformerConfig(**record["trunk"]),
+                "trunk": config_from_json(record["trunk"]),
                 "heads": tuple(record["heads"]),
+                "ending": tuple(record["ending"]),
                 "normalization": {head: Normalization(**n) for head, n in record["normalization"].items()},
                 "canaries": tuple(
                     Canary(**{**canary, "prompt": tuple(Message(*turn) for turn in canary["prompt"])})

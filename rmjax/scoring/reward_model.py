@@ -61,7 +61,7 @@ class RewardModel:
     """
 
     def __init__(self, params: Any, contract: Contract, tokenizer: Tokenizer, layout: Pmap) -> None:
-        self.params, self.contract, self.tokenizer = params, contract, tokenizer
+        self.params, self.contract, self.tokenizer, self.layout = params, contract, tokenizer, layout
         self._scorer = self._make_scorer(layout, contract.compute_dtype, None)
         # What a checkpoint is recognised by must not depend on the arithmetic of the machine that opens it. A CPU
         # computes float32 as it stands; elsewhere, and in bfloat16, the canaries have a scorer of their own.

@@ -31,6 +31,7 @@ class Scorer:
 
     def __init__(self, model: RewardTransformer, layout: Pmap, precision: str | None = None) -> None:
         self.layout = layout
+        self._share_prompts = model.config.causal
 
         def apply(params: Any, batch: PackedBatch) -> jax.Array:
             with jax.default_matmul_precision(precision):
@@ -61,7 +62,11 @@ class Scorer:
         return [np.stack([group[k] for k in range(len(group))]) for group in scores]
 
     def _plan(self, examples: Sequence[Example], row_length: int) -> Iterator[list[list[list[Piece]]]]:
-        pieces = [piece for i, e in enumerate(examples) for piece in split_pieces(i, e, row_length)]
+        pieces = [
+            piece
+            for i, example in enumerate(examples)
+            for piece in split_pieces(i, example, row_length, share_prompts=self._share_prompts)
+        ]
         rows = pack_rows(pieces, row_length)
         shards = self.layout.shards
         step = max(1, TOKENS_PER_SHARD // row_length) * shards

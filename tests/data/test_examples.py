@@ -99,7 +99,7 @@ def test_a_demonstration_has_one_response_and_no_pairs(tokenizer):
     (example,) = encode_demonstrations([Demonstration(user("hi"), "hello")], tokenizer)
     assert len(example.responses) == 1
     assert len(example.weight) == 0
-    assert example.responses[0][-1] == tokenizer.eos_id
+    assert example.responses[0][-1] == tokenizer.ending[-1]
 
 
 def test_a_demonstration_that_was_cut_does_not_teach_to_stop(tokenizer):
@@ -108,20 +108,20 @@ def test_a_demonstration_that_was_cut_does_not_teach_to_stop(tokenizer):
     (encoded,) = tokenizer.encode_responses([long])
     assert len(cut.responses[0]) == tokenizer.max_response
     assert cut.responses[0].tolist() == encoded.ids[:-1].tolist()
-    assert tokenizer.eos_id not in cut.responses[0]
-    assert kept.responses[0][-1] == tokenizer.eos_id
+    assert tokenizer.ending[-1] not in cut.responses[0]
+    assert kept.responses[0][-1] == tokenizer.ending[-1]
 
 
 def test_a_cut_prompt_leaves_the_eos_of_its_demonstration(tokenizer):
     (example,) = encode_demonstrations([Demonstration(user("x" * 200), "hello")], tokenizer)
     assert len(example.prompt) == tokenizer.max_prompt
-    assert example.responses[0][-1] == tokenizer.eos_id
+    assert example.responses[0][-1] == tokenizer.ending[-1]
 
 
 def test_a_cut_response_of_a_comparison_keeps_its_eos(tokenizer):
     """There the score is read."""
     example = encode(tokenizer, Comparison(user("hi"), ("x" * 200, "y"), (1, 2)))
-    assert example.responses[0][-1] == tokenizer.eos_id
+    assert example.responses[0][-1] == tokenizer.ending[-1]
 
 
 def test_groups_keep_their_responses_whatever_their_sizes(tokenizer):

@@ -5,7 +5,7 @@ import pytest
 from conftest import TEXTS, user
 
 from rmjax.data.comparisons import Message
-from rmjax.data.tokenizer import EOS, PAD, ROLE_MARKERS, TEMPLATES, Tokenizer, open_tokenizer, train_bpe
+from rmjax.data.tokenizer import EOS, PAD, ROLE_MARKERS, Tokenizer, open_tokenizer, train_bpe
 from rmjax.errors import InputError
 
 LIMITS = {"max_prompt": 24, "max_response": 12}
@@ -51,14 +51,14 @@ def test_a_response_keeps_its_first_tokens_and_eos_follows(tokenizer):
     whole = Tokenizer(tokenizer.hf, max_prompt=999, max_response=999).encode_responses([text])[0]
     (encoded,) = tokenizer.encode_responses([text])
     assert len(encoded.ids) == 13
-    assert encoded.ids.tolist() == [*whole.ids[:12].tolist(), tokenizer.eos_id]
+    assert encoded.ids.tolist() == [*whole.ids[:12].tolist(), tokenizer.ending[-1]]
     assert encoded.cut == len(whole.ids) - 1 - 12
 
 
 @pytest.mark.parametrize("text", ["", "a", "Paris", "x" * 200])
 def test_eos_stands_last_and_once(tokenizer, text):
     (encoded,) = tokenizer.encode_responses([text])
-    assert np.flatnonzero(encoded.ids == tokenizer.eos_id).tolist() == [len(encoded.ids) - 1]
+    assert np.flatnonzero(encoded.ids == tokenizer.ending[-1]).tolist() == [len(encoded.ids) - 1]
     assert len(encoded.ids) <= 13
 
 
@@ -100,7 +100,7 @@ def test_training_twice_gives_the_same_ids():
 def test_a_saved_tokenizer_opens_to_the_same_ids(tmp_path, tokenizer):
     tokenizer.save(tmp_path)
     opened = open_tokenizer(str(tmp_path), **LIMITS)
-    assert (opened.eos_id, opened.vocab_size) == (tokenizer.eos_id, tokenizer.vocab_size)
+    assert (opened.ending[-1], opened.vocab_size) == (tokenizer.ending[-1], tokenizer.vocab_size)
     assert opened.hf.chat_template == tokenizer.hf.chat_template
     for text in (*TEXTS, "日本語", ""):
         assert opened.encode_responses([text])[0].ids.tolist() == tokenizer.encode_responses([text])[0].ids.tolist()
@@ -130,15 +130,15 @@ def test_a_tokenizer_without_eos_or_template_is_refused(fresh):
     fresh.chat_template = None
     with pytest.raises(InputError, match=r"no chat template: .*tokenizer.template \(markers, transcript\)"):
         Tokenizer(fresh, **LIMITS)
-    fresh.chat_template = TEMPLATES["markers"]
+    fresh.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
     fresh.eos_token = None
     with pytest.raises(InputError, match="no EOS token"):
         Tokenizer(fresh, **LIMITS)
 
 
-@pytest.mark.parametrize("limits", [(0, 5), (5, 0), (-1, 5)])
-def test_limits_must_be_positive(fresh, limits):
-    with pytest.raises(InputError, match="max_prompt and max_response must be positive"):
+@pytest.mark.parametrize("limits", [(1, 5), (5, 0), (-1, 5)])
+def test_limits_must_leave_room(fresh, limits):
+    with pytest.raises(InputError, match="max_prompt must be at least 2 and max_response at least 1"):
         Tokenizer(fresh, max_prompt=limits[0], max_response=limits[1])
 
 
@@ -158,3 +158,97 @@ def test_a_response_cannot_forge_a_turn_or_an_end(tokenizer):
 def test_a_prompt_cannot_forge_a_turn(tokenizer):
     (encoded,) = tokenizer.encode_prompts([user("a<|assistant|>b")])
     assert encoded.ids.tolist().count(4) == 1
+
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+THINKING = CHATML.replace(
+    "{{ m.content }}", "{% if m.role == 'assistant' %}<|think|>\n\n{% endif %}{{ m.content | trim }}"
+)
+BRACKETS = (  # as Llama 2 writes its turns
+    "<s>{% for m in messages %}"
+    "{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} {{ m.content }} <|eos|>{% endif %}{% endfor %}"
+)
+
+
+def wordpiece():
+    """A tokenizer as BERT's: lower case, [CLS] before a text and [SEP] behind it, no EOS."""
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    letters = [chr(c) for c in range(33, 127)]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "human", "assistant", "the", *letters, *("##" + x for x in letters)]
+    backend = Backend(models.WordPiece({word: i for i, word in enumerate(dict.fromkeys(words))}, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **special)
+
+
+def sentencepiece():
+    """A tokenizer as Llama 2's: a word carries the blank before it, also at the beginning of a text; BOS before it."""
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Backend(models.BPE(unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=["<unk>", "<s>", EOS], show_progress=False)
+    backend.train_from_iterator([*TEXTS, "Human: Assistant: [INST] [/INST]"], trainer)
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", bos_token="<s>", eos_token=EOS)
+
+
+@pytest.mark.parametrize("answer", ["Paris", "The capital of France is Paris, of course.", "7", ""])
+@pytest.mark.parametrize(
+    ("make", "template", "ending"),
+    [
+        ("bytes", "markers", EOS),
+        ("bytes", "transcript", EOS),
+        ("bytes", CHATML, "<|im_end|>\n"),
+        ("bytes", THINKING, "<|im_end|>\n"),
+        ("wordpiece", "transcript", "[SEP]"),
+        ("sentencepiece", "transcript", EOS),
+        ("sentencepiece", BRACKETS, f" {EOS}"),
+    ],
+)
+def test_prompt_and_response_are_together_what_the_template_writes(tmp_path, make, template, ending, answer):
+    """So a model that another program trained or will use reads the very same ids from the rendered conversation."""
+    hf = {"bytes": lambda: train_bpe(TEXTS, 300), "wordpiece": wordpiece, "sentencepiece": sentencepiece}[make]()
+    hf.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>", "<|think|>"]})
+    named = template if template in ("markers", "transcript") else ""
+    if not named:
+        hf.chat_template = template
+    hf.save_pretrained(tmp_path)
+    tokenizer = open_tokenizer(str(tmp_path), template=named, max_prompt=999, max_response=999)
+    (prompt,), (response,) = tokenizer.encode_prompts([user("Why?")]), tokenizer.encode_responses([answer])
+    conversation = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": answer}]
+    rendered = tokenizer.hf.apply_chat_template(conversation, tokenize=False)
+    assert rendered.endswith(ending)
+    whole = tokenizer.hf(rendered, add_special_tokens=False)["input_ids"]
+    assert [*prompt.ids.tolist(), *response.ids.tolist()] == whole
+    assert tuple(whole[-len(tokenizer.ending) :]) == tokenizer.ending
+
+
+def test_an_answer_that_is_opened_otherwise_than_written_is_refused(fresh):
+    fresh.chat_template = CHATML.replace("assistant\n{%", "assistant\n<think>{%")
+    with pytest.raises(InputError, match="writes an answer otherwise than it opens one"):
+        Tokenizer(fresh, **LIMITS)
+
+
+@pytest.mark.parametrize("make", [wordpiece, sentencepiece])
+def test_the_first_token_of_all_survives_truncation(tmp_path, make):
+    """[CLS] is where an encoder is read; a decoder has never seen a text without BOS."""
+    make().save_pretrained(tmp_path)
+    whole, cut = (
+        open_tokenizer(str(tmp_path), template="transcript", max_prompt=size, max_response=9).encode_prompts(
+            [user("how do I boil an egg?")]
+        )[0]
+        for size in (999, 5)
+    )
+    assert cut.ids.tolist() == [whole.ids[0], *whole.ids[-4:]]
+    assert cut.cut == len(whole.ids) - 5

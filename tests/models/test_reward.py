@@ -94,7 +94,7 @@ def test_the_gradient_of_a_head_reaches_only_its_own_kernel(tiny_trunk, score, e
 
 
 def test_heads_start_with_variance_one_over_width_plus_one_and_no_bias():
-    params = RewardHeads(("a", "b")).init(jax.random.key(0), jnp.zeros((1, 4095)))["params"]
+    params = RewardHeads(("a", "b"), bias=False).init(jax.random.key(0), jnp.zeros((1, 4095)))["params"]
     assert set(params) == {"a", "b"}
     kernel = np.concatenate([params["a"], params["b"]])
     assert kernel.std() == pytest.approx(1 / 64, rel=0.03)

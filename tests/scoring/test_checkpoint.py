@@ -201,10 +201,10 @@ def test_another_truncation_is_refused(tmp_path, save, changes):
         load(path, devices=1)
 
 
-@pytest.mark.parametrize("changes", [{"chat_template": "{{ messages }}"}, {"eos_id": 0}])
+@pytest.mark.parametrize("changes", [{"chat_template": "{{ messages }}"}, {"ending": (0,)}])
 def test_a_tokenizer_other_than_the_contract_states_is_refused(tmp_path, save, changes):
     path = save(tmp_path, **changes)
-    with pytest.raises(InputError, match="another chat template or EOS than its contract states"):
+    with pytest.raises(InputError, match="another chat template or ending than its contract states"):
         load(path, verify=False)
 
 
@@ -218,9 +218,9 @@ def test_another_format_is_refused(run):
     """Also where the file was changed with its manifest, as a newer version would write it."""
     checkpoint = run / "checkpoints" / "000012"
     path = checkpoint / "contract.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+    path.write_text(path.read_text().replace('"format": 2', '"format": 3'))
     manifest = json.loads((checkpoint / "manifest.json").read_text())
     del manifest["contract.json"]
     (checkpoint / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match="has format 2, this rmjax reads format 1"):
+    with pytest.raises(InputError, match="has format 3, this rmjax reads format 2"):
         load(checkpoint)

@@ -38,7 +38,7 @@ def test_what_is_no_contract_is_refused(tmp_path, text):
         read_contract(tmp_path / "nowhere.json")
 
 
-@pytest.mark.parametrize("change", [{"heads": ...}, {"eos_id": ...}, {"surprise": 1}, {"trunk": {"width": 4}}])
+@pytest.mark.parametrize("change", [{"heads": ...}, {"ending": ...}, {"surprise": 1}, {"trunk": {"width": 4}}])
 def test_an_incomplete_contract_is_refused(tmp_path, reward_model, change):
     record = {**json.loads(reward_model.contract.to_json()), **change}
     path = tmp_path / "contract.json"

@@ -85,7 +85,7 @@ def test_the_padding_token_is_irrelevant(reward_model, tokenizer, expected, monk
     """Also where it is EOS: the place where a score is read does not come from looking for padding."""
     same = copy.deepcopy(tokenizer)
     same.hf.pad_token = same.hf.eos_token
-    assert same.hf.pad_token_id == same.eos_id
+    assert same.hf.pad_token_id == same.ending[-1]
     monkeypatch.setattr(reward_model, "tokenizer", same)
     np.testing.assert_array_equal(reward_model.score(EGG, ANSWERS, **HELPFUL), expected)
 

@@ -1,0 +1,49 @@
+"""Hands a trained model to tools that speak Hugging Face.
+
+python experiments/export.py --checkpoint=runs/helpful --output=helpful-hf
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cli
+from absl import flags
+
+from rmjax.errors import InputError
+
+
+def main() -> None:
+
+    from rmjax.scoring.checkpoint import find_checkpoint, load, load_tokenizer, load_tree, verify_canaries
+    from rmjax.scoring.contract import read_contract
+    from rmjax.scoring.hub import export_language_model, export_reward_model, load_classifier
+
+    arguments = flags.FLAGS
+    output = Path(arguments.output)
+    checkpoint = find_checkpoint(Path(arguments.checkpoint))
+    contract = read_contract(checkpoint / "contract.json")
+    if contract.kind == "language_model":
+        if arguments.head:
+            raise InputError(f"{checkpoint} is a language model and has no head {arguments.head!r}")
+        tokenizer = load_tokenizer(checkpoint, contract)
+        export_language_model(contract.trunk, tokenizer, load_tree(checkpoint / "params"), output, arguments.dtype)
+        print(f"{output}: open it with AutoModelForCausalLM and AutoTokenizer")
+        return
+    model = load(checkpoint, verify=arguments.verify)
+    export_reward_model(model, output, head=arguments.head, dtype=arguments.dtype)
+    reopened = load_classifier(output, max_prompt=contract.max_prompt, max_response=contract.max_response)
+    if arguments.dtype == "float32":  # otherwise rounding changes the scores by more than the canaries allow
+        head = model.pick_head(arguments.head)
+        verify_canaries(reopened, [canary for canary in contract.canaries if canary.head == head], output)
+    print(f"{output}: open it with AutoModelForSequenceClassification and AutoTokenizer; README.md shows how")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("checkpoint", None, "Run directory (its last sound checkpoint) or a checkpoint in it.")
+    flags.DEFINE_string("output", None, "Folder to write, which must not exist yet.")
+    flags.DEFINE_string("head", None, "Which head, where there are several: the format holds one score.")
+    flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the weights.")
+    flags.DEFINE_bool("verify", True, "Recompute the canaries of the checkpoint before exporting.")
+    flags.mark_flags_as_required(["checkpoint", "output"])
+    cli.run(main)

@@ -1,0 +1,142 @@
+"""The settings of a trunk: what a model family is, once its names are translated."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from rmjax.errors import InputError
+
+CHOICES = {
+    "norm": ("rms", "layer"),
+    "norm_order": ("pre", "post", "both"),
+    "positions": ("rotary", "learned"),
+    "activation": ("silu", "gelu", "gelu_tanh"),
+    "pooler": ("", "tanh", "relu"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class RopeScaling:
+    """Slower rotary frequencies, for contexts longer than those a trunk was first trained on.
+
+    Frequencies whose wavelength exceeds `original_positions / low` are divided by `factor`, those shorter than
+    `original_positions / high` stay, and between the two the division is blended in linearly (Llama 3, 2407.21783).
+    With `original_positions` 0 all are divided (position interpolation, Chen et al. 2306.15595).
+    """
+
+    factor: float
+    low: float = 0.0
+    high: float = 0.0
+    original_positions: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerConfig:
+    """The settings of a trunk. Those with a default say how a family departs from Llama.
+
+    Attributes:
+        vocab_size: V, rows of the embedding table.
+        width: D.
+        layers: number of blocks.
+        heads: H query heads.
+        kv_heads: G key/value heads; H for multi-head attention, fewer for grouped-query.
+        head_dim: C, channels of a head.
+        mlp_width: F.
+        rope_theta: base of the rotary frequencies (Su et al. 2104.09864).
+        norm_eps: epsilon of the norms.
+        tie_embeddings: the language model reads its logits off the embedding table.
+        family: whose checkpoints it reads and writes, a name in `rmjax.models.families`.
+        max_positions: the longest sequence that the weights are made for; 0 where there is no limit.
+        causal: a token sees what stands before it only. Otherwise an encoder: it sees its whole text, and the score is
+            read at the first token.
+        positions: `rotary`, or `learned` embeddings (`max_positions` of them).
+        rotary_dim: channels of a head that turn; 0 for all.
+        rope_scaling: slower frequencies for longer contexts.
+        window: tokens, itself included, that a token of a local layer sees back to; 0 for all.
+        local_layers: for every layer, whether the window holds in it.
+        norm: `rms` (Zhang & Sennrich 1910.07467) or `layer` (Ba et al. 1607.06450).
+        norm_offset: what is added to the stored scale of a norm; 1 for Gemma.
+        norm_order: `pre` before each branch, `post` after its residual sum (BERT), `both` before and after the branch.
+        parallel: attention and MLP read the same stream and are added together (GPT-J, GPT-NeoX).
+        embedding_norm: a norm behind the embeddings (BERT).
+        embedding_scale: what embeddings are multiplied by.
+        token_types: rows of a table of which row 0 is added to every embedding (BERT); 0 for none.
+        query_bias: biases on queries, keys and values.
+        out_bias: a bias on the output of attention.
+        mlp_bias: biases in the MLP.
+        qk_norm: an RMS norm on every query and key head.
+        activation: `silu`, `gelu` or its tanh approximation `gelu_tanh` (Hendrycks & Gimpel 1606.08415).
+        gated: the MLP is down(activation(gate(x)) * up(x)) (Shazeer 2002.05202), else down(activation(up(x))).
+        attention_scale: what logits are multiplied by; 0 for C^-1/2.
+        attention_cap: logits are bounded to cap * tanh(logits / cap); 0 for no bound (Gemma 2, 2408.00118).
+        output_cap: the same for the language model's logits.
+        pooler: activation of a dense layer between the trunk and the heads; empty for none.
+    """
+
+    vocab_size: int
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    mlp_width: int
+    rope_theta: float
+    norm_eps: float
+    tie_embeddings: bool
+    family: str = "llama"
+    max_positions: int = 0
+    causal: bool = True
+    positions: str = "rotary"
+    rotary_dim: int = 0
+    rope_scaling: RopeScaling | None = None
+    window: int = 0
+    local_layers: tuple[bool, ...] = ()
+    norm: str = "rms"
+    norm_offset: float = 0.0
+    norm_order: str = "pre"
+    parallel: bool = False
+    embedding_norm: bool = False
+    embedding_scale: float = 1.0
+    token_types: int = 0
+    query_bias: bool = False
+    out_bias: bool = False
+    mlp_bias: bool = False
+    qk_norm: bool = False
+    activation: str = "silu"
+    gated: bool = True
+    attention_scale: float = 0.0
+    attention_cap: float = 0.0
+    output_cap: float = 0.0
+    pooler: str = ""
+
+    def __post_init__(self) -> None:
+        for field in ("vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "mlp_width"):
+            if getattr(self, field) < 1:
+                raise InputError(f"model.{field} must be positive, found {getattr(self, field)}")
+        for field, known in CHOICES.items():
+            if getattr(self, field) not in known:
+                raise InputError(f"unknown model.{field} {getattr(self, field)!r}: known are {', '.join(known)}")
+        if self.heads % self.kv_heads:
+            raise InputError(f"model.heads={self.heads} is not a multiple of model.kv_heads={self.kv_heads}")
+        if self.positions == "rotary" and (self.rotary_dim or self.head_dim) % 2:
+            raise InputError(f"model.head_dim={self.head_dim} must be even for rotary positions")
+        if self.positions == "learned" and not self.max_positions:
+            raise InputError("learned positions need model.max_positions")
+        if self.local_layers and len(self.local_layers) != self.layers:
+            raise InputError(f"model.local_layers names {len(self.local_layers)} layers of {self.layers}")
+
+
+def config_from_json(record: dict) -> TransformerConfig:
+    """The inverse of `dataclasses.asdict` behind a round trip through JSON.
+
+    Raises:
+        TypeError: a field is missing or unknown.
+    """
+    scaling = record["rope_scaling"]
+    return TransformerConfig(
+        **{
+            **record,
+            "rope_scaling": scaling and RopeScaling(**scaling),
+            "local_layers": tuple(record["local_layers"]),
+        }
+    )

@@ -1,0 +1,117 @@
+"""Parameters -> a Hugging Face checkpoint: the inverse of `pretrained`, without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from rmjax.errors import InputError
+from rmjax.models.config import TransformerConfig
+from rmjax.models.families import find_family
+from rmjax.models.families.family import join_fused, source_of
+
+# Largest file of weights, in bytes; what is larger is divided.
+SHARD_BYTES = 5 * 10**9
+
+
+def write_pretrained(
+    folder: Path,
+    config: TransformerConfig,
+    params: Any,
+    *,
+    head: str | None,
+    dtype: np.dtype,
+    fields: Mapping[str, Any],
+) -> None:
+    """Writes config.json and the weights in safetensors.
+
+    Args:
+        folder: where to, made if need be.
+        config: the trunk.
+        params: of `RewardTransformer`, or of `LanguageModel`.
+        head: the reward head that becomes the one label of the sequence classifier; None for a language model.
+        dtype: of the weights.
+        fields: further fields of config.json, as pad_token_id.
+
+    Raises:
+        InputError: the family has no such class.
+    """
+    family = find_family(config.family)
+    kind = family.classes[1 if head is None else 2]
+    if kind is None:
+        raise InputError(f"{config.family} has no causal language model to export")
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_config(folder, config, kind, head, dtype, fields)
+    shards: list[dict[str, np.ndarray]] = [{}]
+    for name, tensor in tensors(config, params, head):
+        tensor = np.ascontiguousarray(tensor.astype(dtype))
+        if shards[-1] and sum(t.nbytes for t in shards[-1].values()) + tensor.nbytes > SHARD_BYTES:
+            shards.append({})
+        shards[-1][name] = tensor
+    _write_shards(folder, shards)
+
+
+def tensors(config: TransformerConfig, params: Any, head: str | None) -> Iterator[tuple[str, np.ndarray]]:
+    """Every tensor of the checkpoint by its name there."""
+    family = find_family(config.family)
+    fused: dict[str, list[np.ndarray]] = {}
+    for path, value in flatten_dict(params, sep="/").items():
+        value = np.asarray(value)
+        if path.startswith("reward/"):
+            name, _, leaf = path.removeprefix("reward/").partition(".")
+            if name == head:
+                yield f"{family.head}.{leaf or 'weight'}", value[None]
+            continue
+        source = source_of(family, path)
+        layers = value if "{}" in source.name else [value]
+        for layer, tensor in enumerate(layers):
+            tensor = tensor.T if source.transposed else tensor
+            name = source.name.format(layer)
+            if not source.fused:
+                yield name, tensor
+                continue
+            thirds = fused.setdefault(name, [None, None, None])
+            thirds[source.fused.part] = tensor
+            if all(third is not None for third in thirds):
+                yield name, join_fused(fused.pop(name), config.heads, by_head=source.fused.by_head)
+
+
+def _write_config(
+    folder: Path, config: TransformerConfig, kind: str, head: str | None, dtype: np.dtype, fields: Mapping[str, Any]
+) -> None:
+    from transformers import AutoConfig
+
+    labels = {} if head is None else {"num_labels": 1, "id2label": {0: head}, "label2id": {head: 0}}
+    written = {**find_family(config.family).write(config), **labels, **fields}
+    AutoConfig.for_model(config.family, **written, architectures=[kind], dtype=str(dtype)).save_pretrained(folder)
+    path = folder / "config.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    if rope := record.get("rope_parameters"):
+        # transformers before version 5 looks for these, and would take its own default for a missing base.
+        record["rope_theta"] = rope["rope_theta"]
+        scaling = {key: value for key, value in rope.items() if key not in ("rope_theta", "partial_rotary_factor")}
+        record["rope_scaling"] = None if rope["rope_type"] == "default" else scaling
+        if "partial_rotary_factor" in rope:
+            record |= {"rotary_pct": rope["partial_rotary_factor"], "rotary_emb_base": rope["rope_theta"]}
+        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_shards(folder: Path, shards: list[dict[str, np.ndarray]]) -> None:
+    from safetensors.numpy import save_file
+
+    if len(shards) == 1:
+        save_file(shards[0], folder / "model.safetensors", metadata={"format": "pt"})
+        return
+    places = {}
+    for i, shard in enumerate(shards, 1):
+        file = f"model-{i:05d}-of-{len(shards):05d}.safetensors"
+        save_file(shard, folder / file, metadata={"format": "pt"})
+        places |= dict.fromkeys(shard, file)
+    size = sum(tensor.nbytes for shard in shards for tensor in shard.values())
+    index = {"metadata": {"total_size": size}, "weight_map": places}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,36 @@
+"""Model families: how Hugging Face names and describes what is one trunk here.
+
+To add one, write its name table and its two translations of config.json (docs/families.md shows how), and list it here.
+"""
+
+from __future__ import annotations
+
+from rmjax.errors import InputError
+from rmjax.models.families import bert, gpt, llama
+from rmjax.models.families.family import Family
+
+FAMILIES: dict[str, Family] = {
+    family.model_type: family
+    for family in (
+        llama.LLAMA,
+        llama.MISTRAL,
+        llama.QWEN2,
+        llama.QWEN3,
+        llama.GEMMA2,
+        gpt.GPT_NEOX,
+        gpt.GPT2,
+        bert.BERT,
+        bert.DISTILBERT,
+    )
+}
+
+
+def find_family(model_type: str) -> Family:
+    """The family of a `model_type` as config.json states it.
+
+    Raises:
+        InputError: unknown here.
+    """
+    if model_type not in FAMILIES:
+        raise InputError(f"unknown architecture {model_type!r}: known are {', '.join(FAMILIES)}")
+    return FAMILIES[model_type]

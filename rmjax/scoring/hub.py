@@ -1,0 +1,145 @@
+"""Reward models in Hugging Face's format: opened as they are, and written so that its tools score as we do."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rmjax.data.tokenizer import PAD, Tokenizer, open_tokenizer
+from rmjax.errors import InputError
+from rmjax.models.config import TransformerConfig
+from rmjax.models.export import write_pretrained
+from rmjax.models.parallel import make_layout
+from rmjax.models.pretrained import open_pretrained
+from rmjax.models.reward import RewardTransformer
+from rmjax.models.transformer import parameter_shapes
+from rmjax.scoring.contract import Contract
+from rmjax.scoring.model_card import model_card
+from rmjax.scoring.reward_model import RewardModel
+
+
+def load_classifier(
+    folder: Path, *, template: str = "", max_prompt: int = 0, max_response: int = 0, devices: int = 0
+) -> RewardModel:
+    """A reward model from a folder that holds a `...ForSequenceClassification` checkpoint; its labels are the heads.
+
+    It scores what the tokenizer's chat template writes, read where that class reads it: at the last token that is not
+    its padding, or at the first for an encoder. Such a checkpoint states no limits, normalization or canaries.
+
+    Args:
+        folder: with config.json, safetensors and tokenizer.
+        template: the name of a chat template in place of the tokenizer's own; see `TEMPLATES`.
+        max_prompt: tokens kept of a prompt; 0 for half of the positions that the checkpoint is made for.
+        max_response: tokens kept of a response; 0 as before.
+        devices: how many local devices to score on; 0 takes all.
+
+    Raises:
+        InputError: not such a checkpoint, or its tokenizer does not belong to it.
+    """
+    pretrained = open_pretrained(str(folder))
+    if not pretrained.labels:
+        raise InputError(
+            f"{folder} has no sequence-classification head, so it cannot score: train a reward model from it with "
+            f"--config=configs/helpful.py:VARIANT --config.model.path={folder}"
+        )
+    half = (pretrained.config.max_positions or 4096) // 2
+    tokenizer = open_tokenizer(
+        str(folder),
+        template=template,
+        max_prompt=max_prompt or half,
+        max_response=max_response or half - 8,  # room for the ending
+        pad_id=pretrained.hf.pad_token_id if pretrained.config.causal else None,
+    )
+    check_tokenizer(tokenizer, pretrained.config, str(folder))
+    layout = make_layout(layout="pmap", devices=devices)
+    model = RewardTransformer(pretrained.config, pretrained.labels, jnp.dtype("float32"))
+    params, _ = pretrained.load(parameter_shapes(model), heads=pretrained.labels)
+    narrow = any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(params))
+    contract = Contract(
+        kind="reward_model",
+        step=0,
+        trunk=pretrained.config,
+        heads=pretrained.labels,
+        compute_dtype="bfloat16" if narrow else "float32",
+        max_prompt=tokenizer.max_prompt,
+        max_response=tokenizer.max_response,
+        chat_template=tokenizer.hf.chat_template,
+        ending=tokenizer.ending,
+        data={"source": "unknown", "start": str(folder)},
+    )
+    return RewardModel(layout.replicate(params), contract, tokenizer, layout)
+
+
+def export_reward_model(model: RewardModel, output: Path, *, head: str | None, dtype: str) -> None:
+    """Writes a folder that `AutoModelForSequenceClassification` and `AutoTokenizer` open, with a model card.
+
+    Args:
+        model: the reward model.
+        output: a folder that does not exist yet, or is empty.
+        head: which head; may be left out where there is one. The format holds a single score.
+        dtype: `float32` or `bfloat16`.
+
+    Raises:
+        InputError: several heads and none named, or `output` holds files.
+    """
+    head = model.pick_head(head)
+    _check_output(output)
+    config, params = model.contract.trunk, model.layout.local(model.params)
+    hf = copy.deepcopy(model.tokenizer.hf)
+    # These classes look for the end of a text by its padding, so that must not be what the text itself ends with.
+    if hf.pad_token_id is None or hf.pad_token_id in model.tokenizer.ending:
+        hf.add_special_tokens({"pad_token": PAD})
+    if (missing := hf.pad_token_id + 1 - config.vocab_size) > 0:
+        table = params["trunk"]["embedding"]["embedding"]
+        rows = jnp.concatenate([table, jnp.zeros((missing, table.shape[1]), table.dtype)])
+        params = {**params, "trunk": {**params["trunk"], "embedding": {"embedding": rows}}}
+        config = dataclasses.replace(config, vocab_size=config.vocab_size + missing)
+    if not config.max_positions:
+        config = dataclasses.replace(config, max_positions=model.tokenizer.max_length)
+    write_pretrained(output, config, params, head=head, dtype=jnp.dtype(dtype), fields=_special_ids(hf))
+    hf.save_pretrained(output)
+    (output / "README.md").write_text(model_card(model, head, dtype), encoding="utf-8")
+
+
+def export_language_model(
+    config: TransformerConfig, tokenizer: Tokenizer, params: Any, output: Path, dtype: str
+) -> None:
+    """Writes an SFT checkpoint as a folder that `AutoModelForCausalLM` and `AutoTokenizer` open.
+
+    Raises:
+        InputError: `output` holds files.
+    """
+    _check_output(output)
+    if not config.max_positions:
+        config = dataclasses.replace(config, max_positions=tokenizer.max_length)
+    fields = _special_ids(tokenizer.hf)
+    write_pretrained(output, config, params, head=None, dtype=jnp.dtype(dtype), fields=fields)
+    tokenizer.save(output)
+
+
+def check_tokenizer(tokenizer: Tokenizer, config: TransformerConfig, where: str) -> None:
+    """Raises InputError unless the trunk has an embedding for every id and a place for every position."""
+    if tokenizer.vocab_size > config.vocab_size:
+        raise InputError(
+            f"the tokenizer of {where} has {tokenizer.vocab_size} ids, but its embedding table only "
+            f"{config.vocab_size} rows: it belongs to another checkpoint"
+        )
+    if config.max_positions and tokenizer.max_length > config.max_positions:
+        raise InputError(
+            f"tokenizer.max_prompt={tokenizer.max_prompt} and max_response={tokenizer.max_response} make texts of up "
+            f"to {tokenizer.max_length} tokens, but {where} is made for {config.max_positions}: lower one of them"
+        )
+
+
+def _check_output(output: Path) -> None:
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output} exists already: give a new folder")
+
+
+def _special_ids(hf: Any) -> dict[str, int | None]:
+    return {name: getattr(hf, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}

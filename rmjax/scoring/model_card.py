@@ -1,0 +1,70 @@
+"""What an exported reward model says of itself to those who open it with other tools."""
+
+from __future__ import annotations
+
+from rmjax.scoring.reward_model import RewardModel
+
+CARD = """---
+library_name: transformers
+pipeline_tag: text-classification
+tags: [reward-model, rmjax]
+---
+
+# Reward model ({head})
+
+A scalar reward for an answer to a conversation, trained and exported by rmjax after {step} steps.
+
+```python
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+model = AutoModelForSequenceClassification.from_pretrained(FOLDER)
+conversation = [
+    {{"role": "user", "content": "Hi, how are you?"}},
+    {{"role": "assistant", "content": "Great, and you?"}},
+]
+text = tokenizer.apply_chat_template(conversation, tokenize=False)
+inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt")
+with torch.no_grad():
+    print(model(**inputs).logits[0, 0].item())
+```
+
+## What a score depends on
+
+- The text is what the chat template writes, nothing added: the conversation, then the answer, then `{ending}`.
+- The score is read at {place}. Weights are {dtype}; rmjax computed in {compute}.
+- In training a prompt kept its last {max_prompt} tokens (a BOS or CLS at its beginning stayed) and an answer its first
+  {max_response}. These tools do not cut a prompt and an answer apart: keep texts within both.
+- {scale}
+
+## Where it comes from
+
+- Trained on: {source}
+- Started from: {start}
+"""
+
+
+def model_card(model: RewardModel, head: str, dtype: str) -> str:
+    """The README.md of an exported reward model."""
+    contract = model.contract
+    scale = "Only differences between scores of one prompt mean anything: no reference texts fix their scale."
+    if reference := contract.normalization.get(head):
+        scale = (
+            f"Scores are raw. On {reference.count} {reference.source} their mean is {reference.mean:.6g} and their "
+            f"standard deviation {reference.std:.6g}: `(score - {reference.mean:.6g}) / {reference.std:.6g}` is the "
+            "normalized score, which the format has no place for."
+        )
+    return CARD.format(
+        head=head,
+        step=contract.step,
+        ending=model.tokenizer.hf.decode(contract.ending).replace("\n", "\\n"),
+        place="the last token of the text" if contract.trunk.causal else "the first token of the text",
+        dtype=dtype,
+        compute=contract.compute_dtype,
+        max_prompt=contract.max_prompt,
+        max_response=contract.max_response,
+        scale=scale,
+        source=contract.data["source"],
+        start=contract.data["start"],
+    )

@@ -1,0 +1,82 @@
+"""What a token may see, and where it stands."""
+
+import dataclasses
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from naive import make_example, one_bin
+
+from rmjax.data.packing import Shape
+from rmjax.models.attention import frequencies, rotary, rotate, view, visible
+from rmjax.models.config import RopeScaling
+
+
+def test_a_token_sees_its_prompt_and_its_response_and_nothing_later():
+    """Prompt of 2, responses of 2 and 1, then a prompt of 1 with a response of 1, then padding."""
+    batch, _ = one_bin([make_example([9, 9], [[9, 9], [9]]), make_example([9], [[9], []], pairs=[])], Shape(1, 8, 8, 8))
+    seen = np.asarray(visible(batch, causal=True))[0].astype(int)
+    drawn = [
+        "1.......",
+        "11......",
+        "111.....",
+        "1111....",
+        "11..1...",
+        ".....1..",
+        ".....11.",
+    ]
+    assert ["".join(".1"[x] for x in row) for row in seen[:7]] == drawn
+
+
+def drawn(mask):
+    return ["".join(".1"[int(x)] for x in row) for row in np.asarray(mask)]
+
+
+def test_an_encoder_sees_its_whole_text_and_no_other():
+    """Responses of 2 and 1 behind their own copies of a prompt of 1."""
+    example = make_example([9], [[9, 9], [9]])
+    batch, _ = one_bin([example], Shape(1, 6, 8, 8), share_prompts=False)
+    assert drawn(visible(batch, causal=False)[0]) == ["111...", "111...", "111...", "...11.", "...11.", ".....1"]
+
+
+def test_a_window_counts_positions_not_places_in_the_row(tiny_trunk):
+    """The second response's first token stands right behind the prompt, whatever lies between them in the row."""
+    config = dataclasses.replace(tiny_trunk, window=2, local_layers=(True, False))
+    batch, _ = one_bin([make_example([9, 9], [[9, 9], [9]])], Shape(1, 5, 8, 8))
+    seen = view(batch, config)
+    assert drawn(seen.near_RxLxL[0]) == ["1....", "11...", ".11..", "..11.", ".1..1"]
+    assert drawn(seen.visible_RxLxL[0]) == ["1....", "11...", "111..", "1111.", "11..1"]
+
+
+def test_rotation_depends_on_the_distance_only(tiny_trunk):
+    config = dataclasses.replace(tiny_trunk, head_dim=8, rope_theta=10000.0)
+    rng = np.random.default_rng(0)
+    q, k = (jnp.asarray(rng.normal(size=(1, 1, 1, 8)), jnp.float32) for _ in range(2))
+
+    def product(at_q, at_k):
+        turned = [rotate(x, *rotary(jnp.full((1, 1), at, jnp.int32), config)) for x, at in ((q, at_q), (k, at_k))]
+        return float(jnp.sum(turned[0] * turned[1]))
+
+    assert product(9, 4) == pytest.approx(product(5, 0), abs=1e-5)
+    assert product(9, 4) != pytest.approx(product(9, 5), abs=1e-2)
+
+
+def test_part_of_the_channels_may_turn(tiny_trunk):
+    config = dataclasses.replace(tiny_trunk, head_dim=8, rotary_dim=2)
+    x = jnp.arange(8, dtype=jnp.float32)[None, None, None, :]
+    turned = np.asarray(rotate(x, *rotary(jnp.full((1, 1), 1, jnp.int32), config)))[0, 0, 0]
+    assert turned[:2] == pytest.approx([-math.sin(1), math.cos(1)], abs=1e-6)
+    assert turned[2:].tolist() == [2, 3, 4, 5, 6, 7]
+
+
+def test_long_wavelengths_are_slowed_down_and_short_ones_kept(tiny_trunk):
+    """Wavelengths of 2 pi, 2 pi 10 and 2 pi 100 tokens in a context of 2 pi 40: 40, 4 and 0.4 turns."""
+    scaling = RopeScaling(factor=8.0, low=1.0, high=7.0, original_positions=round(2 * math.pi * 40))
+    config = dataclasses.replace(tiny_trunk, head_dim=6, rope_theta=1000.0)
+    assert np.asarray(frequencies(config)) == pytest.approx([1, 0.1, 0.01])
+    half = 0.5 + 0.5 / 8  # 4 turns lie halfway between 1 and 7
+    scaled = frequencies(dataclasses.replace(config, rope_scaling=scaling))
+    assert np.asarray(scaled) == pytest.approx([1, 0.1 * half, 0.01 / 8], rel=1e-2)
+    interpolated = frequencies(dataclasses.replace(config, rope_scaling=RopeScaling(factor=4.0)))
+    assert np.asarray(interpolated) == pytest.approx([0.25, 0.025, 0.0025])
