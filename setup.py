@@ -36,6 +36,7 @@ setup(
         "tpu": ["jax[tpu]"],
         "test": ["pytest"],
         "parity": ["pytest", "torch==2.13.0"],
+        "bench": ["datasets", "torch==2.13.0", "trl==1.16.0"],
         "dev": ["pre-commit", "pytest", "ruff"],
     },
 )

@@ -5,10 +5,14 @@
 Trains a byte-level BPE and a small language model on the demonstrations of the embedded gold corpus (SFT), then a
 reward model from it on the corpus's comparisons, and evaluates it on prompts it has never seen. Nothing is downloaded.
 
-Every field below can be changed on the command line: `--config.optimizer.learning_rate=3e-4`. A field that does not
-exist is an error. Real data instead of the corpus:
+Every field below can be changed on the command line: `--config.train.optimizer.learning_rate=3e-4`. A field that does
+not exist is an error. Real data instead of the corpus:
 
     --config.data.train=jsonl:FILE --config.data.eval=jsonl:FILE
+
+A pretrained trunk on HH-RLHF instead of all this, configs/variants.py has their names:
+
+    python experiments/train.py --config=configs/helpful.py:gpt2
 """
 
 from ml_collections import ConfigDict
@@ -21,9 +25,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = 0  # initial weights, order of the data, held-out prompts
     config.heads = ("helpful",)  # names of the reward heads; one head takes every comparison
-    config.init = (
-        "sft"  # the trunk's weights: sft (trained first, by this run), random, pretrained, or an SFT run's folder
-    )
+    config.init = "sft"  # the trunk's weights: sft (trained first, by this run), random, pretrained, or an SFT run
 
     config.data = ConfigDict()
     config.data.train = "gold/helpful"  # comparisons to learn from; see rmjax/data/sources.py for the names
@@ -73,7 +75,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.parallel.devices = 0  # how many devices; 0: all
     if variant:
         config.data.train = config.data.eval = "hh_rlhf/helpful"
-        variants.apply(config, variant, "configs/helpful.py")
+        variants.apply(config, variant)
     return config
 
 

@@ -3,7 +3,8 @@
     python experiments/train.py --config=configs/joint.py
 
 As configs/helpful.py, whose page explains every field. Every comparison says which head it trains; the two disagree on
-unsafe requests, which is why one score for both would have to compromise (Llama 2, 2307.09288, section 3.2.2).
+unsafe requests, which is why one score for both would have to compromise (Llama 2, 2307.09288, section 3.2.2). With a
+pretrained trunk of configs/variants.py, as configs/joint.py:gpt2, on all of HH-RLHF.
 """
 
 from ml_collections import ConfigDict
@@ -15,6 +16,9 @@ def get_config(variant: str = "") -> ConfigDict:
     """The configuration; see configs/helpful.py for what each field means."""
     config = helpful.get_config(variant)
     config.heads = ("helpful", "safety")
-    config.data.train = "gold/helpful[:90%],gold/safety[:36%]"  # helpfulness is the harder of the two to learn
-    config.data.eval = "gold/both"
+    if variant:
+        config.data.train = config.data.eval = "hh_rlhf/helpful,hh_rlhf/harmless-base"
+    else:
+        config.data.train = "gold/helpful[:90%],gold/safety[:36%]"  # helpfulness is the harder of the two to learn
+        config.data.eval = "gold/both"
     return config

@@ -3,7 +3,8 @@
     python experiments/train.py --config=configs/safety.py
 
 As configs/helpful.py, whose page explains every field, on the safety judgements of the gold corpus: refusing an unsafe
-request is better than complying, and refusing a harmless one is worse than answering.
+request is better than complying, and refusing a harmless one is worse than answering. With a pretrained trunk of
+configs/variants.py, as configs/safety.py:gpt2, on the harmlessness judgements of HH-RLHF.
 """
 
 from ml_collections import ConfigDict
@@ -15,6 +16,5 @@ def get_config(variant: str = "") -> ConfigDict:
     """The configuration; see configs/helpful.py for what each field means."""
     config = helpful.get_config(variant)
     config.heads = ("safety",)
-    config.data.train = "gold/safety"
-    config.data.eval = "gold/safety"
+    config.data.train = config.data.eval = "hh_rlhf/harmless-base" if variant else "gold/safety"
     return config

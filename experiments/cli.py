@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -19,6 +19,9 @@ from ml_collections import config_flags
 
 from rmjax.errors import InputError
 
+if TYPE_CHECKING:
+    from rmjax.scoring.reward_model import RewardModel
+
 CONFIG = "config"
 
 
@@ -27,6 +30,26 @@ def define_config() -> None:
     config_flags.DEFINE_config_file(CONFIG, None, "Configuration file, as configs/helpful.py or FILE:VARIANT.")
     flags.DEFINE_string("workdir", None, "Run directory; default runs/CONFIG-VARIANT, and a hash where fields change.")
     flags.mark_flag_as_required(CONFIG)
+
+
+def define_checkpoint() -> None:
+    """The flags of a script that scores: which reward model, and what one of Hugging Face's format does not state."""
+    flags.DEFINE_string(
+        "checkpoint", None, "Run directory (its last sound checkpoint), a checkpoint in it, or a Hugging Face folder."
+    )
+    flags.DEFINE_bool("verify", True, "Recompute the canaries of the checkpoint before scoring.")
+    flags.DEFINE_string("template", "", "Hugging Face folder: chat template by name; empty: its own.")
+    flags.DEFINE_integer("max_prompt", 0, "Hugging Face folder: tokens kept of a prompt; 0: half of its positions.")
+    flags.DEFINE_integer("max_response", 0, "Hugging Face folder: tokens kept of a response; 0: half of its positions.")
+    flags.mark_flag_as_required("checkpoint")
+
+
+def load_checkpoint() -> RewardModel:
+    """The reward model that the flags name."""
+    from rmjax.scoring.checkpoint import load
+
+    names = ("verify", "template", "max_prompt", "max_response")
+    return load(flags.FLAGS.checkpoint, **{name: getattr(flags.FLAGS, name) for name in names})
 
 
 def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:

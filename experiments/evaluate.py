@@ -17,14 +17,12 @@ from rmjax.training.run import write_json
 
 
 def main() -> None:
-    from rmjax.scoring.checkpoint import load
-
     arguments = flags.FLAGS
     output = Path(arguments.output) if arguments.output else None
     if output and not output.parent.is_dir():
         raise InputError(f"the folder of --output={output} does not exist")
     comparisons = load_comparisons(arguments.data, "test", manual_dir=arguments.manual_dir)
-    model = load(arguments.checkpoint, verify=arguments.verify)
+    model = cli.load_checkpoint()
     result = evaluate(
         model.score_comparisons, comparisons, model.heads, bootstrap=arguments.bootstrap, seed=arguments.seed
     )
@@ -34,12 +32,11 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("checkpoint", None, "Run directory (its last sound checkpoint) or a checkpoint in it.")
+    cli.define_checkpoint()
     flags.DEFINE_string("data", None, "Comparisons by name: gold/helpful, jsonl:FILE, hh_rlhf/helpful-base, ...")
     flags.DEFINE_string("output", None, "JSON file for the result; without it, it is only printed.")
     flags.DEFINE_string("manual_dir", "", "Folder with HH-RLHF's files; empty: download.")
     flags.DEFINE_integer("bootstrap", 2000, "Resamples of the prompts for the intervals.")
     flags.DEFINE_integer("seed", 0, "Of the resampling.")
-    flags.DEFINE_bool("verify", True, "Recompute the canaries of the checkpoint before scoring.")
-    flags.mark_flags_as_required(["checkpoint", "data"])
+    flags.mark_flags_as_required(["data"])
     cli.run(main)

@@ -32,7 +32,7 @@ def main() -> None:
         return
     model = load(checkpoint, verify=arguments.verify)
     export_reward_model(model, output, head=arguments.head, dtype=arguments.dtype)
-    reopened = load_classifier(output, max_prompt=contract.max_prompt, max_response=contract.max_response)
+    reopened = load_classifier(output)
     if arguments.dtype == "float32":  # otherwise rounding changes the scores by more than the canaries allow
         head = model.pick_head(arguments.head)
         verify_canaries(reopened, [canary for canary in contract.canaries if canary.head == head], output)

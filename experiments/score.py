@@ -26,13 +26,11 @@ LINES = 4096  # read, scored and written together
 
 
 def main() -> None:
-    from rmjax.scoring.checkpoint import load  # after the flags, so that --help does not wait for jax
-
     arguments = flags.FLAGS
     output = Path(arguments.output)
     if not output.parent.is_dir():
         raise InputError(f"the folder of --output={output} does not exist")
-    model = load(arguments.checkpoint, verify=arguments.verify)
+    model = cli.load_checkpoint()
     head = model.pick_head(arguments.head)
     column = model.heads.index(head)
     partial = output.with_name(output.name + ".partial")
@@ -57,11 +55,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("checkpoint", None, "Run directory (its last sound checkpoint) or a checkpoint in it.")
+    cli.define_checkpoint()
     flags.DEFINE_string("input", None, "JSON lines, .jsonl or .jsonl.gz.")
     flags.DEFINE_string("output", None, "JSON lines, the same records with scores.")
     flags.DEFINE_string("head", None, "Which head; may be left out where the model has one.")
     flags.DEFINE_enum("scale", "raw", ["raw", "normalized", "probability"], "See RewardModel.score.")
-    flags.DEFINE_bool("verify", True, "Recompute the canaries of the checkpoint before scoring.")
-    flags.mark_flags_as_required(["checkpoint", "input", "output"])
+    flags.mark_flags_as_required(["input", "output"])
     cli.run(main)

@@ -19,13 +19,14 @@ from materials import (
     texts_of,
 )
 from stages import Stage, make_contract, run_stage
-from starts import Start, begin
+from starts import Start, begin, is_pretrained
 
 from rmjax.data.comparisons import Demonstration
 from rmjax.data.examples import encode_demonstrations
 from rmjax.data.loader import BatchStream
 from rmjax.errors import InputError
 from rmjax.evaluation import figures
+from rmjax.models.attention import pays_for_row_length
 from rmjax.models.parallel import make_layout
 from rmjax.models.transformer import LanguageModel
 from rmjax.training.objectives import sft_objective
@@ -43,11 +44,14 @@ def run_config(config: Config, workdir: Path) -> None:
         print(f"{workdir} is finished: nothing to do. Another --workdir starts afresh.")
         return
     check_settings(config, "train")
+    if config["init"] == "sft":
+        raise InputError("init=sft is what this script does: here init is random, pretrained or an SFT run's folder")
     demonstrations = read_demonstrations(config, config["data"]["train"])
     start = begin(config, lambda: texts_of(demonstrations[0], []))
     result = train_language_model(config, workdir, start, demonstrations)
     print(f"held-out loss {result['loss']:.3f} nats per token, perplexity {result['perplexity']:.2f}")
-    print(f"A reward model from it: python experiments/train.py --config=configs/helpful.py --config.init={workdir}")
+    page = "configs/helpful.py" + (":VARIANT" if is_pretrained(config) else "")  # the variant is the one of this run
+    print(f"A reward model from it: python experiments/train.py --config={page} --config.init={workdir}")
 
 
 def train_language_model(
@@ -68,7 +72,9 @@ def train_language_model(
     if run.finished:
         return run.read_evaluation()
     if not start.trunk.causal:
-        raise InputError(f"{start.origin} is an encoder, not a language model: start from it with init=pretrained")
+        raise InputError(
+            f"{start.origin} is an encoder, which SFT cannot train: a reward model starts from it with init=pretrained"
+        )
     learned, held_out = demonstrations
     run.create({"train": fingerprint(learned), "held_out": fingerprint(held_out)})
     settings = config["train"]
@@ -82,6 +88,7 @@ def train_language_model(
         batch_size=settings["batch_size"],
         epochs=1,
         row_length=settings["row_length"],
+        single_row=not pays_for_row_length(),
         microbatches=settings["microbatches"],
         shards=layout.shards,
         seed=config["seed"],

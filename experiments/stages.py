@@ -14,6 +14,7 @@ from starts import Start
 
 from rmjax.data.loader import BatchStream
 from rmjax.data.packing import Example
+from rmjax.models.attention import pays_for_row_length
 from rmjax.models.parallel import Pmap
 from rmjax.models.transformer import empty_batch, parameter_shapes
 from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load_tree, save_checkpoint
@@ -57,6 +58,7 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
         batch_size=settings["batch_size"],
         epochs=settings["epochs"],
         row_length=settings["row_length"],
+        single_row=not pays_for_row_length(),
         microbatches=settings["microbatches"],
         shards=layout.shards,
         seed=config["seed"],

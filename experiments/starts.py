@@ -18,6 +18,8 @@ from rmjax.scoring.checkpoint import find_checkpoint, load_tokenizer, load_tree
 from rmjax.scoring.contract import Contract, read_contract
 from rmjax.scoring.hub import check_tokenizer
 
+ARROW = " -> "
+
 
 @dataclasses.dataclass(frozen=True)
 class Start:
@@ -27,7 +29,7 @@ class Start:
         tokenizer: the tokenizer.
         trunk: the trunk's settings.
         weights: shapes of the parameters -> those that are not drawn at random, by part.
-        origin: where they come from.
+        origin: where they come from: random or a checkpoint's name, then the SFT runs between, joined by arrows.
     """
 
     tokenizer: Tokenizer
@@ -93,6 +95,10 @@ def begin_pretrained(config: Config, heads: Sequence[str] = ()) -> Start:
     check_tokenizer(tokenizer, checkpoint.config, str(checkpoint.folder))
     if config["init"] == "random":
         return Start(tokenizer, checkpoint.config, lambda shapes: {}, "random")
+    if config["init"] == "sft" and not checkpoint.config.causal:
+        raise InputError(
+            f"{model['pretrained']} is an encoder, which SFT cannot train: start from it with --config.init=pretrained"
+        )
 
     def weights(shapes: Any) -> dict[str, Any]:
         params, left = checkpoint.load(shapes, heads=heads, dtype=jnp.float32)
@@ -127,15 +133,19 @@ def begin_from(config: Config, path: Path) -> Start:
     checkpoint = find_checkpoint(path)
     contract = read_contract(checkpoint / "contract.json")
     if contract.kind != "language_model":
-        raise InputError(f"{checkpoint} is a {contract.kind}: init takes sft, random or the folder of an SFT run")
-    if is_pretrained(config):
-        check_origin(config, contract, checkpoint)
-    else:
+        raise InputError(
+            f"{checkpoint} is a {contract.kind}: init takes sft, random, pretrained or the folder of an SFT run"
+        )
+    check_origin(config, contract, checkpoint)
+    if not is_pretrained(config):
         check_trunk(config, contract, checkpoint)
     limits = {name: config["tokenizer"][name] for name in ("max_prompt", "max_response")}
     tokenizer = Tokenizer(load_tokenizer(checkpoint, contract).hf, **limits)
     check_tokenizer(tokenizer, contract.trunk, str(checkpoint))
-    return Start(tokenizer, contract.trunk, lambda shapes: load_tree(checkpoint / "params"), str(path))
+    if is_pretrained(config):
+        check_template(config, tokenizer, checkpoint)
+    origin = f"{contract.data['start']}{ARROW}{path}"
+    return Start(tokenizer, contract.trunk, lambda shapes: load_tree(checkpoint / "params"), origin)
 
 
 def check_trunk(config: Config, contract: Contract, checkpoint: Path) -> None:
@@ -152,9 +162,26 @@ def check_trunk(config: Config, contract: Contract, checkpoint: Path) -> None:
 
 def check_origin(config: Config, contract: Contract, checkpoint: Path) -> None:
     """Raises InputError unless a checkpoint began with the weights that the configuration names."""
-    stated, found = config["model"]["pretrained"], contract.data["start"]
+    stated = config["model"]["pretrained"] if is_pretrained(config) else "random"
+    found = contract.data["start"].split(ARROW)[0]
     if stated != found:
-        raise InputError(f"the SFT run in {checkpoint} began with {found}, not with model.pretrained={stated}")
+        raise InputError(
+            f"the SFT run in {checkpoint} began with {found}, this configuration begins with {stated}: choose the same "
+            "variant for both"
+        )
+
+
+def check_template(config: Config, tokenizer: Tokenizer, checkpoint: Path) -> None:
+    """Raises InputError if the configuration names another chat template than a checkpoint was trained with."""
+    name = config["tokenizer"]["template"]
+    if name:
+        limits = {"max_prompt": tokenizer.max_prompt, "max_response": tokenizer.max_response}
+        stated = open_tokenizer(str(checkpoint / "tokenizer"), template=name, **limits)
+        if stated.hf.chat_template != tokenizer.hf.chat_template:
+            raise InputError(
+                f"tokenizer.template={name}, but the SFT run in {checkpoint} was trained with another chat template: "
+                "state the same for both"
+            )
 
 
 def trunk_config(config: Config, vocab_size: int) -> TransformerConfig:

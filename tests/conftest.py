@@ -81,7 +81,7 @@ def make_model(tiny_trunk, tokenizer, one_device):
                 "max_response": tokenizer.max_response,
                 "chat_template": tokenizer.hf.chat_template,
                 "ending": tokenizer.ending,
-                "data": {"source": "made up"},
+                "data": {"source": "made up", "start": "nothing"},
                 **changes,
             }
         )

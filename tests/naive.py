@@ -74,6 +74,8 @@ def make_params(module, seed=0):
     def draw(path, x):
         if "scale" in jax.tree_util.keystr(path):
             return jnp.asarray(1 + 0.3 * rng.normal(size=x.shape), x.dtype)
+        if not x.ndim:
+            return jnp.asarray(rng.normal(), x.dtype)
         inputs = x.shape[-2] if x.ndim > 1 and "embedding" not in jax.tree_util.keystr(path) else x.shape[-1]
         return jnp.asarray(rng.normal(size=x.shape) / np.sqrt(inputs), x.dtype)
 

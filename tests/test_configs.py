@@ -7,9 +7,14 @@ from pathlib import Path
 
 import jax
 import pytest
+from checks import check_settings
+from tiny_checkpoints import write_llama
+
+from configs.variants import ENCODERS, VARIANTS
+from rmjax.data.sources import parse_sources
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "variants")
 SHRINK = {
     "data": {"holdout": 0.2},
     "tokenizer": {"vocab_size": 300, "max_prompt": 40, "max_response": 20},
@@ -17,6 +22,16 @@ SHRINK = {
     "evaluation": {"bootstrap": 10, "references": 8},
 }
 SHRINK_STAGE = {"batch_size": 8, "max_steps": 2, "keep": 1}
+# The tokens that the trunks of the hub have positions for, where these are fewer than 2,048.
+POSITIONS = {"minilm": 512, "distilbert": 512, "gpt2": 1024}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """The runs here take a step or two, so their time is that of compiling: XLA leaves most optimizations out."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 class Watched(dict):
@@ -41,9 +56,14 @@ class Watched(dict):
         return {self.path + k for k, v in dict.items(self) if not isinstance(v, dict)}.union(*nested)
 
 
+def build(name: str, variant: str = "") -> dict:
+    """The configuration of a page."""
+    return importlib.import_module(f"configs.{name}").get_config(variant).to_dict()
+
+
 def shrunk(name: str) -> dict:
     """A configuration as it stands, made small."""
-    config = importlib.import_module(f"configs.{name}").get_config().to_dict()
+    config = build(name)
     for part, fields in SHRINK.items():
         if part in config:
             config[part] |= fields
@@ -59,14 +79,64 @@ def shrunk(name: str) -> dict:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_configuration_builds(name):
-    config = importlib.import_module(f"configs.{name}").get_config()
-    assert config.to_dict()
+    assert build(name)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_page_builds_with_every_variant(name, variant):
+    if name == "sft" and variant in ENCODERS:
+        with pytest.raises(ValueError, match=f"{variant}' is an encoder.*--config=configs/helpful.py:{variant}"):
+            build(name, variant)
+        return
+    config = build(name, variant)
+    check_settings(config, *(("train",) if name == "sft" else ("train", "sft")))
+    limits = config["tokenizer"]
+    assert limits["max_prompt"] + limits["max_response"] + 1 <= POSITIONS.get(variant, 2048)
+    for field in ("train", "eval"):
+        if field in config["data"]:
+            assert {source.kind for source in parse_sources(config["data"][field])} == {"hh_rlhf"}
+    assert config["init"] in (("pretrained",) if name == "sft" or variant in ENCODERS else ("pretrained", "sft"))
+    assert config["train"]["epochs"] == 1
+    assert config["train"]["optimizer"]["final_ratio"] == 0.1
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_says_how_to_run_it_and_what_to_expect(variant):
+    page = " ".join(VARIANTS[variant].__doc__.split())
+    assert f" --config=configs/helpful.py:{variant} " in page
+    for heading in ("Hardware:", "Time:", "Accuracy:"):
+        assert heading in page
+
+
+def test_the_pages_differ_in_what_they_learn_from():
+    sources = {name: build(name, "gpt2")["data"]["train"] for name in NAMES}
+    assert sources == {
+        "helpful": "hh_rlhf/helpful",
+        "joint": "hh_rlhf/helpful,hh_rlhf/harmless-base",
+        "safety": "hh_rlhf/harmless-base",
+        "sft": "hh_rlhf/helpful",
+    }
+    assert {name: build(name, "gpt2")["heads"] for name in NAMES if name != "sft"} == {
+        "helpful": ("helpful",),
+        "joint": ("helpful", "safety"),
+        "safety": ("safety",),
+    }
+
+
+def test_without_a_variant_nothing_is_downloaded():
+    for name in NAMES:
+        config = build(name)
+        assert "pretrained" not in config["model"]
+        assert {source.kind for source in parse_sources(config["data"]["train"])} == {"gold"}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_unknown_variant_is_an_error(name):
-    with pytest.raises(ValueError, match="variant"):
-        importlib.import_module(f"configs.{name}").get_config("gigantic")
+def test_an_unknown_variant_is_an_error_that_names_the_known_ones(name):
+    with pytest.raises(ValueError, match="no variant 'gigantic'") as caught:
+        build(name, "gigantic")
+    for known in VARIANTS:
+        assert known in str(caught.value)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,3 +147,20 @@ def test_no_field_goes_unread(name, tmp_path, capsys):
         script.run_config(config, tmp_path / "run")
     assert config.leaves() - config.read == set()
     assert (tmp_path / "run" / "evaluation.json").is_file()
+
+
+def test_no_field_of_a_variant_goes_unread(tmp_path, capsys):
+    write_llama(tmp_path / "llama")
+    config = build("helpful", "llama-2-7b")
+    config["model"]["path"] = str(tmp_path / "llama")
+    config["data"] |= {"train": "gold/helpful[:40]", "eval": "gold/helpful[:40]", "holdout": 0.2}
+    config["tokenizer"] |= {"max_prompt": 40, "max_response": 20}
+    config["evaluation"] |= SHRINK["evaluation"]
+    config["parallel"]["devices"] = 1
+    for stage in ("train", "sft"):
+        config[stage] |= {**SHRINK_STAGE, "max_steps": 1, "microbatches": 2}
+    config = Watched(config)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+        importlib.import_module("train").run_config(config, tmp_path / "run")
+    # The hub's name is read for the record; the folder takes its place.
+    assert config.leaves() - config.read == set()

@@ -19,6 +19,8 @@ from rmjax.data.packing import Example, PackedBatch, Piece, Shape, fill, fitting
 # Batches whose tokens are evened out together. Within a window comparisons change places between batches so that all
 # need the same number of rows; a larger window packs tighter, a smaller one stays closer to the shuffled order.
 WINDOW = 32
+# A row length that no batch reaches.
+ENDLESS = 2**31
 
 Bins = list[list[list[Piece]]]
 
@@ -34,6 +36,8 @@ class BatchStream:
         batch_size: comparisons in a batch, over all devices and processes.
         epochs: how often every comparison is shown.
         row_length: L, tokens in a row; 0 fits it to the examples.
+        single_row: with `row_length` 0, one row as long as the fullest part of a batch needs: nothing is lost at the
+            ends of rows. For attention that does not pay for the length of a row.
         microbatches: M equal parts that a batch is computed in; their gradients are summed.
         shards: devices that share a batch.
         seed: fixes the order, together with the epoch.
@@ -52,20 +56,24 @@ class BatchStream:
         microbatches: int = 1,
         shards: int = 1,
         share_prompts: bool = True,
+        single_row: bool = False,
         process: tuple[int, int] = (0, 1),
     ) -> None:
         self.examples = examples
         self.microbatches, self.shards = microbatches, shards
         index, count = process
         self._mine = slice(index * shards // count * microbatches, (index + 1) * shards // count * microbatches)
-        row_length = row_length or fitting_row_length(examples)
+        single_row = single_row and not row_length
+        row_length = ENDLESS if single_row else row_length or fitting_row_length(examples)
         pieces = [split_pieces(i, e, row_length, share_prompts=share_prompts) for i, e in enumerate(examples)]
         tokens = np.array([sum(piece.width for piece in group) for group in pieces])
         self.plan: list[Bins] = []
         for epoch in range(epochs):
             for members in plan_epoch(tokens, batch_size, np.random.default_rng((seed, epoch))):
-                bins = spread(members, tokens, shards * microbatches)
+                bins = spread(members, tokens, [len(members)] * (shards * microbatches))
                 self.plan.append([pack_rows([p for i in bin_ for p in pieces[i]], row_length) for bin_ in bins])
+        if single_row:
+            row_length = -(-max(tokens_in(row) for bins in self.plan for rows in bins for row in rows) // 64) * 64
         self.shape = shape_of(examples, self.plan, row_length)
 
     def __len__(self) -> int:
@@ -102,29 +110,36 @@ class BatchStream:
 def plan_epoch(tokens: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[list[int]]:
     """Example indices of every batch of an epoch: shuffled, then evened out by tokens within windows of batches."""
     order = rng.permutation(len(tokens))
+    count = -(-len(order) // batch_size)
+    # Windows of equal size, so that the last is not so small that nothing evens it out.
+    size = -(-count // -(-count // WINDOW)) * batch_size
     batches: list[list[int]] = []
-    for start in range(0, len(order), WINDOW * batch_size):
-        window = order[start : start + WINDOW * batch_size]
+    for start in range(0, len(order), size):
+        window = order[start : start + size]
         whole, rest = divmod(len(window), batch_size)
-        # The short last batch takes its members straight from the shuffled order, so that it is no special selection.
-        last, window = window[len(window) - rest :], window[: len(window) - rest]
-        groups = spread(window, tokens, whole, limit=batch_size) if whole else []
-        batches += [groups[i] for i in rng.permutation(len(groups))]
-        if rest:
-            batches.append(last.tolist())
+        groups = spread(window, tokens, [batch_size] * whole + [rest] * (rest > 0))
+        batches += [groups[i] for i in rng.permutation(whole)] + groups[whole:]
     return batches
 
 
-def spread(members: Sequence[int], tokens: np.ndarray, parts: int, limit: int | None = None) -> list[list[int]]:
-    """Deals members to `parts` groups of nearly equal tokens (longest first, to the lightest group with room)."""
-    groups: list[list[int]] = [[] for _ in range(parts)]
-    heap = [(0, part) for part in range(parts)]
+def spread(members: Sequence[int], tokens: np.ndarray, sizes: Sequence[int]) -> list[list[int]]:
+    """Deals members to groups of these sizes, the tokens of each in proportion to its size as nearly as can be.
+
+    Longest first, to the group that is lightest for its size and has room.
+    """
+    groups: list[list[int]] = [[] for _ in sizes]
+    heap = [(0.0, part) for part in range(len(sizes))]
     for member in sorted((int(m) for m in members), key=lambda m: (-tokens[m], m)):
         weight, part = heapq.heappop(heap)
         groups[part].append(member)
-        if limit is None or len(groups[part]) < limit:
-            heapq.heappush(heap, (weight + int(tokens[member]), part))
+        if len(groups[part]) < sizes[part]:
+            heapq.heappush(heap, (weight + int(tokens[member]) / sizes[part], part))
     return groups
+
+
+def tokens_in(row: Sequence[Piece]) -> int:
+    """How many tokens the pieces of a row have together."""
+    return sum(piece.width for piece in row)
 
 
 def shape_of(examples: Sequence[Example], plan: Sequence[Bins], row_length: int) -> Shape:

@@ -12,50 +12,32 @@ from jax import Array
 from rmjax.data.packing import PackedBatch
 from rmjax.models.config import TransformerConfig
 from rmjax.models.layers import Norm, dense
-
-# Far below any logit, yet finite: a row of padding then gives a uniform softmax instead of NaN.
-MASKED = -1e30
+from rmjax.models.tiles import TILE, tiled_attention
+from rmjax.models.visibility import MASKED, Places, Rule, sees
 
 
 class View(NamedTuple):
     """What all layers share about a batch.
 
     Attributes:
-        visible_RxLxL: bool, which token (last axis) a query may see.
-        near_RxLxL: bool, the same within the window of the local layers; None where there are none.
+        segments_RxL: int32, see `PackedBatch`.
+        parents_RxL: int32.
+        positions_RxL: int32.
         cosine: `[R, L, 1, T/2] float32` of the rotary angles, T the channels that turn; None for learned positions.
         sine: as `cosine`.
     """
 
-    visible_RxLxL: Array
-    near_RxLxL: Array | None
+    segments_RxL: Array
+    parents_RxL: Array
+    positions_RxL: Array
     cosine: Array | None
     sine: Array | None
 
 
 def view(batch: PackedBatch, config: TransformerConfig) -> View:
     """The view of a batch that a trunk of this configuration has."""
-    seen, near = visible(batch, causal=config.causal), None
-    if any(config.local_layers):
-        # Positions, not offsets: what lies between a response and its prompt in the row is not between them.
-        distance = batch.positions_RxL[:, :, None] - batch.positions_RxL[:, None, :]
-        near = seen & (distance < config.window)
     cosine, sine = rotary(batch.positions_RxL, config) if config.positions == "rotary" else (None, None)
-    return View(seen, near, cosine, sine)
-
-
-def visible(batch: PackedBatch, *, causal: bool) -> Array:
-    """`[R, L, L] bool`: which token a query may see.
-
-    Its own segment and its own prompt, never what comes later; for an encoder, whose rows hold one response behind
-    each prompt, all of both.
-    """
-    if not causal:
-        return batch.parents_RxL[:, :, None] == batch.parents_RxL[:, None, :]
-    own_RxQxK = batch.segments_RxL[:, :, None] == batch.segments_RxL[:, None, :]
-    prompt_RxQxK = batch.parents_RxL[:, :, None] == batch.segments_RxL[:, None, :]
-    L = batch.segments_RxL.shape[-1]
-    return (own_RxQxK | prompt_RxQxK) & jnp.tril(jnp.ones((1, L, L), bool))
+    return View(batch.segments_RxL, batch.parents_RxL, batch.positions_RxL, cosine, sine)
 
 
 def rotary(positions_RxL: Array, config: TransformerConfig) -> tuple[Array, Array]:
@@ -88,6 +70,14 @@ def rotate(x: Array, cosine: Array, sine: Array) -> Array:
     return jnp.concatenate([a * cosine - b * sine, b * cosine + a * sine, rest], axis=-1).astype(x.dtype)
 
 
+def pays_for_row_length() -> bool:
+    """Whether attention computes the whole square of a row, so that rows should be short.
+
+    Chosen by measurement (benchmarks/RESULTS.md): tiles on a CPU; elsewhere what XLA makes of the whole square.
+    """
+    return jax.default_backend() != "cpu"
+
+
 class Attention(nn.Module):
     """Grouped-query attention over packed rows, softmax in float32."""
 
@@ -108,22 +98,23 @@ class Attention(nn.Module):
             q, k = Norm(c, self.dtype, name="query_norm")(q), Norm(c, self.dtype, name="key_norm")(k)
         if seen.cosine is not None:
             q, k = rotate(q, seen.cosine, seen.sine), rotate(k, seen.cosine, seen.sine)
-        mask = seen.visible_RxLxL
-        if seen.near_RxLxL is not None:
-            mask = jnp.where(local, seen.near_RxLxL, mask)
-        mixed = mix(q * (c.attention_scale or c.head_dim**-0.5), k, v, mask, c.attention_cap)
+        places = Places(seen.segments_RxL, seen.parents_RxL, seen.positions_RxL, local)
+        rule = Rule(c.causal, c.window if any(c.local_layers) else 0, c.attention_cap)
+        mixed = (attention if L % TILE or pays_for_row_length() else tiled_attention)(
+            q * (c.attention_scale or c.head_dim**-0.5), k, v, places, rule
+        )
         # Residual branches start small in deep trunks, so that the stream keeps its scale (Radford et al. 2019).
-        return dense(c.width, "out", self.dtype, bias=c.out_bias, scale=0.5 / c.layers)(mixed)
+        return dense(c.width, "out", self.dtype, bias=c.out_bias, scale=0.5 / c.layers)(mixed.reshape(R, L, -1))
 
 
-def mix(q: Array, k: Array, v: Array, visible_RxLxL: Array, cap: float) -> Array:
-    """softmax(q·k) v: queries `[R, L, H, C]`, keys and values `[R, L, G, C]` -> `[R, L, H * C]`."""
+def attention(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> Array:
+    """softmax(q·k) v of scaled queries `[R, L, H, C]` and keys and values `[R, L, G, C]` -> `[R, L, H, C]`."""
     R, L, H, C = q.shape
     G = k.shape[2]
-    q = q.reshape(R, L, G, H // G, C)
-    logits = jnp.einsum("rqghc,rkgc->rghqk", q, k, preferred_element_type=jnp.float32)
-    if cap:
-        logits = cap * jnp.tanh(logits / cap)
-    weights = jax.nn.softmax(jnp.where(visible_RxLxL[:, None, None], logits, MASKED), axis=-1)
-    mixed = jnp.einsum("rghqk,rkgc->rqghc", weights.astype(v.dtype), v)
-    return mixed.reshape(R, L, H * C)
+    at = jnp.arange(L, dtype=jnp.int32)[None]
+    mask_RxQxK = sees(places.as_queries(), places.as_keys(), at[:, :, None], at[:, None, :], rule)
+    logits = jnp.einsum("rqghc,rkgc->rghqk", q.reshape(R, L, G, H // G, C), k, preferred_element_type=jnp.float32)
+    if rule.cap:
+        logits = rule.cap * jnp.tanh(logits / rule.cap)
+    weights = jax.nn.softmax(jnp.where(mask_RxQxK[:, None, None], logits, MASKED), axis=-1)
+    return jnp.einsum("rghqk,rkgc->rqghc", weights.astype(v.dtype), v).reshape(q.shape)

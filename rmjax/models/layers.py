@@ -27,10 +27,7 @@ def dense(features: int, name: str | None, dtype: jnp.dtype, *, bias: bool = Fal
 
 
 class Norm(nn.Module):
-    """The configuration's norm over the last axis, computed in float32.
-
-    `rms`: x / rms(x) * scale. `layer`: (x - mean) / std * scale + bias.
-    """
+    """The configuration's norm over the last axis; see `normalize`."""
 
     config: TransformerConfig
     dtype: jnp.dtype
@@ -38,18 +35,27 @@ class Norm(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         c = self.config
-        along = tuple(range(x.ndim - 1))
         # With an offset the stored value is the difference from it, so that training and weight decay act on that.
         scale = self.param("scale", nn.initializers.constant(1.0 - c.norm_offset), (x.shape[-1],), jnp.float32)
-        x = x.astype(jnp.float32)
-        if c.norm == "layer":
-            x = x - jnp.mean(x, -1, keepdims=True)
-        x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + c.norm_eps)
-        x = x * jnp.expand_dims(scale.astype(jnp.float32) + c.norm_offset, along)
+        bias = None
         if c.norm == "layer":
             bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
-            x = x + jnp.expand_dims(bias.astype(jnp.float32), along)
-        return x.astype(self.dtype)
+        return normalize(x, scale, bias, c.norm_eps, c.norm_offset).astype(self.dtype)
+
+
+@functools.partial(jax.checkpoint, static_argnums=(3, 4), prevent_cse=False)
+def normalize(x: Array, scale: Array, bias: Array | None, eps: float, offset: float) -> Array:
+    """x / rms(x) * (scale + offset), or with a bias (x - mean) / std * (scale + offset) + bias, in float32.
+
+    Only x is kept for the backward pass: what lies between is cheaper to compute again than to store and read.
+    """
+    along = tuple(range(x.ndim - 1))
+    x = x.astype(jnp.float32)
+    if bias is not None:
+        x = x - jnp.mean(x, -1, keepdims=True)
+    x = x * jax.lax.rsqrt(jnp.mean(jnp.square(x), -1, keepdims=True) + eps)
+    x = x * jnp.expand_dims(scale.astype(jnp.float32) + offset, along)
+    return x if bias is None else x + jnp.expand_dims(bias.astype(jnp.float32), along)
 
 
 class MLP(nn.Module):
@@ -61,10 +67,13 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         c = self.config
-        activation = ACTIVATIONS[c.activation]
         up = dense(c.mlp_width, "up", self.dtype, bias=c.mlp_bias)(x)
-        if c.gated:
-            inner = activation(dense(c.mlp_width, "gate", self.dtype, bias=c.mlp_bias)(x)) * up
-        else:
-            inner = activation(up)
+        gate = dense(c.mlp_width, "gate", self.dtype, bias=c.mlp_bias)(x) if c.gated else None
+        inner = activate(up, gate, c.activation)
         return dense(c.width, "down", self.dtype, bias=c.mlp_bias, scale=0.5 / c.layers)(inner)
+
+
+@functools.partial(jax.checkpoint, static_argnums=(2,), prevent_cse=False)
+def activate(up: Array, gate: Array | None, activation: str) -> Array:
+    """activation(gate) * up, or activation(up) without a gate; computed again backwards, as `normalize`."""
+    return ACTIVATIONS[activation](up) if gate is None else ACTIVATIONS[activation](gate) * up

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ FILES = (
     "chat_template*",
 )
 # Tables that old versions of transformers stored beside the weights; they follow from the configuration.
-BUFFERS = re.compile(r"(rotary_emb\.inv_freq|position_ids|attn\.(masked_)?bias|attention\.(masked_)?bias)$")
+BUFFERS = re.compile(r"(^|\.)(rotary_emb\.inv_freq|position_ids|(attn|attention)\.(masked_)?bias)$")
 
 Place = Callable[[str, np.ndarray], jax.Array]
 
@@ -64,7 +65,7 @@ class Pretrained:
         *,
         heads: Sequence[str] = (),
         dtype: jnp.dtype | None = None,
-        place: Place = lambda path, array: jnp.asarray(array),
+        place: Place = lambda path, array: jax.device_put(array),
     ) -> tuple[dict[str, Any], list[str]]:
         """Parameters for the tree `shapes`, read one at a time.
 
@@ -85,10 +86,11 @@ class Pretrained:
         used = {name for names in sources.values() for name in names}
         self._check_names(used)
         loaded = {}
-        with _Files() as files:
-            for path, shape in wanted.items():
-                if sources[path]:
-                    loaded[path] = place(path, self._assemble(path, sources[path], heads, shape.shape, dtype, files))
+        for path, shape in wanted.items():
+            if sources[path]:
+                array = self._assemble(path, sources[path], heads, shape.shape, dtype)
+                # Waited for, so that the host never holds several parameters that are on their way.
+                loaded[path] = jax.block_until_ready(place(path, array))
         left = sorted(name for name in self.tensors.keys() - used if self._is_head(name))
         return unflatten_dict(loaded, sep="/"), left
 
@@ -139,27 +141,29 @@ class Pretrained:
         heads: Sequence[str],
         shape: tuple[int, ...],
         dtype: jnp.dtype | None,
-        files: _Files,
     ) -> np.ndarray:
         """One parameter, stacked over layers where it has one for each, in memory of its own."""
         result: np.ndarray | None = None
         for layer, name in enumerate(names):
-            tensor = files.read(*self.tensors[name])
+            file, stored = self.tensors[name]
+            # Opened anew for each tensor: a file is mapped, and what was read of it stays in memory while it is open.
+            tensor = _open(file).get_tensor(stored)
             if path.startswith("reward/"):
-                self._check_shape(name, tensor.shape[0], len(heads))
+                self._check_shape(name, tensor.shape, (len(heads), *shape))
                 tensor = tensor[list(heads).index(path.removeprefix("reward/").removesuffix(".bias"))]
             else:
                 source = source_of(self.family, path)
                 if source.fused:
-                    by_head = source.fused.by_head
-                    self._check_shape(name, tensor.shape[0 if by_head else -1], 3 * self.config.width)
+                    by_head, three = source.fused.by_head, 3 * self.config.width
+                    whole = (three, *tensor.shape[1:]) if by_head else (*tensor.shape[:-1], three)
+                    self._check_shape(name, tensor.shape, whole)
                     tensor = split_fused(tensor, source.fused.part, self.config.heads, by_head=by_head)
                 if source.transposed:
                     tensor = tensor.T
-            stacked = len(shape) > tensor.ndim
+            stacked = path.startswith("trunk/blocks/")
             self._check_shape(name, tensor.shape, shape[1:] if stacked else shape)
             if result is None:
-                result = np.empty(shape, dtype or tensor.dtype)
+                result = _empty(shape, np.dtype(dtype or tensor.dtype))
             result[layer if stacked else ...] = tensor
         return result
 
@@ -168,23 +172,6 @@ class Pretrained:
             raise InputError(
                 f"{self.folder}: the tensor {name!r} has the shape {found}, its config.json says {expected}"
             )
-
-
-class _Files:
-    """The safetensors files of a checkpoint, the one in use open."""
-
-    def __enter__(self) -> _Files:
-        self._path, self._file = None, None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file = None
-
-    def read(self, path: Path, name: str) -> np.ndarray:
-        """One tensor of a file."""
-        if path != self._path:
-            self._path, self._file = path, _open(path)
-        return self._file.get_tensor(name)
 
 
 def open_pretrained(name: str, path: str = "") -> Pretrained:
@@ -218,6 +205,8 @@ def locate(name: str, path: str = "") -> Path:
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError
 
+    if not (path or name):
+        raise InputError("no checkpoint is named: model.pretrained takes a hub id or a folder, model.path a folder")
     folder = Path(path or name)
     if folder.is_dir():
         return folder
@@ -239,11 +228,11 @@ def read_config(folder: Path) -> Any:
     Raises:
         InputError: missing, unreadable, or of an unknown architecture.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
-        record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        model_type = record["model_type"]
+        model_type = str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
     except OSError:
         raise InputError(
             f"{folder} has no config.json: give a folder that save_pretrained wrote, or a run of rmjax"
@@ -251,7 +240,11 @@ def read_config(folder: Path) -> Any:
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{folder}/config.json is not a model's configuration: it states no model_type") from None
     find_family(model_type)
-    return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (StrictDataclassError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error.args[0] if error.args else error).split())
+        raise InputError(f"transformers refuses {folder}/config.json ({reason}): is it the checkpoint's own?") from None
 
 
 def list_tensors(folder: Path) -> dict[str, tuple[Path, str]]:
@@ -264,7 +257,11 @@ def list_tensors(folder: Path) -> dict[str, tuple[Path, str]]:
     """
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        files = sorted({folder / file for file in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+        try:
+            places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            files = sorted({folder / file for file in places.values()})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InputError(f"{index} does not list tensors and their files: fetch it again") from None
     else:
         files = sorted(folder.glob("model*.safetensors"))
     if not files:
@@ -288,6 +285,14 @@ def _open(path: Path) -> Any:
         raise InputError(f"{path} is missing, though the checkpoint's index names it: fetch it again") from None
     except SafetensorError as error:
         raise InputError(f"{path} is damaged or cut short ({error}): fetch it again") from None
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Memory to be filled. At a multiple of 64 bytes a CPU device takes it over, where it would copy any other."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + 63, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def _more(names: Sequence[str]) -> str:

@@ -101,19 +101,36 @@ def find_checkpoint(path: Path) -> Path:
     raise InputError(f"{path} holds no sound checkpoint: give a run directory or a checkpoint in it")
 
 
-def load(path: str | Path, *, verify: bool = True, devices: int = 0) -> RewardModel:
+def load(
+    path: str | Path,
+    *,
+    verify: bool = True,
+    devices: int = 0,
+    template: str = "",
+    max_prompt: int = 0,
+    max_response: int = 0,
+) -> RewardModel:
     """A reward model from a run directory (its last sound checkpoint), a checkpoint in it, or a Hugging Face folder.
 
     Args:
-        path: the directory. For one in Hugging Face's format see `rmjax.scoring.hub.load_classifier`, which this calls.
+        path: the directory.
         verify: recompute the canaries and refuse a model that does not score as it did when it was written.
         devices: how many local devices to score on; 0 takes all.
+        template: for Hugging Face's format, which states less: see `rmjax.scoring.hub.load_classifier`.
+        max_prompt: likewise.
+        max_response: likewise.
 
     Raises:
         InputError: no checkpoint, a damaged one, one of another version, an SFT checkpoint, or failing canaries.
     """
     if is_hugging_face(Path(path)):
-        return load_classifier(Path(path), devices=devices)
+        return load_classifier(
+            Path(path), devices=devices, template=template, max_prompt=max_prompt, max_response=max_response
+        )
+    if template or max_prompt or max_response:
+        raise InputError(
+            f"{path} states its own template and limits: template, max_prompt and max_response are not for it"
+        )
     checkpoint = find_checkpoint(Path(path))
     contract = read_contract(checkpoint / "contract.json")
     if contract.kind != "reward_model":

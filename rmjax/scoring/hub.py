@@ -22,6 +22,9 @@ from rmjax.scoring.contract import Contract
 from rmjax.scoring.model_card import model_card
 from rmjax.scoring.reward_model import RewardModel
 
+# The field of config.json in which an export of ours keeps its limits; other tools pass it over.
+LIMITS = "rmjax"
+
 
 def load_classifier(
     folder: Path, *, template: str = "", max_prompt: int = 0, max_response: int = 0, devices: int = 0
@@ -34,7 +37,8 @@ def load_classifier(
     Args:
         folder: with config.json, safetensors and tokenizer.
         template: the name of a chat template in place of the tokenizer's own; see `TEMPLATES`.
-        max_prompt: tokens kept of a prompt; 0 for half of the positions that the checkpoint is made for.
+        max_prompt: tokens kept of a prompt; 0 for what an export of ours states, or else half of the positions that the
+            checkpoint is made for.
         max_response: tokens kept of a response; 0 as before.
         devices: how many local devices to score on; 0 takes all.
 
@@ -47,14 +51,13 @@ def load_classifier(
             f"{folder} has no sequence-classification head, so it cannot score: train a reward model from it with "
             f"--config=configs/helpful.py:VARIANT --config.model.path={folder}"
         )
-    half = (pretrained.config.max_positions or 4096) // 2
-    tokenizer = open_tokenizer(
-        str(folder),
-        template=template,
-        max_prompt=max_prompt or half,
-        max_response=max_response or half - 8,  # room for the ending
-        pad_id=pretrained.hf.pad_token_id if pretrained.config.causal else None,
-    )
+    pad_id = pretrained.hf.pad_token_id if pretrained.config.causal else None
+    tokenizer = open_tokenizer(str(folder), template=template, max_prompt=2, max_response=1, pad_id=pad_id)
+    around = tokenizer.max_length - 3  # what the template writes before and behind an answer
+    stated = getattr(pretrained.hf, LIMITS, {"max_prompt": 0, "max_response": 0})
+    half = ((pretrained.config.max_positions or 4096) - around) // 2
+    tokenizer.max_prompt = max_prompt or stated["max_prompt"] or half
+    tokenizer.max_response = max_response or stated["max_response"] or half
     check_tokenizer(tokenizer, pretrained.config, str(folder))
     layout = make_layout(layout="pmap", devices=devices)
     model = RewardTransformer(pretrained.config, pretrained.labels, jnp.dtype("float32"))
@@ -101,7 +104,9 @@ def export_reward_model(model: RewardModel, output: Path, *, head: str | None, d
         config = dataclasses.replace(config, vocab_size=config.vocab_size + missing)
     if not config.max_positions:
         config = dataclasses.replace(config, max_positions=model.tokenizer.max_length)
-    write_pretrained(output, config, params, head=head, dtype=jnp.dtype(dtype), fields=_special_ids(hf))
+    limits = {"max_prompt": model.tokenizer.max_prompt, "max_response": model.tokenizer.max_response}
+    fields = {**_special_ids(hf), LIMITS: limits}
+    write_pretrained(output, config, params, head=head, dtype=jnp.dtype(dtype), fields=fields)
     hf.save_pretrained(output)
     (output / "README.md").write_text(model_card(model, head, dtype), encoding="utf-8")
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from rmjax.data.packing import Example, PackedBatch, Piece, Shape, fill, fitting_row_length, pack_rows, split_pieces
+from rmjax.models.attention import pays_for_row_length
 from rmjax.models.parallel import AXIS, Pmap
 from rmjax.models.reward import RewardTransformer
 
@@ -53,8 +54,10 @@ class Scorer:
     def _score_chunk(self, params: Any, examples: Sequence[Example]) -> list[np.ndarray]:
         scores: list[dict[int, np.ndarray]] = [{} for _ in examples]
         row_length = _power(fitting_row_length(examples))
+        if not pays_for_row_length():
+            row_length = max(row_length, TOKENS_PER_SHARD)
         for bins in self._plan(examples, row_length):
-            batch, slots = fill(examples, bins, _bucket(bins, row_length))
+            batch, slots = fill(examples, bins, _bucket(bins))
             out_SxNxZ = np.asarray(self._apply(params, batch))
             for shard, used in enumerate(slots):
                 for n, (example, k) in enumerate(used):
@@ -75,11 +78,12 @@ class Scorer:
             yield [part[shard::shards] for shard in range(shards)]
 
 
-def _bucket(bins: Sequence[Sequence[Sequence[Piece]]], row_length: int) -> Shape:
+def _bucket(bins: Sequence[Sequence[Sequence[Piece]]]) -> Shape:
     """The shape, rounded up to powers of two, that holds every bin."""
     rows = max(len(rows) for rows in bins)
+    row_length = max(sum(piece.width for piece in row) for rows in bins for row in rows)
     responses = max(sum(piece.last - piece.first for row in rows for piece in row) for rows in bins)
-    return Shape(_power(rows), row_length, max(8, _power(responses)), 1)
+    return Shape(_power(rows), max(128, _power(row_length)), max(8, _power(responses)), 1)
 
 
 def _power(count: int) -> int:

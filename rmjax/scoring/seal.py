@@ -34,8 +34,9 @@ def seal(model: RewardModel, references: References, source: str, step: int) -> 
         column = model.heads.index(head)
         raw = model.raw([prompt for prompt, _ in texts], [[response] for _, response in texts], exact=True)
         scores = np.array([scores_KxZ[0, column] for scores_KxZ in raw], np.float64)
-        # A model that gives every text one score has no scale; 1 keeps its normalized scores finite.
-        std = float(scores.std()) or 1.0
+        # A model that gives every text one score, up to float32's rounding, has no scale; 1 keeps its normalized scores
+        # finite.
+        std = float(scores.std()) if scores.std() > 1e-6 * np.abs(scores).max() else 1.0
         normalization[head] = Normalization(float(scores.mean()), std, len(texts), source)
         canaries += choose_canaries(texts, scores, head)
     return dataclasses.replace(model.contract, step=step, normalization=normalization, canaries=tuple(canaries))

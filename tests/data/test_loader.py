@@ -95,7 +95,7 @@ def test_tokens_are_balanced_over_batches_and_shards():
     assert max(sums) < 1.05 * np.mean(sums)
     shuffled = [tokens[batch].sum() for batch in rng.permutation(256).reshape(-1, 8)]
     assert max(shuffled) > 1.2 * np.mean(shuffled)
-    halves = [tokens[part].sum() for part in spread(range(64), tokens, 4)]
+    halves = [tokens[part].sum() for part in spread(range(64), tokens, [64] * 4)]
     assert max(halves) - min(halves) < 20
 
 
@@ -112,16 +112,32 @@ def test_the_batch_of_the_longest_comparison_comes_at_any_time():
 def test_comparisons_change_places_only_within_a_window():
     order = np.random.default_rng(7).permutation(1000)
     batches = plan_epoch(np.full(1000, 10), 4, np.random.default_rng(7))
-    window = 4 * WINDOW
+    window = 4 * 32  # 250 batches: 8 windows of 32 batches at most
+    assert window <= 4 * WINDOW
     for start in range(0, 1000, window):
         block = [i for batch in batches[start // 4 : (start + window) // 4] for i in batch]
         assert sorted(block) == sorted(order[start : start + window].tolist())
 
 
 def test_spread_gives_the_longest_first_to_the_lightest():
-    assert spread([0, 1, 2, 3], np.array([5, 9, 4, 1]), 2) == [[1, 3], [0, 2]]
-    assert spread([0, 1, 2, 3], np.array([9, 1, 1, 1]), 2, limit=2) == [[0, 3], [1, 2]]
-    assert spread([0], np.array([3]), 3) == [[0], [], []]
+    assert spread([0, 1, 2, 3], np.array([5, 9, 4, 1]), [4, 4]) == [[1, 3], [0, 2]]
+    assert spread([0, 1, 2, 3], np.array([9, 1, 1, 1]), [2, 2]) == [[0, 3], [1, 2]]
+    assert spread([0], np.array([3]), [1, 1, 1]) == [[0], [], []]
+
+
+def test_a_smaller_group_gets_its_share_of_the_tokens():
+    tokens = np.random.default_rng(0).lognormal(5, 1, 94).astype(int)
+    batches = plan_epoch(tokens, 16, np.random.default_rng(1))
+    assert len(batches[-1]) == 14
+    assert tokens[batches[-1]].sum() == pytest.approx(14 * tokens.mean(), rel=0.05)
+
+
+def test_a_single_row_is_as_long_as_the_fullest_batch_needs():
+    batches = stream(row_length=0, single_row=True, shards=2)
+    filled = [int((batches[step].segments_RxL[shard] > 0).sum()) for step in range(len(batches)) for shard in range(2)]
+    assert batches.shape.rows == 1
+    assert batches.shape.row_length == -(-max(filled) // 64) * 64
+    assert stream(row_length=32, single_row=True).shape.row_length == 32
 
 
 def test_statistics_by_hand():

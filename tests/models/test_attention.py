@@ -3,21 +3,37 @@
 import dataclasses
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from naive import make_example, one_bin
+from naive import make_example, one_bin, random_examples
 
-from rmjax.data.packing import Shape
-from rmjax.models.attention import frequencies, rotary, rotate, view, visible
+from rmjax.data.packing import Shape, pack_rows, split_pieces
+from rmjax.models.attention import attention, frequencies, rotary, rotate
 from rmjax.models.config import RopeScaling
+from rmjax.models.tiles import tiled_attention
+from rmjax.models.visibility import Places, Rule, sees
+
+
+def places_of(batch, local=False):
+    return Places(
+        *(jnp.asarray(x) for x in (batch.segments_RxL, batch.parents_RxL, batch.positions_RxL)), jnp.asarray(local)
+    )
+
+
+def drawn(batch, rule, local=False):
+    """The first row's mask, a line for every query."""
+    places = places_of(batch, local)
+    at = jnp.arange(places.segments.shape[1])[None]
+    mask = sees(places.as_queries(), places.as_keys(), at[:, :, None], at[:, None, :], rule)
+    return ["".join(".1"[int(x)] for x in row) for row in np.asarray(mask[0])]
 
 
 def test_a_token_sees_its_prompt_and_its_response_and_nothing_later():
     """Prompt of 2, responses of 2 and 1, then a prompt of 1 with a response of 1, then padding."""
     batch, _ = one_bin([make_example([9, 9], [[9, 9], [9]]), make_example([9], [[9], []], pairs=[])], Shape(1, 8, 8, 8))
-    seen = np.asarray(visible(batch, causal=True))[0].astype(int)
-    drawn = [
+    assert drawn(batch, Rule(causal=True, window=0, cap=0.0))[:7] == [
         "1.......",
         "11......",
         "111.....",
@@ -26,27 +42,54 @@ def test_a_token_sees_its_prompt_and_its_response_and_nothing_later():
         ".....1..",
         ".....11.",
     ]
-    assert ["".join(".1"[x] for x in row) for row in seen[:7]] == drawn
-
-
-def drawn(mask):
-    return ["".join(".1"[int(x)] for x in row) for row in np.asarray(mask)]
 
 
 def test_an_encoder_sees_its_whole_text_and_no_other():
     """Responses of 2 and 1 behind their own copies of a prompt of 1."""
     example = make_example([9], [[9, 9], [9]])
     batch, _ = one_bin([example], Shape(1, 6, 8, 8), share_prompts=False)
-    assert drawn(visible(batch, causal=False)[0]) == ["111...", "111...", "111...", "...11.", "...11.", ".....1"]
+    rule = Rule(causal=False, window=0, cap=0.0)
+    assert sorted(drawn(batch, rule)) == sorted(["111...", "111...", "111...", "...11.", "...11.", ".....1"])
 
 
-def test_a_window_counts_positions_not_places_in_the_row(tiny_trunk):
+def test_a_window_counts_positions_not_places_in_the_row():
     """The second response's first token stands right behind the prompt, whatever lies between them in the row."""
-    config = dataclasses.replace(tiny_trunk, window=2, local_layers=(True, False))
     batch, _ = one_bin([make_example([9, 9], [[9, 9], [9]])], Shape(1, 5, 8, 8))
-    seen = view(batch, config)
-    assert drawn(seen.near_RxLxL[0]) == ["1....", "11...", ".11..", "..11.", ".1..1"]
-    assert drawn(seen.visible_RxLxL[0]) == ["1....", "11...", "111..", "1111.", "11..1"]
+    rule = Rule(causal=True, window=2, cap=0.0)
+    assert drawn(batch, rule, local=True) == ["1....", "11...", ".11..", "..11.", ".1..1"]
+    assert drawn(batch, rule, local=False) == ["1....", "11...", "111..", "1111.", "11..1"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "local", "kv_heads"),
+    [
+        (Rule(causal=True, window=0, cap=0.0), False, 2),
+        (Rule(causal=True, window=9, cap=0.0), True, 4),
+        (Rule(causal=True, window=9, cap=5.0), False, 1),
+        (Rule(causal=False, window=0, cap=0.0), False, 4),
+    ],
+)
+def test_tiles_give_what_the_whole_square_gives(rule, local, kv_heads):
+    """Values and gradients, for texts shorter and longer than a tile, rows of padding, and a half-empty last tile."""
+    examples = random_examples(20, longest=90)
+    pieces = [p for i, e in enumerate(examples) for p in split_pieces(i, e, 256, share_prompts=rule.causal)]
+    rows = len(pack_rows(pieces, 256))
+    batch, _ = one_bin(examples, Shape(rows + 1, 256, 80, 200), share_prompts=rule.causal)
+    places = places_of(batch, local)
+    assert not places.parents[-1].any()
+    rng = np.random.default_rng(0)
+    R, L = places.parents.shape
+    q, k, v, g = (jnp.asarray(rng.normal(size=(R, L, n, 8)), jnp.float32) for n in (4, kv_heads, kv_heads, 4))
+    real = (places.parents > 0).astype(jnp.float32)[..., None, None]
+
+    def value_and_gradients(attend):
+        out, back = jax.vjp(lambda *qkv: attend(*qkv, places, rule) * real, q * 8**-0.5, k, v)
+        return out, *back(g)
+
+    for tiled, whole in zip(value_and_gradients(tiled_attention), value_and_gradients(attention), strict=True):
+        assert np.isfinite(np.asarray(tiled)).all()
+        # Sums over many keys and queries: a single value stands far out, and float32 rounds by its size.
+        assert float(jnp.abs(tiled - whole).max()) <= 1e-5 * float(jnp.abs(whole).max())
 
 
 def test_rotation_depends_on_the_distance_only(tiny_trunk):

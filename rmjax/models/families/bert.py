@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rmjax.models.config import TransformerConfig
-from rmjax.models.families.family import Family, activation, require
+from rmjax.models.families.family import WRITTEN, Family, activation, require
 
 ENCODER = {
     "tie_embeddings": True,
@@ -21,7 +21,6 @@ ENCODER = {
     "mlp_bias": True,
     "gated": False,
 }
-HF_ACTIVATIONS = {"gelu_tanh": "gelu_new"}
 
 
 def read_bert(hf: Any) -> dict[str, Any]:
@@ -54,7 +53,7 @@ def write_bert(config: TransformerConfig) -> dict[str, Any]:
         "layer_norm_eps": config.norm_eps,
         "max_position_embeddings": config.max_positions,
         "type_vocab_size": config.token_types,
-        "hidden_act": HF_ACTIVATIONS.get(config.activation, config.activation),
+        "hidden_act": WRITTEN[config.activation],
     }
 
 
@@ -82,7 +81,7 @@ def write_distilbert(config: TransformerConfig) -> dict[str, Any]:
         "n_heads": config.heads,
         "hidden_dim": config.mlp_width,
         "max_position_embeddings": config.max_positions,
-        "activation": HF_ACTIVATIONS.get(config.activation, config.activation),
+        "activation": WRITTEN[config.activation],
     }
 
 

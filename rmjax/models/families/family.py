@@ -124,6 +124,10 @@ def activation(name: str) -> str:
     return ACTIVATIONS[name]
 
 
+# Our names of activations -> theirs.
+WRITTEN = {"silu": "silu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}
+
+
 def require(found: Any, needed: Any, what: str) -> None:
     """Raises InputError unless a field of config.json has the only value that is supported."""
     if found != needed:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rmjax.models.config import TransformerConfig
-from rmjax.models.families.family import Family, Fused, activation, require
+from rmjax.models.families.family import WRITTEN, Family, Fused, activation, require
 from rmjax.models.families.llama import read_rope, write_rope
-
-# Our names back into the ones these two configurations use.
-HF_ACTIVATIONS = {"gelu_tanh": "gelu_new"}
 
 
 def read_gpt_neox(hf: Any) -> dict[str, Any]:
@@ -53,7 +50,7 @@ def write_gpt_neox(config: TransformerConfig) -> dict[str, Any]:
         **fields,
         "use_parallel_residual": config.parallel,
         "attention_bias": config.query_bias,
-        "hidden_act": HF_ACTIVATIONS.get(config.activation, config.activation),
+        "hidden_act": WRITTEN[config.activation],
     }
 
 
@@ -93,7 +90,7 @@ def write_gpt2(config: TransformerConfig) -> dict[str, Any]:
         "layer_norm_epsilon": config.norm_eps,
         "tie_word_embeddings": config.tie_embeddings,
         "n_positions": config.max_positions,
-        "activation_function": HF_ACTIVATIONS.get(config.activation, config.activation),
+        "activation_function": {**WRITTEN, "gelu_tanh": "gelu_new"}[config.activation],
     }
 
 

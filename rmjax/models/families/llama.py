@@ -11,7 +11,7 @@ from typing import Any
 
 from rmjax.errors import InputError
 from rmjax.models.config import RopeScaling, TransformerConfig
-from rmjax.models.families.family import Family, activation, require
+from rmjax.models.families.family import WRITTEN, Family, activation, require
 
 MODULES = {
     "embedding": "embed_tokens",
@@ -129,7 +129,7 @@ def write_llama(config: TransformerConfig) -> dict[str, Any]:
     require(config.query_bias, config.out_bias, "the bias on queries, unlike that on the output,")
     return {
         **write_common(config),
-        "hidden_act": config.activation,
+        "hidden_act": WRITTEN[config.activation],
         "attention_bias": config.query_bias,
         "mlp_bias": config.mlp_bias,
     }
@@ -142,7 +142,7 @@ def read_mistral(hf: Any) -> dict[str, Any]:
 
 
 def write_mistral(config: TransformerConfig) -> dict[str, Any]:
-    return {**write_common(config), "hidden_act": config.activation, "sliding_window": config.window or None}
+    return {**write_common(config), "hidden_act": WRITTEN[config.activation], "sliding_window": config.window or None}
 
 
 def read_qwen2(hf: Any) -> dict[str, Any]:
@@ -159,8 +159,10 @@ def write_qwen(config: TransformerConfig) -> dict[str, Any]:
     return {
         **write_common(config),
         **write_layer_types(config),
-        "hidden_act": config.activation,
+        "hidden_act": WRITTEN[config.activation],
         "use_sliding_window": windowed,
+        # What transformers looked at before layer_types: windows hold from this layer on.
+        "max_window_layers": config.local_layers.index(True) if windowed else config.layers,
     }
 
 
@@ -194,13 +196,13 @@ def read_gemma2(hf: Any) -> dict[str, Any]:
 
 def write_gemma2(config: TransformerConfig) -> dict[str, Any]:
     scale = config.attention_scale**-2
+    require(abs(scale - round(scale)) < 1e-6 * scale, True, "whether query_pre_attn_scalar is a whole number")
     return {
         **write_common(config),
         **write_layer_types(config),
-        "hidden_activation": {"gelu_tanh": "gelu_pytorch_tanh"}.get(config.activation, config.activation),
+        "hidden_activation": WRITTEN[config.activation],
         "attention_bias": config.query_bias,
-        # Stated as a whole number wherever it is one.
-        "query_pre_attn_scalar": round(scale) if abs(scale - round(scale)) < 1e-6 * scale else scale,
+        "query_pre_attn_scalar": round(scale),
         "attn_logit_softcapping": config.attention_cap or None,
         "final_logit_softcapping": config.output_cap or None,
     }

@@ -1,0 +1,97 @@
+"""A real encoder on real human judgements: rmjax beside TRL, on the same ids, weights and hyper-parameters.
+
+    pip install -e ".[bench]"
+    python benchmarks/minilm_hh.py --weights=MINILM --data=$RMJAX_DATA/hh-rlhf-subset --workdir=runs/minilm-hh --peers
+
+MINILM is a folder with all-MiniLM-L6-v2 (config.json, model.safetensors, tokenizer). Trains on helpful-base and
+harmless-base for two epochs (batch 16, learning rate 5e-5, cosine, no warm-up, AdamW without decay, texts of at most
+512 tokens), evaluates on their test files, and prints the table. TRL gets the very ids that rmjax packs, so nothing is
+left out there either, and what it saves is evaluated by rmjax. Runs that are finished are not run again. Without
+--peers only rmjax runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+SETS = {"helpful": "helpful-base", "safety": "harmless-base"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--workdir", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--peers", action="store_true")
+    arguments = parser.parse_args()
+    trainers = {"rmjax": run_rmjax, "TRL": run_trl} if arguments.peers else {"rmjax": run_rmjax}
+    print("| data | trainer | accuracy by seed, % | mean ± standard error | interval over prompts | longer wins, % |")
+    print("|---|---|---|---|---|---|")
+    for page, subset in SETS.items():
+        for name, run in trainers.items():
+            results = []
+            for seed in range(arguments.seeds):
+                workdir = arguments.workdir / f"{name.lower()}-{subset}-seed{seed}"
+                results.append(run(page, arguments.weights, arguments.data / subset, workdir, seed))
+            print(row(subset, name, [next(iter(result["heads"].values())) for result in results]), flush=True)
+
+
+def row(subset: str, name: str, heads: list[dict]) -> str:
+    """A line of the table; the interval is the mean of the seeds' bootstrap intervals over prompts."""
+    accuracies = [100 * head["accuracy"] for head in heads]
+    error = np.std(accuracies, ddof=1) / len(accuracies) ** 0.5 if len(accuracies) > 1 else float("nan")
+    low, high = (100 * np.mean([head["accuracy_ci95"][end] for head in heads]) for end in (0, 1))
+    seeds = ", ".join(f"{accuracy:.1f}" for accuracy in accuracies)
+    length = 100 * heads[0]["length_baseline"]
+    mean = f"{np.mean(accuracies):.1f} ± {error:.1f}"
+    return f"| {subset} | {name} | {seeds} | {mean} | {low:.1f} to {high:.1f} | {length:.1f} |"
+
+
+def run_rmjax(page: str, weights: Path, data: Path, workdir: Path, seed: int) -> dict:
+    """One run of experiments/train.py, or its result where it is finished."""
+    evaluation = workdir / "evaluation.json"
+    if not evaluation.is_file():
+        fields = {
+            "model.path": weights,
+            "data.train": f"jsonl:{data}/train.jsonl.gz",
+            "data.eval": f"jsonl:{data}/test.jsonl.gz",
+            "data.validation": f"jsonl:{data}/test.jsonl.gz[:5%]",  # for canaries only; every training pair is learned
+            "seed": seed,
+            "train.epochs": 2,
+            "train.evaluate_every": 0,
+            "train.checkpoint_every": 0,
+            "train.optimizer.warmup_ratio": 0.0,
+            "train.optimizer.warmup_steps": 0,
+            "train.optimizer.final_ratio": 0.0,
+            "train.optimizer.weight_decay": 0.0,
+            "train.optimizer.b2": 0.999,
+        }
+        command = [sys.executable, ROOT / "experiments/train.py", f"--config={ROOT}/configs/{page}.py:minilm"]
+        command += [f"--workdir={workdir}", *(f"--config.{name}={value}" for name, value in fields.items())]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    return json.loads(evaluation.read_text())
+
+
+def run_trl(page: str, weights: Path, data: Path, workdir: Path, seed: int) -> dict:
+    """One run of benchmarks/trl_reward.py, evaluated by experiments/evaluate.py, or its result."""
+    evaluation = workdir / "evaluation.json"
+    if not evaluation.is_file():
+        command = [sys.executable, ROOT / "benchmarks/trl_reward.py", f"--weights={weights}", f"--output={workdir}"]
+        subprocess.run([*command, f"--data={data}/train.jsonl.gz", f"--seed={seed}"], check=True, stdout=sys.stderr)
+        command = [sys.executable, ROOT / "experiments/evaluate.py", f"--checkpoint={workdir}"]
+        command += [f"--data=jsonl:{data}/test.jsonl.gz", f"--output={evaluation}"]
+        command += ["--max_prompt=320", "--max_response=191"]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    return json.loads(evaluation.read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Attention for CPUs: tile by tile, and only the tiles in which a token sees another.
+
+A packed row is mostly masked: a token sees its own text, a fraction of the row. XLA's attention computes the whole
+square, several times over through memory. Here a row is cut into tiles of 64 tokens, a query tile visits just the key
+tiles that hold its own texts, and the logits of a pair of tiles stay in cache, their softmax taken online (Rabe &
+Staats 2112.05682; Dao et al. 2205.14135). The loops have as many turns as the batch at hand needs, which a CPU does at
+no cost; that is also why the backward pass is written out: such loops cannot be differentiated backwards.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from rmjax.models.visibility import MASKED, Places, Rule, sees
+
+TILE = 64
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def tiled_attention(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> Array:
+    """softmax(q·k) v of scaled queries `[R, L, H, C]` and keys and values `[R, L, G, C]` -> `[R, L, H, C]`.
+
+    L is a multiple of `TILE`. Logits, softmax and sums are float32 whatever the dtype of the inputs.
+    """
+    return _forward(q, k, v, places, rule)[0]
+
+
+class _Tiles(NamedTuple):
+    """T tiles of all rows, one after the other, and the (first, last + 1) tiles that each has to do with."""
+
+    places: Places  # [T, TILE] each, but for `local`
+    at: Array  # [T, TILE], indices of the tokens in their row
+    keys: Array  # [T, 2], of a query tile
+    queries: Array  # [T, 2], of a key tile
+
+    def mask(self, i: Array, j: Array, rule: Rule) -> Array:
+        """`[TILE, TILE]`: which keys of tile j the queries of tile i see."""
+        query, key = (Places(*(x[t] for x in self.places[:3]), self.places.local) for t in (i, j))
+        return sees(query.as_queries(), key.as_keys(), self.at[i][:, None], self.at[j][None, :], rule)
+
+
+def _tiles(places: Places, rule: Rule) -> _Tiles:
+    R, L = places.segments.shape
+    at = jnp.broadcast_to(jnp.arange(L, dtype=jnp.int32)[None], (R, L))
+    # A comparison's tokens stand together: the first and last index with the same parent bound what they can see.
+    edge = jnp.ones((R, 1), bool)
+    new = jnp.concatenate([edge, places.parents[:, 1:] != places.parents[:, :-1]], axis=1)
+    first = jax.lax.cummax(jnp.where(new, at, 0), axis=1)
+    end = jnp.concatenate([new[:, 1:], edge], axis=1)
+    last = jax.lax.cummin(jnp.where(end, at, L), axis=1, reverse=True)
+    real = places.parents > 0  # padding sees nothing and asks for nothing
+    by_tile = (R, L // TILE, TILE)
+    first = jnp.where(real, first, L).reshape(by_tile).min(2) // TILE
+    last = jnp.where(real, last, -TILE).reshape(by_tile).max(2) // TILE + 1
+    here = jnp.broadcast_to(jnp.arange(L // TILE, dtype=jnp.int32)[None], first.shape)
+    keys = jnp.stack([first, jnp.minimum(last, here + 1) if rule.causal else last], axis=-1)
+    queries = jnp.stack([jnp.maximum(first, here) if rule.causal else first, last], axis=-1)
+    offset = (jnp.arange(R, dtype=jnp.int32) * (L // TILE))[:, None, None]
+    flat = Places(*(x.reshape(-1, TILE) for x in places[:3]), places.local)
+    return _Tiles(flat, at.reshape(-1, TILE), (keys + offset).reshape(-1, 2), (queries + offset).reshape(-1, 2))
+
+
+def _split(x: Array, groups: int) -> Array:
+    """`[R, L, H, C]` -> `[T, G, H/G * TILE, C]`: the queries of the heads that share keys lie one below the other."""
+    _, _, H, C = x.shape
+    x = x.reshape(-1, TILE, groups, H // groups, C).transpose(0, 2, 3, 1, 4)
+    return x.reshape(x.shape[0], groups, -1, C)
+
+
+def _join(x: Array, shape: tuple[int, ...]) -> Array:
+    """The inverse of `_split`."""
+    _, groups, _, C = x.shape
+    return x.reshape(x.shape[0], groups, -1, TILE, C).transpose(0, 3, 1, 2, 4).reshape(shape)
+
+
+_dot = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+
+
+def _logits(q_i: Array, k_j: Array, mask: Array, cap: float) -> Array:
+    """`[G, H/G * TILE, TILE]`, float32."""
+    logits = _dot("gqc,gkc->gqk", q_i, k_j)
+    if cap:
+        logits = cap * jnp.tanh(logits / cap)
+    mask = jnp.tile(mask, (q_i.shape[1] // TILE, 1))
+    return jnp.where(mask[None], logits, MASKED)
+
+
+def _forward(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> tuple[Array, tuple]:
+    tiles, G = _tiles(places, rule), k.shape[2]
+    q_T, k_T, v_T = (_split(x, G) for x in (q, k, v))
+    _, _, B, C = q_T.shape
+
+    def query_tile(i: Array) -> tuple[Array, Array]:
+        def visit(j: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            top, total, mixed = carry
+            logits = _logits(q_T[i], k_T[j], tiles.mask(i, j, rule), rule.cap)
+            new_top = jnp.maximum(top, logits.max(-1))
+            weights = jnp.exp(logits - new_top[..., None])
+            shrink = jnp.exp(top - new_top)
+            mixed = mixed * shrink[..., None] + _dot("gqk,gkc->gqc", weights.astype(v.dtype), v_T[j])
+            return new_top, total * shrink + weights.sum(-1), mixed
+
+        empty = (
+            jnp.full((G, B), MASKED, jnp.float32),
+            jnp.zeros((G, B), jnp.float32),
+            jnp.zeros((G, B, C), jnp.float32),
+        )
+        top, total, mixed = jax.lax.fori_loop(tiles.keys[i, 0], tiles.keys[i, 1], visit, empty)
+        total = jnp.maximum(total, 1e-30)
+        return (mixed / total[..., None]).astype(v.dtype), top + jnp.log(total)
+
+    out_T, norm_T = jax.lax.map(query_tile, jnp.arange(len(q_T)))
+    return _join(out_T, q.shape), (q_T, k_T, v_T, out_T, norm_T, tiles)
+
+
+def _forward_rule(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> tuple[Array, tuple]:
+    return _forward(q, k, v, places, rule)
+
+
+def _backward_rule(rule: Rule, kept: tuple, d_out: Array) -> tuple:
+    q_T, k_T, v_T, out_T, norm_T, tiles = kept
+    R, L, _, C = d_out.shape
+    G, dtype = k_T.shape[1], q_T.dtype
+    d_out_T = _split(d_out, G)
+    inner_T = (d_out_T.astype(jnp.float32) * out_T.astype(jnp.float32)).sum(-1)
+
+    def key_tile(dq_T: Array, j: Array) -> tuple[Array, tuple[Array, Array]]:
+        def visit(i: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            dq_T, dk, dv = carry
+            logits = _logits(q_T[i], k_T[j], tiles.mask(i, j, rule), rule.cap)
+            weights = jnp.exp(logits - norm_T[i][..., None])
+            d_weights = _dot("gqc,gkc->gqk", d_out_T[i], v_T[j])
+            d_logits = weights * (d_weights - inner_T[i][..., None])
+            if rule.cap:
+                d_logits = d_logits * (1 - jnp.square(jnp.maximum(logits, -rule.cap) / rule.cap))
+            d_logits = d_logits.astype(dtype)
+            dv = dv + _dot("gqk,gqc->gkc", weights.astype(dtype), d_out_T[i])
+            dk = dk + _dot("gqk,gqc->gkc", d_logits, q_T[i])
+            return dq_T.at[i].add(_dot("gqk,gkc->gqc", d_logits, k_T[j])), dk, dv
+
+        empty = jnp.zeros(k_T.shape[1:], jnp.float32)
+        dq_T, dk, dv = jax.lax.fori_loop(tiles.queries[j, 0], tiles.queries[j, 1], visit, (dq_T, empty, empty))
+        return dq_T, (dk.astype(dtype), dv.astype(dtype))
+
+    dq_T, (dk_T, dv_T) = jax.lax.scan(key_tile, jnp.zeros(q_T.shape, jnp.float32), jnp.arange(len(k_T)))
+    dq = _join(dq_T.astype(dtype), d_out.shape)
+    return dq, _join(dk_T, (R, L, G, C)), _join(dv_T, (R, L, G, C)), None
+
+
+tiled_attention.defvjp(_forward_rule, _backward_rule)

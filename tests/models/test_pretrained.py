@@ -1,0 +1,421 @@
+"""Checkpoints of every family against what torch computed with them, the forms they come in, and those refused.
+
+The golden files are written by tests/golden/generate.py.
+"""
+
+import json
+import re
+
+import huggingface_hub
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+from golden.compare import (
+    CAUSAL,
+    GOLDEN,
+    NAMES,
+    NARROW,
+    WIDE,
+    as_examples,
+    classify,
+    copy_golden,
+    edit_config,
+    edit_tensors,
+    load_language_model,
+    load_reward,
+    read_expected,
+    read_logits,
+    reward_module,
+)
+from naive import assert_close
+from safetensors.numpy import load_file, save_file
+
+from rmjax.errors import InputError
+from rmjax.models.families import FAMILIES
+from rmjax.models.pretrained import locate, open_pretrained
+from rmjax.models.transformer import LanguageModel, parameter_shapes
+
+
+def open_golden(name, kind="classifier"):
+    return open_pretrained(str(GOLDEN / name / kind))
+
+
+def assert_equal(actual, expected):
+    """The same paths, dtypes and bits."""
+    actual, expected = flatten_dict(actual, sep="/"), flatten_dict(expected, sep="/")
+    assert actual.keys() == expected.keys()
+    for path, value in expected.items():
+        assert actual[path].dtype == value.dtype
+        np.testing.assert_array_equal(actual[path], value, err_msg=path)
+
+
+def test_no_family_is_without_golden_files():
+    assert {open_golden(name).config.family for name in NAMES} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_packed_hidden_states_and_scores_equal_torchs_one_text_at_a_time(name):
+    """Seven texts behind three prompts, shared by a decoder, in two wide rows and in seven narrow ones."""
+    pretrained, expected = open_golden(name), read_expected(name)
+    params = load_reward(pretrained)
+    for shape in (WIDE, NARROW):
+        hidden, scores = classify(pretrained, params, as_examples(expected), shape)
+        assert_close(hidden, expected["hidden"], tolerance=1e-4)
+        assert_close(scores, expected["scores"], tolerance=1e-4)
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_logits_equal_torchs_one_text_at_a_time(name):
+    pretrained, expected = open_golden(name, "language_model"), read_expected(name)
+    logits = read_logits(pretrained, load_language_model(pretrained), as_examples(expected), WIDE)
+    assert_close(logits, expected["logits"], tolerance=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_parameters_are_those_that_init_would_make(name):
+    """No more and no fewer, of the same shapes and dtypes: as a classifier and as a language model."""
+
+    def described(tree):
+        return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+
+    pretrained = open_golden(name)
+    assert described(load_reward(pretrained)) == described(parameter_shapes(reward_module(pretrained)))
+    if name in CAUSAL:
+        pretrained = open_golden(name, "language_model")
+        module = LanguageModel(pretrained.config, jnp.dtype("float32"))
+        assert described(load_language_model(pretrained)) == described(parameter_shapes(module))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bare_trunk_loads_without_a_head(tmp_path, name):
+    """As AutoModel stores it: no prefix. BERT's pooler belongs to it, DistilBERT's to the classifier."""
+    golden = open_golden(name)
+    prefix = golden.family.prefix
+
+    def strip(tensors):
+        return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+    edit_tensors(copy_golden(name, "classifier", tmp_path), strip)
+    bare = open_pretrained(str(tmp_path))
+    assert bare.bare
+    assert bare.labels == ()
+    params, left = bare.load(parameter_shapes(reward_module(bare)), heads=("helpful",))
+    assert params.keys() == ({"trunk", "pooler"} if name == "bert" else {"trunk"})
+    assert left == []
+    assert_equal(params, {part: load_reward(golden)[part] for part in params})
+
+
+@pytest.mark.parametrize("name", ["qwen3", "gpt_neox"])
+def test_shards_load_as_one_file_does(tmp_path, name):
+    """Tensors of one parameter lie in both files: every other one in each."""
+    copy_golden(name, "classifier", tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    places = {}
+    for i, file in enumerate(("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")):
+        shard = {key: tensors[key] for key in sorted(tensors)[i::2]}
+        save_file(shard, tmp_path / file)
+        places |= dict.fromkeys(shard, file)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    assert_equal(load_reward(open_pretrained(str(tmp_path))), load_reward(open_golden(name)))
+
+
+@pytest.mark.parametrize(("name", "left"), [("llama", ["lm_head.weight"]), ("gpt_neox", ["embed_out.weight"])])
+def test_a_language_models_head_is_left_behind_and_named(name, left):
+    pretrained = open_golden(name, "language_model")
+    params, found = pretrained.load(parameter_shapes(reward_module(pretrained)), heads=("helpful",))
+    assert found == left
+    assert params.keys() == {"trunk"}
+    assert_equal(params["trunk"], load_language_model(pretrained)["trunk"])
+
+
+def test_heads_of_other_tasks_are_left_behind_and_named(tmp_path):
+    masked = {"cls.predictions.bias": np.zeros(64, np.float32)}
+    edit_tensors(copy_golden("bert", "classifier", tmp_path), lambda tensors: {**tensors, **masked})
+    pretrained = open_pretrained(str(tmp_path))
+    params, left = pretrained.load(parameter_shapes(reward_module(pretrained)), heads=("helpful",))
+    assert left == ["cls.predictions.bias"]
+    assert_equal(params, load_reward(open_golden("bert")))
+
+
+def test_two_heads_start_afresh_where_the_checkpoint_has_one_label():
+    pretrained = open_golden("llama")
+    module = reward_module(pretrained, ("helpful", "safety"))
+    params, left = pretrained.load(parameter_shapes(module), heads=module.heads)
+    assert params.keys() == {"trunk"}
+    assert left == ["score.weight"]
+
+
+@pytest.mark.parametrize(("name", "head"), [("llama", "score"), ("bert", "classifier")])
+def test_labels_become_heads_row_by_row(tmp_path, name, head):
+    """In the order of their ids, whatever their names' order in the alphabet."""
+    rng = np.random.default_rng(0)
+    rows = {f"{head}.weight": rng.normal(size=(2, 16)).astype(np.float32)}
+    if name == "bert":
+        rows[f"{head}.bias"] = rng.normal(size=2).astype(np.float32)
+    edit_tensors(copy_golden(name, "classifier", tmp_path), lambda tensors: {**tensors, **rows})
+    edit_config(tmp_path, id2label={"0": "safety", "1": "helpful"}, label2id={"safety": 0, "helpful": 1})
+    pretrained = open_pretrained(str(tmp_path))
+    assert pretrained.labels == ("safety", "helpful")
+    module = reward_module(pretrained, pretrained.labels)
+    reward = pretrained.load(parameter_shapes(module), heads=module.heads)[0]["reward"]
+    for i, label in enumerate(pretrained.labels):
+        assert reward[label].tolist() == rows[f"{head}.weight"][i].tolist()
+        if name == "bert":
+            assert reward[f"{label}.bias"] == rows[f"{head}.bias"][i]
+
+
+def test_weights_keep_their_dtype_unless_another_is_asked_for(tmp_path):
+    def narrow(tensors):
+        return {key: value.astype(ml_dtypes.bfloat16) for key, value in tensors.items()}
+
+    edit_tensors(copy_golden("gpt2", "classifier", tmp_path), narrow)
+    pretrained = open_pretrained(str(tmp_path))
+    shapes = parameter_shapes(reward_module(pretrained))
+    kept, _ = pretrained.load(shapes, heads=("helpful",))
+    rounded = jax.tree.map(lambda x: x.astype(jnp.bfloat16), load_reward(open_golden("gpt2")))
+    assert_equal(kept, rounded)
+    widened, _ = pretrained.load(shapes, heads=("helpful",), dtype=jnp.dtype("float32"))
+    assert_equal(widened, jax.tree.map(lambda x: x.astype(jnp.float32), rounded))
+
+
+def test_every_parameter_is_placed_once_and_whole():
+    pretrained = open_golden("gpt_neox")
+    shapes = parameter_shapes(reward_module(pretrained))
+    placed = []
+
+    def place(path, array):
+        placed.append(path)
+        assert array.shape == flatten_dict(shapes, sep="/")[path].shape
+        return jax.device_put(array, jax.devices()[3])
+
+    params, _ = pretrained.load(shapes, heads=("helpful",), place=place)
+    assert sorted(placed) == sorted(flatten_dict(shapes, sep="/"))
+    assert {device for leaf in jax.tree.leaves(params) for device in leaf.devices()} == {jax.devices()[3]}
+    assert_equal(params, load_reward(pretrained))
+
+
+def test_a_parameter_does_not_change_after_it_was_loaded():
+    """On a CPU it may be the very memory that it was read into, which nothing else may use."""
+    pretrained = open_golden("llama")
+    params = load_reward(pretrained)
+    before = jax.tree.map(lambda x: np.array(x, copy=True), params)
+    load_reward(open_golden("llama3"))
+    assert_equal(params, before)
+
+
+def test_norms_may_be_called_gamma_and_beta(tmp_path):
+    def rename(tensors):
+        def old(name):
+            return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+
+        return {old(name): value for name, value in tensors.items()}
+
+    edit_tensors(copy_golden("bert", "classifier", tmp_path), rename)
+    assert sum(name.endswith((".gamma", ".beta")) for name in load_file(tmp_path / "model.safetensors")) == 10
+    assert_equal(load_reward(open_pretrained(str(tmp_path))), load_reward(open_golden("bert")))
+
+
+@pytest.mark.parametrize(
+    ("name", "buffer"),
+    [
+        ("llama", "model.layers.0.self_attn.rotary_emb.inv_freq"),
+        ("gpt2", "transformer.h.1.attn.masked_bias"),
+        ("gpt_neox", "gpt_neox.layers.1.attention.bias"),
+        ("bert", "bert.embeddings.position_ids"),
+    ],
+)
+def test_tables_of_old_versions_are_passed_over(tmp_path, name, buffer):
+    edit_tensors(
+        copy_golden(name, "classifier", tmp_path), lambda tensors: {**tensors, buffer: np.zeros(3, np.float32)}
+    )
+    assert_equal(load_reward(open_pretrained(str(tmp_path))), load_reward(open_golden(name)))
+
+
+def without(name):
+    return lambda tensors: {key: value for key, value in tensors.items() if key != name}
+
+
+def with_shape(name, shape):
+    return lambda tensors: {**tensors, name: np.zeros(shape, np.float32)}
+
+
+def cut(folder, count):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:count])
+
+
+def write_index(folder, text):
+    (folder / "model.safetensors.index.json").write_text(text)
+
+
+def pickle_only(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), r"has no config.json: give a folder that save_pretrained"),
+        (
+            lambda folder: (folder / "config.json").write_text("{"),
+            r"config.json is not a model's config.* no model_type",
+        ),
+        (
+            lambda folder: (folder / "config.json").write_text("{}"),
+            r"config.json is not a model's config.* no model_type",
+        ),
+        (lambda folder: cut(folder, -100), r"model.safetensors is damaged or cut short \(.+\): fetch it again"),
+        (lambda folder: cut(folder, 50), r"model.safetensors is damaged or cut short \(.+\): fetch it again"),
+        (lambda folder: cut(folder, 0), r"model.safetensors is damaged or cut short \(.+\): fetch it again"),
+        (
+            lambda folder: write_index(folder, '{"weight_map": {"score.weight": "model-2.safetensors"}}'),
+            r"model-2.safetensors is missing, though the checkpoint's index names it",
+        ),
+        (lambda folder: write_index(folder, "{"), r"index.json does not list tensors and their files"),
+        (lambda folder: write_index(folder, '{"metadata": {}}'), r"index.json does not list tensors and their files"),
+        (pickle_only, r"holds no model.safetensors \(only pytorch_model.bin, which is pickled and could run code\)"),
+        (lambda folder: (folder / "model.safetensors").unlink(), r"holds no model.safetensors: write one with"),
+        (
+            lambda folder: edit_config(folder, model_type="mamba"),
+            r"unknown architecture 'mamba': known are llama, mistral, qwen2, .*, distilbert$",
+        ),
+        (lambda folder: edit_config(folder, model_type=["llama"]), r"unknown architecture .*llama.*: known are llama,"),
+        (
+            lambda folder: edit_config(folder, quantization_config={"quant_method": "gptq", "bits": 4}),
+            r"is quantized: use the full weights",
+        ),
+        (
+            lambda folder: edit_config(folder, rope_parameters={"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0}),
+            r"unsupported rope_type 'yarn' in config.json: known are default, linear, llama3",
+        ),
+        (
+            lambda folder: edit_config(folder, hidden_act="relu2"),
+            r"unsupported activation 'relu2' in config.json: known are silu, ",
+        ),
+        (
+            lambda folder: edit_config(folder, num_attention_heads=3),
+            r"transformers refuses .*config.json \(.*16.* not a multiple .*\(3\).*\)",
+        ),
+        (lambda folder: edit_config(folder, hidden_size="16"), r"transformers refuses .*config.json \(.*'hidden_size'"),
+        (
+            lambda folder: edit_config(folder, num_key_value_heads=3),
+            r"model.heads=4 is not a multiple of model.kv_heads=3",
+        ),
+        (
+            lambda folder: edit_tensors(folder, without("model.norm.weight")),
+            r"lacks the tensor 'model.norm.weight': does its config.json belong to it",
+        ),
+        (
+            lambda folder: edit_config(folder, num_hidden_layers=3),
+            r"lacks the tensor 'model.layers.2.input_layernorm.weight' and 8 more",
+        ),
+        (
+            lambda folder: edit_config(folder, num_hidden_layers=1),
+            r"holds the tensor 'model.layers.1.\S+' and 8 more, which a llama trunk of its config.json does not have",
+        ),
+        (
+            lambda folder: edit_tensors(folder, with_shape("model.layers.0.self_attn.q_proj.bias", 16)),
+            r"holds the tensor 'model.layers.0.self_attn.q_proj.bias', which a llama trunk",
+        ),
+        (
+            lambda folder: edit_tensors(folder, with_shape("model.layers.1.mlp.up_proj.weight", (20, 17))),
+            r"'model.layers.1.mlp.up_proj.weight' has the shape \(17, 20\), its config.json says \(16, 20\)",
+        ),
+        (
+            lambda folder: edit_config(folder, vocab_size=65),
+            r"'model.embed_tokens.weight' has the shape \(64, 16\), its config.json says \(65, 16\)",
+        ),
+        (
+            lambda folder: edit_tensors(folder, with_shape("model.embed_tokens.weight", 16)),
+            r"'model.embed_tokens.weight' has the shape \(16,\), its config.json says \(64, 16\)",
+        ),
+        (
+            lambda folder: edit_tensors(folder, with_shape("score.weight", (2, 16))),
+            r"'score.weight' has the shape \(2, 16\), its config.json says \(1, 16\)",
+        ),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_used_is_refused_in_one_sentence(tmp_path, damage, message):
+    damage(copy_golden("llama", "classifier", tmp_path))
+    with pytest.raises(InputError, match=message) as caught:
+        load_reward(open_pretrained(str(tmp_path)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "message"),
+    [
+        ("bert", {"is_decoder": True}, "is_decoder is True, only False is known"),
+        ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
+        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
+        ("gpt2", {"add_cross_attention": True}, "add_cross_attention is True"),
+        ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention is True"),
+    ],
+)
+def test_variants_that_the_trunk_does_not_compute_are_refused(tmp_path, name, fields, message):
+    edit_config(copy_golden(name, "classifier", tmp_path), **fields)
+    with pytest.raises(InputError, match=f"unsupported config.json: {message}"):
+        open_pretrained(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "shape", "whole"),
+    [
+        ("gpt_neox", "gpt_neox.layers.0.attention.query_key_value.weight", (36, 16), (48, 16)),
+        ("gpt2", "transformer.h.0.attn.c_attn.weight", (16, 45), (16, 48)),
+    ],
+)
+def test_queries_keys_and_values_in_one_tensor_have_their_shape_checked(tmp_path, name, tensor, shape, whole):
+    edit_tensors(copy_golden(name, "classifier", tmp_path), with_shape(tensor, shape))
+    with pytest.raises(InputError, match=re.escape(f"{tensor}' has the shape {shape}, its config.json says {whole}")):
+        load_reward(open_pretrained(str(tmp_path)))
+
+
+def test_a_local_folder_stands_in_for_a_name(monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", None)  # not to be asked
+    opened = open_pretrained("meta/llama", str(GOLDEN / "llama" / "classifier"))
+    assert opened.folder == GOLDEN / "llama" / "classifier"
+
+
+def test_a_name_is_fetched_without_pickles_and_code(monkeypatch, tmp_path):
+    asked = {}
+
+    def fetch(name, *, allow_patterns):
+        asked.update(name=name, patterns=allow_patterns)
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    assert locate("meta/llama") == tmp_path
+    assert asked["name"] == "meta/llama"
+    files = ["config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json", "tokenizer.json"]
+    unwanted = ["pytorch_model.bin", "modeling_llama.py", "consolidated.00.pth", "tf_model.h5", "model.onnx"]
+    assert list(huggingface_hub.utils.filter_repo_objects(files + unwanted, allow_patterns=asked["patterns"])) == files
+
+
+def test_a_name_that_cannot_be_fetched_tells_both_ways_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    message = (
+        r"nobody/none are not on this machine.*disabled.*run `hf download nobody/none`.*--config.model.path=FOLDER"
+    )
+    with pytest.raises(InputError, match=message) as caught:
+        locate("nobody/none")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_failing_network_is_told_in_one_line(monkeypatch):
+    def fail(*_, **__):
+        raise OSError("no route to host\nand much more")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(InputError, match=r"could not be fetched \(no route to host\): run `hf download nobody/none`"):
+        locate("nobody/none")
+
+
+def test_a_path_that_is_no_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"there is no folder .*absent: model.path names the local copy of meta/llama"):
+        open_pretrained("meta/llama", str(tmp_path / "absent"))

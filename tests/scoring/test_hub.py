@@ -1,0 +1,296 @@
+"""Reward models written in Hugging Face's format and opened from it: the same scores, and what is refused."""
+
+import copy
+import dataclasses
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import user
+from data.test_tokenizer import sentencepiece, wordpiece
+from golden.compare import GOLDEN, edit_config
+from naive import assert_close, naive_scores
+from safetensors.numpy import load_file
+from transformers import AutoTokenizer
+
+import rmjax
+from rmjax.data.packing import Example
+from rmjax.data.tokenizer import EOS, PAD, open_tokenizer
+from rmjax.errors import InputError
+from rmjax.models.pretrained import open_pretrained
+from rmjax.models.reward import RewardTransformer
+from rmjax.models.transformer import parameter_shapes
+from rmjax.scoring.checkpoint import load
+from rmjax.scoring.contract import Contract
+from rmjax.scoring.hub import check_tokenizer, export_reward_model, load_classifier
+from rmjax.scoring.reward_model import RewardModel
+
+PROMPTS = ["Why?", "Is it an egg?", "Why?", "Paris?"]
+ANSWERS = ["Yes.", "", "Put it in.", "of course"]
+LIMITS = {"max_prompt": 24, "max_response": 12}
+
+
+@pytest.fixture(scope="module")
+def model(reward_model):
+    """The model that most of these tests export."""
+    copied = copy.copy(reward_model)
+    data = {"source": "hh-rlhf", "start": "runs/sft"}
+    copied.contract = dataclasses.replace(reward_model.contract, data=data, step=321)
+    return copied
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    """Its head `safety` as a folder, not to be changed."""
+    folder = tmp_path_factory.mktemp("exported") / "safety"
+    export_reward_model(model, folder, head="safety", dtype="float32")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def build(one_device):
+    """(trunk, tokenizer) -> a RewardModel with the heads helpful and safety and made-up parameters."""
+    return lambda trunk, tokenizer: make_reward_model(trunk, tokenizer, one_device)
+
+
+def make_reward_model(trunk, tokenizer, layout):
+    """See `build`."""
+    contract = Contract(
+        kind="reward_model",
+        step=0,
+        trunk=trunk,
+        heads=("helpful", "safety"),
+        compute_dtype="float32",
+        max_prompt=tokenizer.max_prompt,
+        max_response=tokenizer.max_response,
+        chat_template=tokenizer.hf.chat_template,
+        ending=tokenizer.ending,
+        data={"source": "made up", "start": "random"},
+    )
+    params = draw(RewardTransformer(trunk, contract.heads, jnp.dtype("float32")))
+    return RewardModel(layout.replicate(params), contract, tokenizer, layout)
+
+
+def draw(module):
+    """Made-up parameters, biases among them."""
+    rng = np.random.default_rng(0)
+
+    def value(path, x):
+        mean = 1.0 if "scale" in jax.tree_util.keystr(path) else 0.0
+        return jnp.asarray(mean + 0.3 * rng.normal(size=x.shape), x.dtype)
+
+    return jax.tree_util.tree_map_with_path(value, parameter_shapes(module))
+
+
+def read_json(folder):
+    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+
+def with_template(hf, folder, **limits):
+    """The tokenizer with the template `transcript`."""
+    hf.save_pretrained(folder)
+    return open_tokenizer(str(folder), template="transcript", **limits)
+
+
+@pytest.mark.parametrize("head", ["helpful", "safety"])
+def test_an_exported_head_scores_as_before(tmp_path, model, head):
+    export_reward_model(model, tmp_path, head=head, dtype="float32")
+    reopened = load(tmp_path)
+    assert reopened.heads == (head,)
+    assert_close(reopened.score(PROMPTS, ANSWERS), model.score(PROMPTS, ANSWERS, head=head))
+
+
+def test_load_is_the_one_door_to_both_formats(exported):
+    contract = rmjax.load(exported, devices=1).contract
+    assert (contract.kind, contract.heads, contract.compute_dtype) == ("reward_model", ("safety",), "float32")
+    assert contract.trunk.max_positions == 37  # 24 + 12 and the ending
+    assert (contract.max_prompt, contract.max_response) == (24, 12)
+    assert contract.data["start"] == str(exported)
+
+
+def test_long_texts_are_cut_where_training_cut_them(model, exported):
+    """The export keeps its limits in a field of config.json that other tools pass over."""
+    prompts, answers = ["Tell me a long story about an egg, please."] * 2, ["I will not help " * 4, "no"]
+    reopened = load_classifier(exported, devices=1)
+    assert_close(reopened.score(prompts, answers), model.score(prompts, answers, head="safety"))
+
+
+def test_a_folder_without_limits_gets_half_of_its_positions_each(tmp_path, exported):
+    """37 positions, one of them for the ending."""
+    shutil.copytree(exported, tmp_path / "foreign")
+    path = tmp_path / "foreign" / "config.json"
+    record = json.loads(path.read_text())
+    del record["rmjax"]
+    path.write_text(json.dumps(record))
+    contract = load_classifier(tmp_path / "foreign", devices=1).contract
+    assert (contract.max_prompt, contract.max_response) == (18, 18)
+
+
+def test_one_of_several_heads_must_be_named(tmp_path, model):
+    with pytest.raises(InputError, match="several heads, name one: helpful, safety"):
+        export_reward_model(model, tmp_path / "out", head=None, dtype="float32")
+    with pytest.raises(InputError, match="no head 'harmless': it has helpful, safety"):
+        export_reward_model(model, tmp_path / "out", head="harmless", dtype="float32")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_only_head_need_not_be_named(tmp_path, exported):
+    """And an exported model is exported again as it is."""
+    export_reward_model(load_classifier(exported, **LIMITS, devices=1), tmp_path, head=None, dtype="float32")
+    first, second = load_file(exported / "model.safetensors"), load_file(tmp_path / "model.safetensors")
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        np.testing.assert_array_equal(second[name], tensor)
+
+
+def test_files_are_never_mixed_with_those_of_another_model(tmp_path, model):
+    (tmp_path / "old.txt").write_text("mine")
+    for output in (tmp_path, tmp_path / "old.txt"):
+        with pytest.raises(InputError, match=f"{output} exists already: give a new folder"):
+            export_reward_model(model, output, head="safety", dtype="float32")
+    assert [path.name for path in tmp_path.iterdir()] == ["old.txt"]
+
+
+def test_the_padding_is_not_what_a_text_ends_with(model, exported):
+    """Hugging Face's classifiers look for the last token that is not padding."""
+    config, hf = read_json(exported), AutoTokenizer.from_pretrained(exported)
+    assert (hf.pad_token, hf.eos_token) == (PAD, EOS)
+    assert (config["pad_token_id"], config["eos_token_id"]) == (hf.pad_token_id, hf.eos_token_id) == (0, 1)
+    assert config["pad_token_id"] not in model.tokenizer.ending
+    assert config["vocab_size"] == model.contract.trunk.vocab_size
+
+
+@pytest.mark.parametrize("pad", [None, EOS])
+def test_a_missing_or_unfit_padding_becomes_a_token_of_its_own(tmp_path, build, tiny_trunk, pad):
+    """With one more row in the embedding table, which no text ever reads."""
+    hf = sentencepiece()
+    hf.pad_token = pad
+    tokenizer = with_template(hf, tmp_path / "tokenizer", **LIMITS)
+    trunk = dataclasses.replace(tiny_trunk, vocab_size=len(hf))
+    model = build(trunk, tokenizer)
+    export_reward_model(model, tmp_path / "out", head="helpful", dtype="float32")
+
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").pad_token_id == len(hf)
+    assert read_json(tmp_path / "out")["pad_token_id"] == len(hf)
+    assert read_json(tmp_path / "out")["vocab_size"] == len(hf) + 1
+    table = load_file(tmp_path / "out" / "model.safetensors")["model.embed_tokens.weight"]
+    np.testing.assert_array_equal(table[:-1], model.layout.local(model.params)["trunk"]["embedding"]["embedding"])
+    assert table.shape[0] == len(hf) + 1
+    assert not table[-1].any()
+    assert_close(
+        load_classifier(tmp_path / "out", **LIMITS, devices=1).score(PROMPTS, ANSWERS),
+        model.score(PROMPTS, ANSWERS, head="helpful"),
+    )
+    assert model.tokenizer.hf.pad_token == pad  # the model itself stays as it was
+    assert model.contract.trunk == trunk
+
+
+def test_half_as_wide_weights_give_nearly_the_same_scores(tmp_path, model):
+    export_reward_model(model, tmp_path, head="safety", dtype="bfloat16")
+    assert {tensor.dtype.name for tensor in load_file(tmp_path / "model.safetensors").values()} == {"bfloat16"}
+    reopened = load_classifier(tmp_path, **LIMITS, devices=1)
+    assert reopened.contract.compute_dtype == "bfloat16"
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(reopened.params)} == {"bfloat16"}
+    scores, wide = reopened.score(PROMPTS, ANSWERS), model.score(PROMPTS, ANSWERS, head="safety")
+    assert_close(scores, wide, tolerance=0.1)
+    assert not np.allclose(scores, wide, rtol=1e-5)
+
+
+def test_the_model_card_says_what_a_score_depends_on(model, exported):
+    card = (exported / "README.md").read_text(encoding="utf-8")
+    reference = model.contract.normalization["safety"]
+    assert f"(score - {reference.mean:.6g}) / {reference.std:.6g}" in card
+    assert f"On {reference.count} made-up texts" in card
+    assert "the answer, then `<|eos|>`" in card
+    assert "read at the last token of the text. Weights are float32" in card
+    assert "last 24 tokens" in card
+    assert "first\n  12." in card
+    for fact in ("# Reward model (safety)", "after 321 steps", "Trained on: hh-rlhf", "Started from: runs/sft"):
+        assert fact in card
+    assert "helpful" not in card
+
+
+def test_a_card_without_reference_texts_says_so(tmp_path, model):
+    unsealed = copy.copy(model)
+    unsealed.contract = dataclasses.replace(model.contract, normalization={})
+    export_reward_model(unsealed, tmp_path, head="safety", dtype="float32")
+    assert "Only differences between scores of one prompt mean anything" in (tmp_path / "README.md").read_text()
+
+
+def test_a_tokenizer_must_fit_the_trunk(tokenizer, tiny_trunk):
+    check_tokenizer(tokenizer, tiny_trunk, "here")
+    check_tokenizer(tokenizer, dataclasses.replace(tiny_trunk, max_positions=37, vocab_size=300), "here")
+    with pytest.raises(InputError, match="tokenizer of here has 300 ids, but its embedding table only 299 rows"):
+        check_tokenizer(tokenizer, dataclasses.replace(tiny_trunk, vocab_size=299), "here")
+    message = "max_prompt=24 and max_response=12 make texts of up to 37 tokens, but here is made for 36: lower one"
+    with pytest.raises(InputError, match=message):
+        check_tokenizer(tokenizer, dataclasses.replace(tiny_trunk, max_positions=36), "here")
+
+
+def test_limits_beyond_the_positions_are_refused_on_opening(exported):
+    with pytest.raises(InputError, match="max_prompt=30 and max_response=12 make texts of up to 43 tokens"):
+        load_classifier(exported, max_prompt=30)
+
+
+def test_a_checkpoint_without_a_head_cannot_score():
+    message = r"no sequence-classification head.*train a reward model from it with .*--config.model.path=\S+"
+    with pytest.raises(InputError, match=message):
+        load_classifier(GOLDEN / "llama" / "language_model")
+
+
+def test_a_checkpoint_without_a_tokenizer_is_refused():
+    with pytest.raises(InputError, match=r"no tokenizer at .*llama/classifier"):
+        load_classifier(GOLDEN / "llama" / "classifier")
+
+
+@pytest.fixture
+def padded_with_eos(tmp_path, model):
+    """As many reward models are published: EOS is the padding, so that their class reads the token before it."""
+    export_reward_model(model, tmp_path, head="safety", dtype="float32")
+    edit_config(tmp_path, pad_token_id=1)
+    hf = AutoTokenizer.from_pretrained(tmp_path)
+    hf.pad_token = hf.eos_token
+    hf.save_pretrained(tmp_path)
+    return load_classifier(tmp_path, devices=1)
+
+
+def test_where_the_padding_is_eos_the_score_is_read_before_it(padded_with_eos, model, tokenizer):
+    assert padded_with_eos.contract.ending == padded_with_eos.tokenizer.ending == ()
+    answers = [answer for answer in ANSWERS if answer]
+    responses = tuple(encoded.ids[:-1] for encoded in tokenizer.encode_responses(answers))
+    example = Example(tokenizer.encode_prompts([user("Why?")])[0].ids, responses)
+    params = model.layout.local(model.params)
+    (expected,) = naive_scores(params, model.contract.trunk, model.heads, [example])
+    assert_close(padded_with_eos.score("Why?", answers), expected[:, 1])
+
+
+def test_there_an_empty_response_has_no_token_to_be_read_at(padded_with_eos):
+    with pytest.raises(InputError, match="an empty response has no token to be scored at"):
+        padded_with_eos.score("Why?", ["Yes.", ""])
+
+
+@pytest.fixture(scope="module", params=["bert", "distilbert"])
+def encoder(request, build, tmp_path_factory):
+    """An encoder with 64 positions, read at [CLS]."""
+    tokenizer = with_template(wordpiece(), tmp_path_factory.mktemp("tokenizer"), max_prompt=40, max_response=20)
+    config = open_pretrained(str(GOLDEN / request.param / "classifier")).config
+    return build(dataclasses.replace(config, vocab_size=tokenizer.vocab_size, max_positions=64), tokenizer)
+
+
+def test_an_encoders_packed_scores_are_those_of_every_text_alone(encoder):
+    together = encoder.score(PROMPTS, ANSWERS, head="helpful")
+    alone = [encoder.score(prompt, answer, head="helpful") for prompt, answer in zip(PROMPTS, ANSWERS, strict=True)]
+    assert_close(together, alone)
+
+
+def test_an_exported_encoder_scores_as_before(tmp_path, encoder):
+    export_reward_model(encoder, tmp_path, head="safety", dtype="float32")
+    reopened = load_classifier(tmp_path, max_prompt=40, max_response=20, devices=1)
+    assert reopened.tokenizer.ending == encoder.tokenizer.ending == (3,)  # [SEP]
+    assert_close(reopened.score(PROMPTS, ANSWERS), encoder.score(PROMPTS, ANSWERS, head="safety"))
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "read at the first token of the text" in card
+    assert "the answer, then `[SEP]`" in card

@@ -1,0 +1,299 @@
+"""Runs on pretrained trunks, from tiny checkpoints through the real scripts: train, sft and export."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import export
+import jax
+import numpy as np
+import pytest
+import sft
+import train
+from starts import begin, check_origin, check_template
+from tiny_checkpoints import LIMITS, write_bert, write_comparisons, write_llama
+
+import rmjax
+from rmjax.data.sources import load_comparisons
+from rmjax.data.tokenizer import open_tokenizer
+from rmjax.errors import InputError
+from rmjax.evaluation.evaluate import evaluate
+from rmjax.scoring.checkpoint import find_checkpoint, load_tree
+from rmjax.scoring.contract import read_contract
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = {
+    **LIMITS,
+    "data.holdout": 0.2,
+    "parallel.devices": 1,
+    "train.batch_size": 4,
+    "train.microbatches": 1,
+    "train.max_steps": 1,
+}
+SMALL_REWARD = {
+    "evaluation.bootstrap": 10,
+    "evaluation.references": 8,
+    "sft.batch_size": 4,
+    "sft.microbatches": 1,
+    "sft.max_steps": 1,
+}
+# A rate so low that the one step moves no float32 weight: what is saved is what training began with.
+STILL = {"train.optimizer.learning_rate": 1e-30}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """These runs take one step, so their time is that of compiling: XLA leaves most optimizations out."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    """(folder, parameters) of a language model."""
+    folder = tmp_path_factory.mktemp("llama")
+    return folder, write_llama(folder)
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    """(folder, parameters) of an encoder."""
+    folder = tmp_path_factory.mktemp("bert")
+    return folder, write_bert(folder)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The fields that name a dozen comparisons to learn from, and eight others."""
+    folder = tmp_path_factory.mktemp("data")
+    test = write_comparisons(folder / "test.jsonl", 20).read_text().splitlines(keepends=True)[12:]
+    (folder / "test.jsonl").write_text("".join(test))
+    train = write_comparisons(folder / "train.jsonl", 12)
+    test = f"jsonl:{folder / 'test.jsonl'}"
+    return {"data.train": f"jsonl:{train}", "data.validation": test, "data.eval": test}
+
+
+def settings(page, variant, folder, data, **changes):
+    """A variant made small; `changes` has "a.b": value."""
+    config = importlib.import_module(f"configs.{page}").get_config(variant)
+    data = {name: value for name, value in data.items() if page != "sft" or name == "data.train"}
+    small = SMALL if page == "sft" else {**SMALL, **SMALL_REWARD}
+    config.update_from_flattened_dict({**small, **data, "model.path": str(folder), **changes})
+    return config.to_dict()
+
+
+def run(script, config, workdir):
+    """A script's run in this process; returns the run directory."""
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+        script.run_config(config, workdir)
+    return workdir
+
+
+def stored(workdir):
+    """(parameters, contract) of the last checkpoint of a run."""
+    checkpoint = find_checkpoint(workdir)
+    return load_tree(checkpoint / "params"), read_contract(checkpoint / "contract.json")
+
+
+def assert_equal_trees(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def call(script, *arguments):
+    quick = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    command = [sys.executable, str(ROOT / "experiments" / f"{script}.py"), *arguments]
+    environment = {**os.environ, **quick, "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+
+
+# --- a chat model, as it is -------------------------------------------------------------------------------------------
+
+
+def test_a_reward_model_begins_with_the_weights_of_the_folder_and_scores_as_it_was_evaluated(llama, data, tmp_path):
+    folder, params = llama
+    fields = {**SMALL, **SMALL_REWARD, **data, **STILL, "model.path": folder}
+    flags = [f"--config.{name}={value}" for name, value in fields.items()]
+    done = call("train", f"--config={ROOT}/configs/helpful.py:tinyllama", f"--workdir={tmp_path}/run", *flags)
+    assert done.returncode == 0, done.stderr
+    assert "freshly initialised: reward" in done.stdout
+    assert "lm_head.weight" in done.stdout  # left behind, and said so
+    assert not (tmp_path / "run" / "sft").exists()
+
+    kept, contract = stored(tmp_path / "run")
+    assert_equal_trees(kept["trunk"], params["trunk"])
+    assert contract.data["start"] == "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
+    model = rmjax.load(tmp_path / "run", devices=1)
+    test = load_comparisons(data["data.eval"], "test")
+    again = evaluate(model.score_comparisons, test, ("helpful",), bootstrap=10, seed=0)
+    evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert again["heads"] == evaluation["heads"]
+
+
+# --- a base model: SFT first, two heads, export -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def joint(llama, data, tmp_path_factory):
+    """The run directory of a base model with its own SFT stage and two heads."""
+    workdir = tmp_path_factory.mktemp("joint") / "run"
+    return run(train, settings("joint", "llama-2-7b", llama[0], data, **{"model.compute_dtype": "float32"}), workdir)
+
+
+def test_a_base_model_has_its_sft_first(joint, llama):
+    trained, of_sft = stored(joint / "sft")
+    assert of_sft.kind == "language_model"
+    assert of_sft.data["start"] == "meta-llama/Llama-2-7b-hf"
+    assert jax.tree.structure(trained) == jax.tree.structure(llama[1])  # trunk and output layer
+    moved = jax.tree.map(lambda a, b: not np.array_equal(a, b), trained, llama[1])
+    assert all(jax.tree.leaves(moved))
+    params, contract = stored(joint)
+    assert contract.data["start"] == f"meta-llama/Llama-2-7b-hf -> {joint / 'sft'}"
+    assert params.keys() == {"trunk", "reward"}
+    assert contract.heads == ("helpful", "safety")
+    assert json.loads((joint / "evaluation.json").read_text())["heads"].keys() == {"helpful", "safety"}
+
+
+def test_one_head_of_several_is_exported_and_scores_the_same(joint, tmp_path):
+    several = call("export", f"--checkpoint={joint}", f"--output={tmp_path}/none", "--noverify")
+    assert several.returncode == 1
+    assert several.stderr.strip() == "error: this model has several heads, name one: helpful, safety"
+    assert not (tmp_path / "none").exists()
+    output = tmp_path / "safety"
+    run_export(joint, output, head="safety")
+    original, exported = rmjax.load(joint, verify=False, devices=1), rmjax.load(output, devices=1)
+    assert exported.heads == ("safety",)
+    answers = ["No.", "I will not."]
+    np.testing.assert_allclose(
+        exported.score("Why?", answers), original.score("Why?", answers, head="safety"), rtol=1e-5, atol=1e-6
+    )
+    card = (output / "README.md").read_text()
+    assert "meta-llama/Llama-2-7b-hf" in card
+
+
+def test_the_language_model_inside_is_exported_too(joint, tmp_path):
+    run_export(joint / "sft", tmp_path / "lm")
+    record = json.loads((tmp_path / "lm" / "config.json").read_text())
+    assert record["architectures"] == ["LlamaForCausalLM"]
+    with pytest.raises(InputError, match="has no head 'helpful'"):
+        run_export(joint / "sft", tmp_path / "other", head="helpful")
+
+
+def run_export(checkpoint, output, head=None):
+    """export.py in this process, with its flags."""
+    flags = SimpleNamespace(checkpoint=str(checkpoint), output=str(output), head=head, dtype="float32", verify=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "flags", SimpleNamespace(FLAGS=flags))
+        export.main()
+
+
+# --- an SFT run of its own --------------------------------------------------------------------------------------------
+
+
+def test_an_sft_run_is_a_start_for_its_own_variant_only(llama, data, tmp_path, capsys):
+    folder, _ = llama
+    begun = run(sft, settings("sft", "tinyllama", folder, data), tmp_path / "sft")
+    assert "--config=configs/helpful.py:VARIANT" in capsys.readouterr().out
+    # The reward model needs neither hub nor folder any more.
+    start = begin(settings("helpful", "tinyllama", "", data, init=str(begun)), lambda: [])
+    params, contract = stored(begun)
+    assert_equal_trees(start.weights(None), params)
+    assert (start.trunk, start.tokenizer.ending) == (contract.trunk, contract.ending)
+    assert start.origin == f"TinyLlama/TinyLlama-1.1B-Chat-v1.0 -> {begun}"
+
+    for variant, words in (("gpt2", "began with TinyLlama/.* begins with openai-community/gpt2"), ("", "with random")):
+        config = settings("helpful", "tinyllama", "", data, init=str(begun))
+        config["model"] = importlib.import_module("configs.helpful").get_config(variant).to_dict()["model"]
+        config["tokenizer"] = {**config["tokenizer"], "path": ""}
+        with pytest.raises(InputError, match=f"{words}.*choose the same variant"):
+            run(train, config, tmp_path / "other")
+    config = settings("helpful", "tinyllama", "", data, init=str(begun), **{"tokenizer.template": "transcript"})
+    with pytest.raises(InputError, match=r"tokenizer\.template=transcript, but the SFT run .* another chat template"):
+        run(train, config, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_origin_is_the_first_of_a_chain():
+    config = {"model": {"pretrained": "gpt2"}}
+    check_origin(config, SimpleNamespace(data={"start": "gpt2 -> runs/a -> runs/b"}), Path("c"))
+    with pytest.raises(InputError, match="began with pythia, this configuration begins with gpt2"):
+        check_origin(config, SimpleNamespace(data={"start": "pythia -> gpt2"}), Path("c"))
+
+
+def test_the_template_that_an_sft_run_was_trained_with_may_be_named(llama, tmp_path):
+    limits = {"max_prompt": 32, "max_response": 16}
+    tokenizer = open_tokenizer(str(llama[0]), template="transcript", **limits)
+    tokenizer.save(tmp_path / "tokenizer")
+    for name in ("", "transcript"):
+        check_template({"tokenizer": {"template": name}}, tokenizer, tmp_path)
+
+
+# --- an encoder -------------------------------------------------------------------------------------------------------
+
+
+def test_an_encoder_becomes_a_reward_model(bert, data, tmp_path, capsys):
+    folder, params = bert
+    workdir = run(train, settings("helpful", "minilm", folder, data, **STILL), tmp_path / "run")
+    assert "freshly initialised: reward" in capsys.readouterr().out
+    kept, contract = stored(workdir)
+    assert_equal_trees(kept["trunk"], params["trunk"])
+    assert_equal_trees(kept["pooler"]["kernel"], params["pooler"]["kernel"])
+    assert not contract.trunk.causal
+    assert rmjax.load(workdir, devices=1).heads == ("helpful",)  # its canaries score as they did
+
+
+def test_an_encoder_cannot_have_sft(bert, data, tmp_path):
+    with pytest.raises(InputError, match=r"all-MiniLM-L6-v2 is an encoder.*--config\.init=pretrained"):
+        run(train, settings("helpful", "minilm", bert[0], data, init="sft"), tmp_path / "run")
+    with pytest.raises(InputError, match="is an encoder, which SFT cannot train"):
+        run(sft, settings("sft", "tinyllama", bert[0], data, **{"tokenizer.template": "transcript"}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# --- what cannot be had -----------------------------------------------------------------------------------------------
+
+
+def test_without_network_and_files_one_sentence_says_what_to_do(data, tmp_path):
+    flags = [f"--config.{name}={value}" for name, value in data.items()]
+    hub = f"--config.model.pretrained={tmp_path.name}/absent"
+    done = call("train", f"--config={ROOT}/configs/helpful.py:tinyllama", f"--workdir={tmp_path}/run", hub, *flags)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith(f"error: the weights of {tmp_path.name}/absent are not on this machine")
+    assert f"`hf download {tmp_path.name}/absent`" in line
+    assert "--config.model.path=FOLDER" in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "page", "changes", "words"),
+    [
+        (train, "helpful", {"model.path": "/nowhere"}, "there is no folder /nowhere: model.path names the local copy"),
+        (train, "helpful", {"data.sft": "gold/helpful"}, "init=pretrained needs no demonstrations: leave data.sft"),
+        (train, "helpful", {"tokenizer.max_prompt": 60}, "but .* is made for 64: lower one of them"),
+        (train, "helpful", {"tokenizer.template": "chatml"}, "unknown tokenizer.template 'chatml'"),
+        (train, "helpful", {"init": "/nowhere"}, "there is no checkpoint at /nowhere"),
+        (sft, "sft", {"model.path": "/nowhere"}, "there is no folder /nowhere"),
+        (sft, "sft", {"init": "sft"}, "init=sft is what this script does"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_anything_is_written(script, page, changes, words, llama, data, tmp_path):
+    with pytest.raises(InputError, match=words):
+        run(script, settings(page, "tinyllama", llama[0], data, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("page", ["helpful", "sft"])
+def test_a_page_without_a_variant_has_no_pretrained_weights(page, data, tmp_path):
+    config = importlib.import_module(f"configs.{page}").get_config()
+    config.update_from_flattened_dict(
+        {"init": "pretrained", **{name: value for name, value in data.items() if page != "sft" or "train" in name}}
+    )
+    script = sft if page == "sft" else train
+    with pytest.raises(InputError, match=r"init=pretrained, but config\.model .* choose a variant"):
+        run(script, config.to_dict(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
