@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -100,6 +101,8 @@ def _flag_message(error: Exception) -> str:
         text = text.splitlines()[-1].partition("Error: ")[2]
     if text[:1] in ("'", '"') and text[:1] == text[-1:]:  # the message of a KeyError comes as its repr
         text = ast.literal_eval(text)
+    if re.fullmatch(r"'?\w+'?", text):  # all that ml_collections says where no other field is spelled alike
+        text = f"this configuration has no field {text.strip(chr(39))!r}"
     return " ".join(text.split())
 
 

@@ -73,8 +73,7 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
     if list_checkpoints(run.checkpoints):
         done, state = resume(run, jax.eval_shape(lambda params: init_state(params, optimizer), shapes))
     else:
-        params = initial_parameters(stage, shapes, jax.random.key(config["seed"]))
-        state = init_state(params, optimizer)
+        state = init_state(initial_parameters(stage, shapes, jax.random.key(config["seed"])), optimizer)
     run.rewind(done)
     state = layout.replicate(state)
 

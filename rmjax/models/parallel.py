@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import flax.jax_utils
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rmjax.errors import InputError
 
@@ -26,8 +28,19 @@ class Pmap:
         return len(self.devices)
 
     def replicate(self, state: Any) -> Any:
-        """A copy of every array on every device, already where `compile` wants it, so that donation happens."""
-        return flax.jax_utils.replicate(state, self.devices)
+        """A copy of every array on every device, along a new leading axis, where `compile` leaves its results.
+
+        The very sharding that `jax.pmap` returns: donation happens at the first step too, and the second step does not
+        compile anew for another one.
+        """
+        sharding = NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec(AXIS))
+
+        def copies(x: Any) -> jax.Array:
+            x = jnp.asarray(x)[None]
+            shards = [jax.device_put(x, device) for device in self.devices]
+            return jax.make_array_from_single_device_arrays((self.shards, *x.shape[1:]), sharding, shards)
+
+        return jax.tree.map(copies, state)
 
     def local(self, state: Any) -> Any:
         """The state without its replica axis, taken from the first device without gathering."""
