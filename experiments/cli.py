@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
+
+# Compiled programs are kept on disk, so that a run whose shapes were seen before starts in seconds. Read when jax is
+# imported, which is why this stands before it; a folder that is named from outside stays.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path("~/.cache/rmjax/compiled").expanduser()))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 # Configurations build on each other as `configs.NAME`, wherever the script is called from.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -40,8 +41,13 @@ def command(script: str, *arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "experiments" / f"{script}.py"), *arguments]
 
 
+# What one script compiled the next need not: most of the time of these tests is compiling.
+CACHE = tempfile.TemporaryDirectory(prefix="rmjax-compiled-")
+
+
 def environment() -> dict[str, str]:
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "COLUMNS": "100"}
+    platform = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": CACHE.name}
+    return {**os.environ, **platform, "COLUMNS": "100"}
 
 
 def call(script: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
