@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import hashlib
 import json
 import os
@@ -30,6 +31,20 @@ if TYPE_CHECKING:
     from rmjax.scoring.reward_model import RewardModel
 
 CONFIG = "config"
+
+
+def keep_freed_memory() -> None:
+    """Lets glibc keep what XLA frees on a CPU, where each step asks for its gigabytes of scratch anew.
+
+    Otherwise they go back to the system after every step and are cleared page by page at the next: measured with
+    configs/helpful.py:minilm, a fifth of the time of a step (benchmarks/RESULTS.md).
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if hasattr(libc, "mallopt"):
+        trim_threshold, mmap_max, arena_max = -1, -4, -8  # their names in malloc.h
+        libc.mallopt(arena_max, 1)  # the other arenas cannot hold large blocks
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, -1)
 
 
 def define_config() -> None:
@@ -72,6 +87,7 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
         # ml_collections reports an unknown field as AttributeError or KeyError, a wrong type as TypeError, and whatever
         # goes wrong inside a configuration file as it is.
         _fail(_flag_message(error), 2)
+    keep_freed_memory()
     try:
         main()
     except InputError as error:
