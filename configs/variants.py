@@ -25,7 +25,7 @@ pairs. The packing of this page computes 350 tokens for a pair (450 in an encode
 from a billion parameters on and 10 % below, less than MaxText's 46 to 50 % for 7B and 13 to 15 % for 126M. N devices
 take an N-th of it, harmless-base (42,537 pairs) a third, both together 1.4 times as much.
 
-**Memory** is calculated, not yet measured: 28 bytes a parameter on every device (parameters, gradients and both moments
+**Memory** is calculated, not yet measured: 24 bytes a parameter on every device (parameters, gradients and both moments
 in float32, and copies of them while a run begins or saves), and the activations of a microbatch, some three rows of
 1,024 tokens. The microbatches are for one device (those of 7B for eight); on N devices divide train.microbatches and
 sft.microbatches by N. On disk a checkpoint takes 12 bytes a parameter, and two are kept.
@@ -242,7 +242,7 @@ def pythia_6_9b(config: ConfigDict) -> None:
         python experiments/train.py --config=configs/helpful.py:pythia-6.9b
 
     Rate 9e-6 as InstructGPT for 6B and OpenRLHF; SFT rate 2e-5 of Llama 2. Hardware: meant for eight GPUs of 80 GB with
-    the parameters divided among them, which no layout does yet; replicated they need 190 GB on every device. Time: 3.2
+    the parameters divided among them, which no layout does yet; replicated they need 160 GB on each. Time: 3.2
     hours of one H100 at 25 %, SFT included (calculated, not yet measured). Accuracy: 70.1 % by the fit of Bai et al.,
     not yet measured.
     """
@@ -256,7 +256,7 @@ def llama_2_7b(config: ConfigDict) -> None:
 
     Rate 1e-5 and weight decay 0.1 of Llama 2's own reward models. Their batch of 512 would leave 229 steps here: 128,
     the lower end of OpenRLHF's. SFT rate 2e-5 of Llama 2. Hardware: meant for eight GPUs of 80 GB with the parameters
-    divided among them, which no layout does yet; replicated they need 190 GB on every device. Time: 3.1 hours of one
+    divided among them, which no layout does yet; replicated they need 160 GB on each. Time: 3.1 hours of one
     H100 at 25 %, SFT included (calculated, not yet measured). Accuracy: 70.1 % by the fit of Bai et al., not yet
     measured; LLaMA-7B has been reported at 71.6 to 72.1 % on helpful and harmless together.
     """

@@ -14,7 +14,6 @@ from rmjax.errors import InputError
 
 
 def main() -> None:
-
     from rmjax.scoring.checkpoint import find_checkpoint, load, load_tokenizer, load_tree, verify_canaries
     from rmjax.scoring.contract import read_contract
     from rmjax.scoring.hub import export_language_model, export_reward_model, load_classifier

@@ -42,7 +42,7 @@ def write_pretrained(
         InputError: the family has no such class.
     """
     family = find_family(config.family)
-    kind = family.classes[1 if head is None else 2]
+    kind = family.classes[0 if head is None else 1]
     if kind is None:
         raise InputError(f"{config.family} has no causal language model to export")
     folder.mkdir(parents=True, exist_ok=True)

@@ -45,3 +45,15 @@ def test_a_compiled_step_sees_its_own_shard_and_gives_up_its_state():
     assert state.is_deleted()
     assert np.asarray(new).tolist() == [[11, 22, 33]] * 2
     assert reported.tolist() == [11, 22, 33]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_replicated_state_lies_where_a_step_leaves_it(count):
+    """In the same sharding, axis name included: otherwise the second step would be compiled anew."""
+    layout = make_layout(layout="pmap", devices=count)
+    state = layout.replicate({"a": jnp.ones(3)})
+    before = state["a"].sharding
+    step = layout.compile(lambda state, batch: (state, jax.lax.psum(batch, AXIS)))
+    after, _ = step(state, jnp.ones(count))
+    assert before == after["a"].sharding
+    assert state["a"].is_deleted()  # donated at the first step already

@@ -87,7 +87,7 @@ def write_distilbert(config: TransformerConfig) -> dict[str, Any]:
 
 BERT = Family(
     model_type="bert",
-    classes=("BertModel", None, "BertForSequenceClassification"),
+    classes=(None, "BertForSequenceClassification"),
     prefix="bert.",
     modules={
         "embedding": "embeddings.word_embeddings",
@@ -113,7 +113,7 @@ BERT = Family(
 )
 DISTILBERT = Family(
     model_type="distilbert",
-    classes=("DistilBertModel", None, "DistilBertForSequenceClassification"),
+    classes=(None, "DistilBertForSequenceClassification"),
     prefix="distilbert.",
     modules={
         "embedding": "embeddings.word_embeddings",

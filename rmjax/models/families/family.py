@@ -44,7 +44,7 @@ class Family:
 
     Attributes:
         model_type: what config.json calls it.
-        classes: names of its (bare, causal language model, sequence classification) classes; None where it has none.
+        classes: names of its (causal language model, sequence classification) classes; None where it has none.
         prefix: what stands before the trunk's names in the classes with a head.
         modules: module path in our trunk -> its name there; those of blocks contain `{}` for the layer.
         head: name of the sequence-classification head.
@@ -57,7 +57,7 @@ class Family:
     """
 
     model_type: str
-    classes: tuple[str, str | None, str]
+    classes: tuple[str | None, str]
     prefix: str
     modules: Mapping[str, str | Fused]
     head: str

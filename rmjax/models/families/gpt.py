@@ -96,7 +96,7 @@ def write_gpt2(config: TransformerConfig) -> dict[str, Any]:
 
 GPT_NEOX = Family(
     model_type="gpt_neox",
-    classes=("GPTNeoXModel", "GPTNeoXForCausalLM", "GPTNeoXForSequenceClassification"),
+    classes=("GPTNeoXForCausalLM", "GPTNeoXForSequenceClassification"),
     prefix="gpt_neox.",
     modules={
         "embedding": "embed_in",
@@ -121,7 +121,7 @@ GPT_NEOX = Family(
 )
 GPT2 = Family(
     model_type="gpt2",
-    classes=("GPT2Model", "GPT2LMHeadModel", "GPT2ForSequenceClassification"),
+    classes=("GPT2LMHeadModel", "GPT2ForSequenceClassification"),
     prefix="transformer.",
     modules={
         "embedding": "wte",

@@ -210,7 +210,7 @@ def write_gemma2(config: TransformerConfig) -> dict[str, Any]:
 
 LLAMA = Family(
     model_type="llama",
-    classes=("LlamaModel", "LlamaForCausalLM", "LlamaForSequenceClassification"),
+    classes=("LlamaForCausalLM", "LlamaForSequenceClassification"),
     prefix="model.",
     modules=MODULES,
     head="score",
@@ -224,21 +224,21 @@ LLAMA = Family(
 MISTRAL = dataclasses.replace(
     LLAMA,
     model_type="mistral",
-    classes=("MistralModel", "MistralForCausalLM", "MistralForSequenceClassification"),
+    classes=("MistralForCausalLM", "MistralForSequenceClassification"),
     read=read_mistral,
     write=write_mistral,
 )
 QWEN2 = dataclasses.replace(
     LLAMA,
     model_type="qwen2",
-    classes=("Qwen2Model", "Qwen2ForCausalLM", "Qwen2ForSequenceClassification"),
+    classes=("Qwen2ForCausalLM", "Qwen2ForSequenceClassification"),
     read=read_qwen2,
     write=write_qwen,
 )
 QWEN3 = dataclasses.replace(
     LLAMA,
     model_type="qwen3",
-    classes=("Qwen3Model", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification"),
+    classes=("Qwen3ForCausalLM", "Qwen3ForSequenceClassification"),
     modules={
         **MODULES,
         "blocks/attention/query_norm": "layers.{}.self_attn.q_norm",
@@ -250,7 +250,7 @@ QWEN3 = dataclasses.replace(
 GEMMA2 = dataclasses.replace(
     LLAMA,
     model_type="gemma2",
-    classes=("Gemma2Model", "Gemma2ForCausalLM", "Gemma2ForSequenceClassification"),
+    classes=("Gemma2ForCausalLM", "Gemma2ForSequenceClassification"),
     modules={
         **MODULES,
         "blocks/attention_post_norm": "layers.{}.post_attention_layernorm",
