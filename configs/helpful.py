@@ -71,8 +71,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.evaluation.references = 256  # held-out responses that fix the normalized scale and the canaries
 
     config.parallel = ConfigDict()
-    config.parallel.layout = "pmap"  # parameters on every device, batches split over them
-    config.parallel.devices = 0  # how many devices; 0: all
+    config.parallel.layout = "pmap"  # parameters on every device; or cut: fsdp, tensor, fsdp_tensor (docs/scaling.md)
+    config.parallel.tensor = 0  # devices that share the matrices of a layer; 0: all for tensor, none for pmap and fsdp
+    config.parallel.devices = 0  # how many devices of each process; 0: all
     if variant:
         config.data.train = config.data.eval = "hh_rlhf/helpful"
         variants.apply(config, variant)
@@ -86,6 +87,7 @@ def stage(*, batch_size: int, epochs: int, learning_rate: float) -> ConfigDict:
     train.epochs = epochs  # how often each is shown
     train.max_steps = 0  # ends earlier, with the schedule fitted to it; 0: all epochs
     train.microbatches = 1  # parts a batch is computed in, for less memory; the result is the same
+    train.remat = "none"  # what the backward pass computes again, for less memory: dots keeps linear maps, full nothing
     train.row_length = 0  # tokens of a packed row; 0: fitted to the data
     train.log_every = 5  # steps between lines in metrics.jsonl
     train.evaluate_every = 100  # steps between evaluations on the validation set; 0: only at the end
@@ -101,4 +103,5 @@ def stage(*, batch_size: int, epochs: int, learning_rate: float) -> ConfigDict:
     train.optimizer.eps = 1e-8
     train.optimizer.weight_decay = 0.1
     train.optimizer.clip_norm = 1.0  # of the gradient
+    train.optimizer.moment_dtype = "float32"  # or bfloat16, for 4 bytes a parameter less; needs b2 of at most 0.99
     return train

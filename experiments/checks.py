@@ -11,6 +11,7 @@ from rmjax.data.comparisons import Comparison
 from rmjax.data.examples import head_index
 from rmjax.errors import InputError
 from rmjax.models.parallel import make_layout
+from rmjax.models.transformer import REMAT
 from rmjax.training.loop import Cadence
 from rmjax.training.objectives import LossConfig
 from rmjax.training.optimizer import make_optimizer
@@ -27,6 +28,8 @@ def check_settings(config: Config, *stages: str) -> None:
     longest = config["tokenizer"]["max_prompt"] + config["tokenizer"]["max_response"] + 1
     for stage in stages:
         settings = config[stage]
+        if settings["remat"] not in REMAT:
+            raise InputError(f"unknown {stage}.remat {settings['remat']!r}: known are {', '.join(REMAT)}")
         for name in ("batch_size", "epochs", "microbatches", "keep"):
             if settings[name] < 1:
                 raise InputError(f"{stage}.{name} must be at least 1, found {settings[name]}")

@@ -20,6 +20,11 @@ from absl import flags
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path("~/.cache/rmjax/compiled").expanduser()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
+# XLA gives most of what is not a matrix product one core, so on a CPU every core is a device of its own; more than four
+# would cost more memory than time (the parameters stand on each). A number that is named from outside stays.
+if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(min(4, os.cpu_count() or 1)))
+
 # Configurations build on each other as `configs.NAME`, wherever the script is called from.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -48,10 +53,41 @@ def keep_freed_memory() -> None:
 
 
 def define_config() -> None:
-    """The flags of a script that trains: --config and --workdir."""
+    """The flags of a script that trains: --config, --workdir, and those of several processes."""
     config_flags.DEFINE_config_file(CONFIG, None, "Configuration file, as configs/helpful.py or FILE:VARIANT.")
     flags.DEFINE_string("workdir", None, "Run directory; default runs/CONFIG-VARIANT, and a hash where fields change.")
     flags.mark_flag_as_required(CONFIG)
+    flags.DEFINE_bool(
+        "distributed", None, "Several processes, found as jax finds them; default: under srun with tasks."
+    )
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of the first process, where jax cannot find it by itself.")
+    flags.DEFINE_integer("processes", None, "With --coordinator: how many there are.")
+    flags.DEFINE_integer("process", None, "With --coordinator: which of them this is, from 0.")
+
+
+def join_processes() -> None:
+    """Makes this process one of several, if there are several: one run on all their devices (docs/scaling.md).
+
+    Raises:
+        InputError: half of the flags, or the others are not found.
+    """
+    arguments = flags.FLAGS
+    named = [arguments.coordinator, arguments.processes, arguments.process]
+    if any(value is not None for value in named) and None in named:
+        raise InputError("--coordinator, --processes and --process belong together: give all three")
+    # Tasks of an srun step; inside sbatch alone there is a single process whatever --ntasks says.
+    slurm = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    if arguments.coordinator is None and not (slurm if arguments.distributed is None else arguments.distributed):
+        return
+    import jax
+
+    try:
+        jax.distributed.initialize(*named) if arguments.coordinator else jax.distributed.initialize()
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"the processes of this run did not find each other ({reason}): see docs/scaling.md") from None
+    if jax.process_index():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the first process speaks for all
 
 
 def define_checkpoint() -> None:
@@ -89,6 +125,8 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
         _fail(_flag_message(error), 2)
     keep_freed_memory()
     try:
+        if CONFIG in flags.FLAGS:
+            join_processes()
         main()
     except InputError as error:
         _fail(str(error), 1)

@@ -14,6 +14,7 @@ from rmjax.errors import InputError
 
 
 def main() -> None:
+    from rmjax.models.parallel import make_layout
     from rmjax.scoring.checkpoint import find_checkpoint, load, load_tokenizer, load_tree, verify_canaries
     from rmjax.scoring.contract import read_contract
     from rmjax.scoring.hub import export_language_model, export_reward_model, load_classifier
@@ -26,12 +27,13 @@ def main() -> None:
         if arguments.head:
             raise InputError(f"{checkpoint} is a language model and has no head {arguments.head!r}")
         tokenizer = load_tokenizer(checkpoint, contract)
-        export_language_model(contract.trunk, tokenizer, load_tree(checkpoint / "params"), output, arguments.dtype)
+        params = load_tree(checkpoint / "params", layout=make_layout(layout="pmap", devices=1))
+        export_language_model(contract.trunk, tokenizer, params, output, arguments.dtype)
         print(f"{output}: open it with AutoModelForCausalLM and AutoTokenizer")
         return
     model = load(checkpoint, verify=arguments.verify)
     export_reward_model(model, output, head=arguments.head, dtype=arguments.dtype)
-    reopened = load_classifier(output)
+    reopened = load_classifier(output, model.layout)
     if arguments.dtype == "float32":  # otherwise rounding changes the scores by more than the canaries allow
         head = model.pick_head(arguments.head)
         verify_canaries(reopened, [canary for canary in contract.canaries if canary.head == head], output)

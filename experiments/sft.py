@@ -27,7 +27,7 @@ from rmjax.data.loader import BatchStream
 from rmjax.errors import InputError
 from rmjax.evaluation import figures
 from rmjax.models.attention import pays_for_row_length
-from rmjax.models.parallel import make_layout
+from rmjax.models.parallel import leads, make_layout
 from rmjax.models.transformer import LanguageModel
 from rmjax.training.objectives import sft_objective
 from rmjax.training.run import RunDirectory, write_json
@@ -79,7 +79,7 @@ def train_language_model(
     run.create({"train": fingerprint(learned), "held_out": fingerprint(held_out)})
     settings = config["train"]
     layout = make_layout(**config["parallel"])
-    model = LanguageModel(start.trunk, compute_dtype(config))
+    model = LanguageModel(start.trunk, compute_dtype(config), settings["remat"])
     objective = sft_objective(lambda params, batch: model.apply({"params": params}, batch))
     contract = make_contract("language_model", (), config, start, config["data"]["train"], fingerprint(learned))
     eval_step = make_eval_step(objective, layout)
@@ -91,6 +91,7 @@ def train_language_model(
         single_row=not pays_for_row_length(),
         microbatches=settings["microbatches"],
         shards=layout.shards,
+        process=layout.process,
         seed=config["seed"],
     )
 
@@ -109,7 +110,8 @@ def train_language_model(
         seal=lambda state, step: dataclasses.replace(contract, step=step),
     )
     metrics = validate(run_stage(stage, config, settings, run, layout))
-    figures.training_curve(run.figure("training.png"), run.metrics(), title="SFT", loss_unit="nats per token")
+    if leads():
+        figures.training_curve(run.figure("training.png"), run.metrics(), title="SFT", loss_unit="nats per token")
     loss = metrics["validation_loss"]
     result = {
         "demonstrations": len(held_out),

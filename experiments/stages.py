@@ -9,13 +9,15 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from materials import Config
 from starts import Start
 
 from rmjax.data.loader import BatchStream
 from rmjax.data.packing import Example
 from rmjax.models.attention import pays_for_row_length
-from rmjax.models.parallel import Pmap
+from rmjax.models.parallel import Layout, leads, wait_for_all
+from rmjax.models.sharding import Sharded, describe
 from rmjax.models.transformer import empty_batch, parameter_shapes
 from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load_tree, save_checkpoint
 from rmjax.scoring.contract import Contract
@@ -37,8 +39,8 @@ class Stage:
         start: tokenizer, and the weights that its trunk starts from.
         objective: the loss.
         examples: what it learns from.
-        evaluate: a replicated state -> metrics on held-out data.
-        seal: a replicated state and its step -> the contract to store.
+        evaluate: a placed state -> metrics on held-out data.
+        seal: a placed state and its step -> the contract to store.
     """
 
     title: str
@@ -51,8 +53,8 @@ class Stage:
     seal: Callable[[TrainState, int], Contract]
 
 
-def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory, layout: Pmap) -> TrainState:
-    """Trains a stage to its end, from its last checkpoint if it has one. Returns the final state, replicated."""
+def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory, layout: Layout) -> TrainState:
+    """Trains a stage to its end, from its last checkpoint if it has one. Returns the final state, placed."""
     stream = BatchStream(
         stage.examples,
         batch_size=settings["batch_size"],
@@ -61,6 +63,7 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
         single_row=not pays_for_row_length(),
         microbatches=settings["microbatches"],
         shards=layout.shards,
+        process=layout.process,
         seed=config["seed"],
         share_prompts=stage.start.trunk.causal,
     )
@@ -71,20 +74,24 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
     shapes = parameter_shapes(stage.model)
     done = 0
     if list_checkpoints(run.checkpoints):
-        done, state = resume(run, jax.eval_shape(lambda params: init_state(params, optimizer), shapes))
+        done, state = resume(run, jax.eval_shape(lambda params: init_state(params, optimizer), shapes), layout)
     else:
-        state = init_state(initial_parameters(stage, shapes, jax.random.key(config["seed"])), optimizer)
+        params = initial_parameters(stage, shapes, jax.random.key(config["seed"]), layout)
+        state = TrainState(jnp.zeros((), jnp.int32), params, layout.create(optimizer.init, params))
+        del params
     run.rewind(done)
-    state = layout.replicate(state)
+    state = layout.place(state)
+    if isinstance(layout, Sharded):
+        print(describe(layout, state.params))
 
     def save(state: TrainState, step: int) -> None:
-        local = layout.local(state)
-        optimizer_state = {"step": local.step, "opt_state": local.opt_state}
+        plain = layout.plain(state)
+        optimizer_state = {"step": plain.step, "opt_state": plain.opt_state}
         save_checkpoint(
             run.checkpoints,
             stage.seal(state, step),
             stage.start.tokenizer,
-            local.params,
+            plain.params,
             optimizer_state,
             keep=settings["keep"],
         )
@@ -106,26 +113,27 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
     )
 
 
-def initial_parameters(stage: Stage, shapes: Any, key: jax.Array) -> Any:
-    """The weights that a stage starts with; what they lack is drawn at random, and nothing else is."""
+def initial_parameters(stage: Stage, shapes: Any, key: jax.Array, layout: Layout) -> Any:
+    """The weights that a stage starts with, plain; what they lack is drawn at random, and nothing else is."""
     # A reward model takes the trunk and leaves the output layer behind; a language model that goes on takes both.
-    weights = {name: part for name, part in stage.start.weights(shapes).items() if name in shapes}
+    weights = {name: part for name, part in stage.start.weights(shapes, layout).items() if name in shapes}
     fresh = sorted(shapes.keys() - weights.keys())
     if weights and fresh:
         print(f"freshly initialised: {', '.join(fresh)}")
     batch = empty_batch()
-    drawn = jax.jit(lambda key: {name: stage.model.init(key, batch)["params"][name] for name in fresh})(key)
+    drawn = layout.create(lambda key: {name: stage.model.init(key, batch)["params"][name] for name in fresh}, key)
     return {**drawn, **weights}
 
 
-def resume(run: RunDirectory, state: TrainState) -> tuple[int, TrainState]:
-    """The step and state of the run's last sound checkpoint."""
+def resume(run: RunDirectory, state: TrainState, layout: Layout) -> tuple[int, TrainState]:
+    """The step and state, plain, of the run's last sound checkpoint; `state` has the shapes."""
     checkpoint = find_checkpoint(run.checkpoints)
+    wait_for_all(f"found {checkpoint}")
     for later in list_checkpoints(run.checkpoints):
-        if int(later.name) > int(checkpoint.name):
+        if leads() and int(later.name) > int(checkpoint.name):
             shutil.rmtree(later)  # damaged, as find_checkpoint has said; its step will be written anew
-    stored = load_tree(checkpoint / "optimizer", {"step": state.step, "opt_state": state.opt_state})
-    params = load_tree(checkpoint / "params", state.params)
+    stored = load_tree(checkpoint / "optimizer", {"step": state.step, "opt_state": state.opt_state}, layout=layout)
+    params = load_tree(checkpoint / "params", state.params, layout=layout)
     state = TrainState(stored["step"], params, stored["opt_state"])
     print(f"resuming {run.path} at step {int(state.step)}")
     return int(state.step), state

@@ -13,6 +13,7 @@ from materials import Config
 from rmjax.data.tokenizer import Tokenizer, open_tokenizer, train_bpe
 from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig
+from rmjax.models.parallel import Layout
 from rmjax.models.pretrained import open_pretrained
 from rmjax.scoring.checkpoint import find_checkpoint, load_tokenizer, load_tree
 from rmjax.scoring.contract import Contract, read_contract
@@ -28,13 +29,13 @@ class Start:
     Attributes:
         tokenizer: the tokenizer.
         trunk: the trunk's settings.
-        weights: shapes of the parameters -> those that are not drawn at random, by part.
+        weights: shapes of the parameters and the layout they are for -> those not drawn at random, plain, by part.
         origin: where they come from: random or a checkpoint's name, then the SFT runs between, joined by arrows.
     """
 
     tokenizer: Tokenizer
     trunk: TransformerConfig
-    weights: Callable[[Any], dict[str, Any]]
+    weights: Callable[[Any, Layout], dict[str, Any]]
     origin: str
 
 
@@ -74,7 +75,7 @@ def begin_at_random(config: Config, texts: Callable[[], Iterable[str]]) -> Start
         )
     else:
         tokenizer = Tokenizer(train_bpe(texts(), settings["vocab_size"]), **limits)
-    return Start(tokenizer, trunk_config(config, tokenizer.vocab_size), lambda shapes: {}, "random")
+    return Start(tokenizer, trunk_config(config, tokenizer.vocab_size), lambda shapes, layout: {}, "random")
 
 
 def is_pretrained(config: Config) -> bool:
@@ -94,14 +95,14 @@ def begin_pretrained(config: Config, heads: Sequence[str] = ()) -> Start:
     tokenizer = open_tokenizer(str(checkpoint.folder), template=settings["template"], **limits)
     check_tokenizer(tokenizer, checkpoint.config, str(checkpoint.folder))
     if config["init"] == "random":
-        return Start(tokenizer, checkpoint.config, lambda shapes: {}, "random")
+        return Start(tokenizer, checkpoint.config, lambda shapes, layout: {}, "random")
     if config["init"] == "sft" and not checkpoint.config.causal:
         raise InputError(
             f"{model['pretrained']} is an encoder, which SFT cannot train: start from it with --config.init=pretrained"
         )
 
-    def weights(shapes: Any) -> dict[str, Any]:
-        params, left = checkpoint.load(shapes, heads=heads, dtype=jnp.float32)
+    def weights(shapes: Any, layout: Layout) -> dict[str, Any]:
+        params, left = checkpoint.load(shapes, heads=heads, dtype=jnp.float32, place=layout.put)
         if left:
             print(f"left behind of {checkpoint.folder}: {', '.join(left)}")
         return params
@@ -145,7 +146,11 @@ def begin_from(config: Config, path: Path) -> Start:
     if is_pretrained(config):
         check_template(config, tokenizer, checkpoint)
     origin = f"{contract.data['start']}{ARROW}{path}"
-    return Start(tokenizer, contract.trunk, lambda shapes: load_tree(checkpoint / "params"), origin)
+
+    def weights(shapes: Any, layout: Layout) -> dict[str, Any]:
+        return load_tree(checkpoint / "params", layout=layout)
+
+    return Start(tokenizer, contract.trunk, weights, origin)
 
 
 def check_trunk(config: Config, contract: Contract, checkpoint: Path) -> None:

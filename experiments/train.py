@@ -34,7 +34,7 @@ from rmjax.data.packing import Example, PackedBatch
 from rmjax.errors import InputError
 from rmjax.evaluation import figures
 from rmjax.evaluation.evaluate import evaluate, summary
-from rmjax.models.parallel import make_layout
+from rmjax.models.parallel import leads, make_layout
 from rmjax.models.reward import RewardTransformer
 from rmjax.scoring.reward_model import RewardModel
 from rmjax.scoring.seal import reference_texts, seal
@@ -148,7 +148,7 @@ def train_reward_model(
     """
     heads = tuple(config["heads"])
     layout = make_layout(**config["parallel"])
-    model = RewardTransformer(start.trunk, heads, compute_dtype(config))
+    model = RewardTransformer(start.trunk, heads, compute_dtype(config), config["train"]["remat"])
 
     def apply(params: Any, batch: PackedBatch) -> jax.Array:
         return model.apply({"params": params}, batch)
@@ -186,13 +186,15 @@ def train_reward_model(
     )
     state = run_stage(stage, config, config["train"], run, layout)
     result = measure(state, judgements.test, config["evaluation"]["bootstrap"])
-    figures.training_curve(run.figure("training.png"), run.metrics())
+    if leads():
+        figures.training_curve(run.figure("training.png"), run.metrics())
     for z, head in enumerate(heads):
         mine = [comparison for comparison in judgements.test if head_index(comparison, heads) == z]
         if mine:
             scores = scoring(state).score_comparisons(mine, head)
             title = f"{head} on {config['data']['eval']}"
-            figures.reward_histogram(run.figure(f"rewards-{head}.png"), mine, scores, title)
+            if leads():
+                figures.reward_histogram(run.figure(f"rewards-{head}.png"), mine, scores, title)
     write_json(run.evaluation, {"data": config["data"]["eval"], **result})
     return result
 

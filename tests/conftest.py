@@ -6,6 +6,10 @@ import os
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+# Most of the time of a test is compiling, and tiny shapes have nothing to gain from fast code. Scripts that tests call
+# as a user would are compiled as a user's are.
+if "xla_backend_optimization_level" not in os.environ["XLA_FLAGS"]:
+    os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +91,7 @@ def make_model(tiny_trunk, tokenizer, one_device):
         )
         if params is None:
             params = make_params(RewardTransformer(tiny_trunk, heads, jnp.dtype("float32")))
-        return RewardModel(one_device.replicate(params), contract, tokenizer, one_device)
+        return RewardModel(one_device.place(params), contract, tokenizer, one_device)
 
     return make
 

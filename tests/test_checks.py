@@ -50,6 +50,7 @@ def test_the_shipped_settings_pass():
     [
         ("seed", -1, "seed must not be negative, found -1"),
         ("model.compute_dtype", "float16", "unknown model.compute_dtype 'float16': known are float32, bfloat16"),
+        ("train.remat", "some", "unknown train.remat 'some': known are none, dots, full"),
         ("parallel.layout", "magic", "magic"),
         ("parallel.devices", 999, "999"),
         ("train.batch_size", 0, "train.batch_size must be at least 1, found 0"),

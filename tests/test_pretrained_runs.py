@@ -22,9 +22,11 @@ from rmjax.data.sources import load_comparisons
 from rmjax.data.tokenizer import open_tokenizer
 from rmjax.errors import InputError
 from rmjax.evaluation.evaluate import evaluate
+from rmjax.models.parallel import make_layout
 from rmjax.scoring.checkpoint import find_checkpoint, load_tree
 from rmjax.scoring.contract import read_contract
 
+ONE = make_layout(layout="pmap", devices=1)
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = {
     **LIMITS,
@@ -97,7 +99,7 @@ def run(script, config, workdir):
 def stored(workdir):
     """(parameters, contract) of the last checkpoint of a run."""
     checkpoint = find_checkpoint(workdir)
-    return load_tree(checkpoint / "params"), read_contract(checkpoint / "contract.json")
+    return load_tree(checkpoint / "params", layout=ONE), read_contract(checkpoint / "contract.json")
 
 
 def assert_equal_trees(a, b):
@@ -201,7 +203,7 @@ def test_an_sft_run_is_a_start_for_its_own_variant_only(llama, data, tmp_path, c
     # The reward model needs neither hub nor folder any more.
     start = begin(settings("helpful", "tinyllama", "", data, init=str(begun)), lambda: [])
     params, contract = stored(begun)
-    assert_equal_trees(start.weights(None), params)
+    assert_equal_trees(start.weights(None, ONE), params)
     assert (start.trunk, start.tokenizer.ending) == (contract.trunk, contract.ending)
     assert start.origin == f"TinyLlama/TinyLlama-1.1B-Chat-v1.0 -> {begun}"
 

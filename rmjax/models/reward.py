@@ -44,10 +44,11 @@ class RewardTransformer(nn.Module):
     config: TransformerConfig
     heads: tuple[str, ...]
     dtype: jnp.dtype
+    remat: str = "none"
 
     def setup(self) -> None:
         c = self.config
-        self.trunk = Transformer(c, self.dtype)
+        self.trunk = Transformer(c, self.dtype, self.remat)
         if c.pooler:
             self.pooler = dense(c.width, None, self.dtype, bias=True)
         self.reward = RewardHeads(self.heads, bias=not c.causal)

@@ -46,15 +46,24 @@ class Block(nn.Module):
         return x + attended + out, None
 
 
+# What the backward pass of a block finds already computed; the rest it computes again, for less memory.
+REMAT = {
+    "none": None,  # everything
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,  # the outputs of linear maps
+    "full": jax.checkpoint_policies.nothing_saveable,  # what came into the block
+}
+
+
 class Transformer(nn.Module):
     """Packed rows -> hidden states `[R, L, D]` in the compute dtype, after the final norm.
 
     Parameters are float32 unless they were loaded as something else. Those of the blocks are stacked along a leading
-    layer axis, so that one block is compiled whatever the depth.
+    layer axis, so that one block is compiled whatever the depth. `remat` is a key of `REMAT`.
     """
 
     config: TransformerConfig
     dtype: jnp.dtype
+    remat: str = "none"
 
     def setup(self) -> None:
         c = self.config
@@ -69,8 +78,9 @@ class Transformer(nn.Module):
             self.token_type = table(c.token_types)
         if c.embedding_norm:
             self.embedding_norm = Norm(c, self.dtype)
+        policy = REMAT[self.remat]
         scanned = nn.scan(
-            Block,
+            nn.remat(Block, policy=policy, prevent_cse=False) if policy else Block,
             variable_axes={"params": 0},
             split_rngs={"params": True},
             in_axes=(nn.broadcast, 0),
@@ -102,9 +112,10 @@ class LanguageModel(nn.Module):
 
     config: TransformerConfig
     dtype: jnp.dtype
+    remat: str = "none"
 
     def setup(self) -> None:
-        self.trunk = Transformer(self.config, self.dtype)
+        self.trunk = Transformer(self.config, self.dtype, self.remat)
         if not self.config.tie_embeddings:
             self.output = dense(self.config.vocab_size, None, self.dtype)
 

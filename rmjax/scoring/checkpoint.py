@@ -26,7 +26,7 @@ import jax
 
 from rmjax.data.tokenizer import Tokenizer, open_tokenizer
 from rmjax.errors import InputError
-from rmjax.models.parallel import make_layout
+from rmjax.models.parallel import Layout, leads, make_layout, wait_for_all
 from rmjax.scoring.contract import Canary, Contract, check_canaries, read_contract
 from rmjax.scoring.hub import load_classifier
 from rmjax.scoring.reward_model import RewardModel
@@ -37,15 +37,28 @@ MANIFEST = "manifest.json"
 def save_checkpoint(
     root: Path, contract: Contract, tokenizer: Tokenizer, params: Any, optimizer: Any, *, keep: int
 ) -> Path:
-    """Writes `root/STEP` and deletes all but the `keep` newest checkpoints. Returns the path."""
+    """Writes `root/STEP` and deletes all but the `keep` newest checkpoints. Returns the path.
+
+    Called by every process with its part of the plain trees; the first one writes all else.
+    """
     final = root / f"{contract.step:06d}"
     partial = root / f"{final.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    (partial / "contract.json").write_text(contract.to_json(), encoding="utf-8")
-    tokenizer.save(partial / "tokenizer")
+    if leads():
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        (partial / "contract.json").write_text(contract.to_json(), encoding="utf-8")
+        tokenizer.save(partial / "tokenizer")
+    wait_for_all(f"begin {final}")
     _save_tree(partial / "params", params)
     _save_tree(partial / "optimizer", optimizer)
+    if leads():
+        _complete(root, partial, final, keep)
+    wait_for_all(f"end {final}")
+    return final
+
+
+def _complete(root: Path, partial: Path, final: Path, keep: int) -> None:
+    """Writes the manifest of an assembled checkpoint, gives it its name, and deletes old ones."""
     files = sorted(path for path in partial.rglob("*") if path.is_file())
     manifest = {str(f.relative_to(partial)): {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in files}
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -53,7 +66,6 @@ def save_checkpoint(
     os.rename(partial, final)
     for old in list_checkpoints(root)[:-keep]:
         shutil.rmtree(old)
-    return final
 
 
 def list_checkpoints(root: Path) -> list[Path]:
@@ -106,6 +118,8 @@ def load(
     *,
     verify: bool = True,
     devices: int = 0,
+    layout: str = "pmap",
+    tensor: int = 0,
     template: str = "",
     max_prompt: int = 0,
     max_response: int = 0,
@@ -115,7 +129,9 @@ def load(
     Args:
         path: the directory.
         verify: recompute the canaries and refuse a model that does not score as it did when it was written.
-        devices: how many local devices to score on; 0 takes all.
+        devices: how many devices of each process to score on; 0 takes all.
+        layout: how they share the work, whatever trained the model; see `rmjax.models.parallel.make_layout`.
+        tensor: likewise.
         template: for Hugging Face's format, which states less: see `rmjax.scoring.hub.load_classifier`.
         max_prompt: likewise.
         max_response: likewise.
@@ -123,10 +139,9 @@ def load(
     Raises:
         InputError: no checkpoint, a damaged one, one of another version, an SFT checkpoint, or failing canaries.
     """
+    over = make_layout(layout=layout, devices=devices, tensor=tensor)
     if is_hugging_face(Path(path)):
-        return load_classifier(
-            Path(path), devices=devices, template=template, max_prompt=max_prompt, max_response=max_response
-        )
+        return load_classifier(Path(path), over, template=template, max_prompt=max_prompt, max_response=max_response)
     if template or max_prompt or max_response:
         raise InputError(
             f"{path} states its own template and limits: template, max_prompt and max_response are not for it"
@@ -137,9 +152,8 @@ def load(
         raise InputError(
             f"{checkpoint} is a language model without scores: train a reward model from it with --config.init={path}"
         )
-    layout = make_layout(layout="pmap", devices=devices)
-    params = layout.replicate(load_tree(checkpoint / "params"))
-    model = RewardModel(params, contract, load_tokenizer(checkpoint, contract), layout)
+    params = over.place(load_tree(checkpoint / "params", layout=over))
+    model = RewardModel(params, contract, load_tokenizer(checkpoint, contract), over)
     if verify:
         verify_canaries(model, contract.canaries, checkpoint)
     return model
@@ -171,21 +185,18 @@ def load_tokenizer(checkpoint: Path, contract: Contract) -> Tokenizer:
     return tokenizer
 
 
-def load_tree(path: Path, like: Any = None) -> Any:
-    """The pytree in `path` on the first device, with the structure of `like` if given."""
+def load_tree(path: Path, like: Any = None, *, layout: Layout) -> Any:
+    """The pytree in `path`, plain, where the layout wants it, with the structure of `like` if given.
+
+    Whatever layout and number of devices it was saved from.
+    """
     import orbax.checkpoint as ocp
 
     with ocp.StandardCheckpointer() as checkpointer:
         if like is None:
-            like = jax.tree.map(_abstract, checkpointer.metadata(path.resolve()).item_metadata.tree)
-        else:
-            like = jax.tree.map(_abstract, like)
-        return checkpointer.restore(path.resolve(), like)
-
-
-def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+            stored = checkpointer.metadata(path.resolve()).item_metadata.tree
+            like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), stored)
+        return checkpointer.restore(path.resolve(), layout.abstract(like))
 
 
 def _save_tree(path: Path, tree: Any) -> None:

@@ -14,7 +14,7 @@ from rmjax.data.tokenizer import PAD, Tokenizer, open_tokenizer
 from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig
 from rmjax.models.export import write_pretrained
-from rmjax.models.parallel import make_layout
+from rmjax.models.parallel import Layout
 from rmjax.models.pretrained import open_pretrained
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_shapes
@@ -27,7 +27,7 @@ LIMITS = "rmjax"
 
 
 def load_classifier(
-    folder: Path, *, template: str = "", max_prompt: int = 0, max_response: int = 0, devices: int = 0
+    folder: Path, layout: Layout, *, template: str = "", max_prompt: int = 0, max_response: int = 0
 ) -> RewardModel:
     """A reward model from a folder that holds a `...ForSequenceClassification` checkpoint; its labels are the heads.
 
@@ -36,11 +36,11 @@ def load_classifier(
 
     Args:
         folder: with config.json, safetensors and tokenizer.
+        layout: the devices to score on.
         template: the name of a chat template in place of the tokenizer's own; see `TEMPLATES`.
         max_prompt: tokens kept of a prompt; 0 for what an export of ours states, or else half of the positions that the
             checkpoint is made for.
         max_response: tokens kept of a response; 0 as before.
-        devices: how many local devices to score on; 0 takes all.
 
     Raises:
         InputError: not such a checkpoint, or its tokenizer does not belong to it.
@@ -59,9 +59,8 @@ def load_classifier(
     tokenizer.max_prompt = max_prompt or stated["max_prompt"] or half
     tokenizer.max_response = max_response or stated["max_response"] or half
     check_tokenizer(tokenizer, pretrained.config, str(folder))
-    layout = make_layout(layout="pmap", devices=devices)
     model = RewardTransformer(pretrained.config, pretrained.labels, jnp.dtype("float32"))
-    params, _ = pretrained.load(parameter_shapes(model), heads=pretrained.labels)
+    params, _ = pretrained.load(parameter_shapes(model), heads=pretrained.labels, place=layout.put)
     narrow = any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(params))
     contract = Contract(
         kind="reward_model",
@@ -75,7 +74,7 @@ def load_classifier(
         ending=tokenizer.ending,
         data={"source": "unknown", "start": str(folder)},
     )
-    return RewardModel(layout.replicate(params), contract, tokenizer, layout)
+    return RewardModel(layout.place(params), contract, tokenizer, layout)
 
 
 def export_reward_model(model: RewardModel, output: Path, *, head: str | None, dtype: str) -> None:
@@ -92,7 +91,7 @@ def export_reward_model(model: RewardModel, output: Path, *, head: str | None, d
     """
     head = model.pick_head(head)
     _check_output(output)
-    config, params = model.contract.trunk, model.layout.local(model.params)
+    config, params = model.contract.trunk, model.layout.plain(model.params)
     hf = copy.deepcopy(model.tokenizer.hf)
     # These classes look for the end of a text by its padding, so that must not be what the text itself ends with.
     if hf.pad_token_id is None or hf.pad_token_id in model.tokenizer.ending:

@@ -13,7 +13,7 @@ from rmjax.data.examples import encode_groups
 from rmjax.data.packing import Example
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
-from rmjax.models.parallel import Pmap
+from rmjax.models.parallel import Layout
 from rmjax.models.reward import RewardTransformer
 from rmjax.scoring.contract import Contract
 from rmjax.scoring.scorer import Scorer
@@ -54,13 +54,13 @@ class RewardModel:
     `rmjax.load` makes one from a checkpoint. Every score anywhere in rmjax comes from `raw`.
 
     Args:
-        params: parameters of `RewardTransformer`, replicated by `layout`.
+        params: parameters of `RewardTransformer`, placed by `layout`.
         contract: what the scores depend on beside the parameters.
         tokenizer: the tokenizer the contract speaks of.
         layout: the devices to run on.
     """
 
-    def __init__(self, params: Any, contract: Contract, tokenizer: Tokenizer, layout: Pmap) -> None:
+    def __init__(self, params: Any, contract: Contract, tokenizer: Tokenizer, layout: Layout) -> None:
         self.params, self.contract, self.tokenizer, self.layout = params, contract, tokenizer, layout
         self._scorer = self._make_scorer(layout, contract.compute_dtype, None)
         # What a checkpoint is recognised by must not depend on the arithmetic of the machine that opens it. A CPU
@@ -132,7 +132,7 @@ class RewardModel:
         column = self.heads.index(self.pick_head(head))
         return [scores_KxZ[:, column] for scores_KxZ in raw]
 
-    def _make_scorer(self, layout: Pmap, dtype: str, precision: str | None) -> Scorer:
+    def _make_scorer(self, layout: Layout, dtype: str, precision: str | None) -> Scorer:
         model = RewardTransformer(self.contract.trunk, self.contract.heads, jnp.dtype(dtype))
         return Scorer(model, layout, precision)
 

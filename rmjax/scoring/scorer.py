@@ -8,13 +8,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from rmjax.data.loader import spread
 from rmjax.data.packing import Example, PackedBatch, Piece, Shape, fill, fitting_row_length, pack_rows, split_pieces
 from rmjax.models.attention import pays_for_row_length
-from rmjax.models.parallel import AXIS, Pmap
+from rmjax.models.parallel import Layout
 from rmjax.models.reward import RewardTransformer
 
 # Tokens that one device computes at a time. Enough to fill a small machine, little enough for its memory.
 TOKENS_PER_SHARD = 8192
+# No row is made longer than this to hold one prompt's responses, where attention pays for the length of a row.
+WIDEST_ROW = 2048
 # Groups that are packed together: a longer stream is scored in chunks, so that memory stays bounded.
 CHUNK = 2048
 
@@ -30,7 +33,7 @@ class Scorer:
         precision: of matrix products, as in `jax.default_matmul_precision`; None for the backend's own.
     """
 
-    def __init__(self, model: RewardTransformer, layout: Pmap, precision: str | None = None) -> None:
+    def __init__(self, model: RewardTransformer, layout: Layout, precision: str | None = None) -> None:
         self.layout = layout
         self._share_prompts = model.config.causal
 
@@ -38,10 +41,10 @@ class Scorer:
             with jax.default_matmul_precision(precision):
                 return model.apply({"params": params}, batch)
 
-        self._apply = jax.pmap(apply, axis_name=AXIS, devices=layout.devices)
+        self._apply = layout.compile_map(apply)
 
     def __call__(self, params: Any, examples: Sequence[Example]) -> list[np.ndarray]:
-        """Scores `[K, Z] float32` of every example, under replicated `params`.
+        """Scores `[K, Z] float32` of every example, under `params` placed by the layout.
 
         The score of a response depends on its own prompt and text only; siblings, order and packing change it by
         float32 rounding at most.
@@ -53,37 +56,66 @@ class Scorer:
 
     def _score_chunk(self, params: Any, examples: Sequence[Example]) -> list[np.ndarray]:
         scores: list[dict[int, np.ndarray]] = [{} for _ in examples]
-        row_length = _power(fitting_row_length(examples))
-        if not pays_for_row_length():
-            row_length = max(row_length, TOKENS_PER_SHARD)
-        for bins in self._plan(examples, row_length):
+        index, count = self.layout.process
+        computed = []
+        for bins in self._plan(examples):
             batch, slots = fill(examples, bins, _bucket(bins))
-            out_SxNxZ = np.asarray(self._apply(params, batch))
+            mine = slice(index * len(bins) // count, (index + 1) * len(bins) // count)
+            # Read after the last one is on its way: the device does not wait for the packing of the next.
+            computed.append((slots, self._apply(params, jax.tree.map(lambda x, mine=mine: x[mine], batch))))
+        for slots, out in computed:
+            out_SxNxZ = np.asarray(out)
             for shard, used in enumerate(slots):
                 for n, (example, k) in enumerate(used):
                     scores[example][k] = out_SxNxZ[shard, n]
         return [np.stack([group[k] for k in range(len(group))]) for group in scores]
 
-    def _plan(self, examples: Sequence[Example], row_length: int) -> Iterator[list[list[list[Piece]]]]:
+    def _plan(self, examples: Sequence[Example]) -> Iterator[list[list[list[Piece]]]]:
+        """The rows of every shard, step after step."""
+        shards = self.layout.shards
+        prompt = max(len(e.prompt) for e in examples)
+        widths = [len(e.prompt) + sum(map(len, e.responses)) for e in examples]
+        if pays_for_row_length():
+            # Wide groups get wider rows, so that a prompt stands in few of them.
+            row_length = _power(max(fitting_row_length(examples), min(max(widths), WIDEST_ROW)))
+            longest_piece = row_length
+        else:
+            longest = max(len(e.prompt) + max(map(len, e.responses)) for e in examples)
+            row_length = max(longest, TOKENS_PER_SHARD)
+            # A wide group is cut, at the price of its prompt, where a device would otherwise have nothing to do.
+            longest_piece = min(row_length, max(longest, -(-sum(widths) // shards) + prompt))
         pieces = [
             piece
             for i, example in enumerate(examples)
-            for piece in split_pieces(i, example, row_length, share_prompts=self._share_prompts)
+            for piece in split_pieces(i, example, longest_piece, share_prompts=self._share_prompts)
         ]
         rows = pack_rows(pieces, row_length)
-        shards = self.layout.shards
         step = max(1, TOKENS_PER_SHARD // row_length) * shards
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
-            yield [part[shard::shards] for shard in range(shards)]
+            bins = [part[shard::shards] for shard in range(shards)]
+            if start + step >= len(rows) and not pays_for_row_length():
+                bins = _evened(part, shards)
+            yield bins
+
+
+def _evened(rows: Sequence[Sequence[Piece]], shards: int) -> list[list[list[Piece]]]:
+    """The pieces of the last rows, in one row for each shard, all about equally long."""
+    pieces = [piece for row in rows for piece in row]
+    dealt = spread(range(len(pieces)), np.array([piece.width for piece in pieces]), [len(pieces)] * shards)
+    return [[[pieces[i] for i in members]] for members in dealt]
 
 
 def _bucket(bins: Sequence[Sequence[Sequence[Piece]]]) -> Shape:
-    """The shape, rounded up to powers of two, that holds every bin."""
+    """The shape that holds every bin, rounded up so that few are ever compiled: tokens to a quarter of a power of two.
+
+    Slots and rows cost little and go up to a power of two.
+    """
     rows = max(len(rows) for rows in bins)
     row_length = max(sum(piece.width for piece in row) for rows in bins for row in rows)
     responses = max(sum(piece.last - piece.first for row in rows for piece in row) for rows in bins)
-    return Shape(_power(rows), max(128, _power(row_length)), max(8, _power(responses)), 1)
+    quarter = max(64, _power(row_length) // 8)
+    return Shape(_power(rows), max(128, -(-row_length // quarter) * quarter), max(8, _power(responses)), 1)
 
 
 def _power(count: int) -> int:

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from tqdm import tqdm
 
 from rmjax.data.loader import BatchStream
 from rmjax.data.packing import PackedBatch
 from rmjax.errors import InputError
+from rmjax.models.parallel import leads
 from rmjax.training.run import RunDirectory
 from rmjax.training.step import TrainState
 
@@ -95,6 +97,7 @@ def fit(
         initial=sum(sizes[:start]),
         desc=title,
         unit=f" {unit}",
+        disable=not leads(),
         mininterval=0.5 if sys.stderr.isatty() else 15,
         dynamic_ncols=True,
     )
@@ -129,7 +132,7 @@ def fit(
                 if row := evaluate(state):
                     run.log({"step": done, **row})
             # Looked at once: a signal may come at any moment, and one that is obeyed must have been saved for.
-            stopping = bool(caught) and not final
+            stopping = not final and asked_to_stop(caught, done % cadence.log == 0)
             if due_save or stopping:
                 if pending:
                     consume(*pending)
@@ -137,8 +140,19 @@ def fit(
                 save(state, done)
             if stopping:
                 print(f"\nstopped at step {done} of {stop}, saved; the same command resumes", file=sys.stderr)
-                raise Interrupted(128 + caught[0])
+                raise Interrupted(128 + (caught or [signal.SIGTERM])[0])
     return state
+
+
+def asked_to_stop(caught: list[int], due: bool) -> bool:
+    """Whether a signal has come: to any process of several, which all ask each other when `due`, at the same step."""
+    if jax.process_count() == 1:
+        return bool(caught)
+    if not due:
+        return False
+    from jax.experimental import multihost_utils
+
+    return bool(multihost_utils.process_allgather(np.array(bool(caught))).any())
 
 
 @contextlib.contextmanager

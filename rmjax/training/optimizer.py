@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from rmjax.errors import InputError
@@ -37,10 +39,12 @@ def make_optimizer(
     eps: float,
     weight_decay: float,
     clip_norm: float,
+    moment_dtype: str,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """AdamW (Loshchilov & Hutter 1711.05101) behind a clip of the global gradient norm, and its schedule.
 
-    Norm scales are not decayed. Every argument is a field of the configuration; there is no default to forget.
+    Norm scales are not decayed. The moments are computed in float32 and kept in `moment_dtype`. Every
+    argument is a field of the configuration; there is no default to forget.
 
     Raises:
         InputError: a setting outside its range.
@@ -58,6 +62,13 @@ def make_optimizer(
     ):
         if not good:
             raise InputError(f"optimizer.{name}={value} is out of range")
+    if moment_dtype not in ("float32", "bfloat16"):
+        raise InputError(f"optimizer.moment_dtype must be float32 or bfloat16, found {moment_dtype!r}")
+    if moment_dtype == "bfloat16" and max(b1, b2) > 0.99:
+        # A moment m moves by (1 - b) * (x - m), and bfloat16 rounds away what is under m / 512.
+        raise InputError(
+            f"optimizer.moment_dtype=bfloat16 loses the steps of a moment with b1={b1}, b2={b2}: it needs at most 0.99"
+        )
     schedule = make_schedule(
         total_steps=total_steps,
         learning_rate=learning_rate,
@@ -65,11 +76,25 @@ def make_optimizer(
         warmup_steps=warmup_steps,
         final_ratio=final_ratio,
     )
-    optimizer = optax.chain(
-        optax.clip_by_global_norm(clip_norm),
-        optax.adamw(schedule, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=decayed),
-    )
-    return optimizer, schedule
+    adamw = optax.adamw(schedule, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=decayed)
+    if moment_dtype != "float32":
+        adamw = kept_in(adamw, jnp.dtype(moment_dtype))
+    return optax.chain(optax.clip_by_global_norm(clip_norm), adamw), schedule
+
+
+def kept_in(optimizer: optax.GradientTransformation, dtype: jnp.dtype) -> optax.GradientTransformation:
+    """The optimizer with the arrays of its state kept in `dtype` between steps, and float32 within them."""
+
+    def cast(state: optax.OptState, to: jnp.dtype) -> optax.OptState:
+        return jax.tree.map(lambda x: x.astype(to) if x.ndim and jnp.issubdtype(x.dtype, jnp.floating) else x, state)
+
+    def update(
+        grads: optax.Updates, state: optax.OptState, params: optax.Params
+    ) -> tuple[optax.Updates, optax.OptState]:
+        updates, state = optimizer.update(grads, cast(state, jnp.dtype("float32")), params)
+        return updates, cast(state, dtype)
+
+    return optax.GradientTransformation(lambda params: cast(optimizer.init(params), dtype), update)
 
 
 def decayed(params: optax.Params) -> optax.Params:

@@ -26,6 +26,7 @@ import jax
 
 import rmjax
 from rmjax.errors import InputError
+from rmjax.models.parallel import leads, wait_for_all
 
 PACKAGES = ("flax", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint", "tokenizers", "transformers")
 
@@ -60,6 +61,7 @@ class RunDirectory:
         Raises:
             InputError: the run was begun on other data under the same names.
         """
+        wait_for_all(f"opened {self.path}")  # no process looks into the directory while another fills it
         self.path.mkdir(parents=True, exist_ok=True)
         stored = self.path / "data_fingerprint.json"
         if stored.is_file():
@@ -100,6 +102,8 @@ class RunDirectory:
 
     def log(self, row: Mapping[str, float]) -> None:
         """Appends one line to metrics.jsonl."""
+        if not leads():
+            return
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -142,7 +146,9 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file so that it is either whole or not there."""
+    """Writes a text file so that it is either whole or not there; of several processes the first does."""
+    if not leads():
+        return
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

@@ -12,7 +12,7 @@ from jax import Array
 
 from rmjax.data.loader import BatchStream
 from rmjax.data.packing import PackedBatch
-from rmjax.models.parallel import AXIS, Pmap
+from rmjax.models.parallel import Layout
 from rmjax.training.objectives import LossFn
 
 
@@ -30,48 +30,49 @@ def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainSta
 
 
 def make_train_step(
-    loss_fn: LossFn, optimizer: optax.GradientTransformation, layout: Pmap
+    loss_fn: LossFn, optimizer: optax.GradientTransformation, layout: Layout
 ) -> Callable[[TrainState, PackedBatch], tuple[TrainState, dict[str, Array]]]:
-    """A compiled `step(state, batch) -> (state, metrics)` with global semantics.
+    """A compiled `step(state, batch) -> (state, metrics)` with global semantics, the same in every layout.
 
     The batch's arrays are `[S, M, ...]`: shards over devices, microbatches one after another. The loss of the step is
-    sum of numerators / sum of weights over all of them. Each device differentiates its own numerator only; gradients
-    and weights are summed afterwards. (Differentiating the ratio of summed values and then summing gradients would
-    count every device S times, which Adam hides.)
+    sum of numerators / sum of weights over all of them. Each program differentiates the numerator of what it sees;
+    gradients and weights are summed afterwards. (Differentiating the ratio of summed values and then summing gradients
+    would count every device S times, which Adam hides.)
 
     The state is donated. Metrics are scalars: each reported sum over its own weight, and `grad_norm` before clipping.
     """
 
     def step(state: TrainState, batch: PackedBatch) -> tuple[TrainState, dict[str, Array]]:
-        gradient = jax.value_and_grad(loss_fn, has_aux=True)
+        gradient = jax.value_and_grad(layout.spread(loss_fn), has_aux=True)
 
         def add(total: Any, microbatch: PackedBatch) -> tuple[Any, None]:
             (_, sums), grads = gradient(state.params, microbatch)
             return jax.tree.map(jnp.add, total, (grads, sums)), None
 
+        microbatches = batch.tokens_RxL.shape[0]
         first, rest = jax.tree.map(lambda x: x[0], batch), jax.tree.map(lambda x: x[1:], batch)
         (_, sums), grads = gradient(state.params, first)
         total = (grads, sums)
-        if batch.tokens_RxL.shape[0] > 1:
+        if microbatches > 1:
             total, _ = jax.lax.scan(add, total, rest)
-        grads, sums = jax.lax.psum(total, AXIS)
+        grads, sums = layout.reduce(total)
         grads = jax.tree.map(lambda g: g / jnp.maximum(sums["weight"], 1e-9), grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         metrics = {**ratios(sums), "grad_norm": optax.tree.norm(grads)}
         return TrainState(state.step + 1, params, opt_state), metrics
 
-    return layout.compile(step)
+    return layout.compile_step(step)
 
 
-def make_eval_step(loss_fn: LossFn, layout: Pmap) -> Callable[[Any, PackedBatch], dict[str, Array]]:
+def make_eval_step(loss_fn: LossFn, layout: Layout) -> Callable[[Any, PackedBatch], dict[str, Array]]:
     """A compiled `(params, batch) -> sums` over all devices and microbatches, for measuring without learning."""
 
     def sums(params: Any, batch: PackedBatch) -> dict[str, Array]:
-        per_microbatch = jax.lax.map(lambda microbatch: loss_fn(params, microbatch)[1], batch)
-        return jax.lax.psum(jax.tree.map(jnp.sum, per_microbatch), AXIS)
+        per_microbatch = jax.lax.map(lambda microbatch: layout.spread(loss_fn)(params, microbatch)[1], batch)
+        return layout.reduce(jax.tree.map(jnp.sum, per_microbatch))
 
-    return jax.pmap(sums, axis_name=AXIS, devices=layout.devices, out_axes=None)
+    return layout.compile_sums(sums)
 
 
 def evaluate_stream(

@@ -10,7 +10,7 @@ from naive import assert_close, hidden_states, make_params, one_bin, random_exam
 
 from rmjax.data.packing import Shape
 from rmjax.errors import InputError
-from rmjax.models.transformer import LanguageModel
+from rmjax.models.transformer import REMAT, LanguageModel
 
 SHAPE = Shape(6, 32, 24, 24)
 
@@ -47,6 +47,22 @@ def test_hidden_states_come_in_the_compute_dtype_and_logits_in_float32(tiny_trun
     wide = jax.jit(LanguageModel(tiny_trunk, jnp.dtype("float32")).apply)({"params": params}, batch)
     assert narrow.dtype == jnp.float32
     assert 1e-4 < float(jnp.abs(narrow - wide).max()) < 0.2 * float(wide.std())
+
+
+def test_what_is_computed_again_gives_the_same_gradient_and_keeps_less(tiny_trunk):
+    """The more the backward pass computes again, the less the forward pass keeps for it."""
+    config = dataclasses.replace(tiny_trunk, layers=6)
+    params = make_params(LanguageModel(config, jnp.dtype("float32")))
+    batch, _ = one_bin(random_examples(5, seed=4), SHAPE)
+    gradients, kept = {}, {}
+    for remat in REMAT:
+        model = LanguageModel(config, jnp.dtype("float32"), remat)
+        gradient = jax.jit(jax.grad(lambda params, model=model: (model.apply({"params": params}, batch) ** 2).mean()))
+        compiled = gradient.lower(params).compile()
+        gradients[remat], kept[remat] = compiled(params), compiled.memory_analysis().temp_size_in_bytes
+    for remat in ("dots", "full"):
+        jax.tree.map(assert_close, gradients[remat], gradients["none"])
+    assert kept["full"] < kept["dots"] < kept["none"]
 
 
 @pytest.mark.parametrize(

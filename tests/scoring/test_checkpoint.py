@@ -11,11 +11,13 @@ import pytest
 from naive import assert_close, make_params
 
 from rmjax.errors import InputError
+from rmjax.models.parallel import make_layout
 from rmjax.models.reward import RewardTransformer
 from rmjax.scoring.checkpoint import damage, find_checkpoint, list_checkpoints, load, load_tree, save_checkpoint
 from rmjax.scoring.contract import check_canaries
 from rmjax.scoring.seal import seal
 
+ONE = make_layout(layout="pmap", devices=1)
 OPTIMIZER = {"step": jnp.asarray(7, jnp.int32), "opt_state": ({"mu": jnp.arange(3.0)}, ())}
 QUESTION = ("How do I boil an egg?", ["Put it in boiling water.", ""])
 
@@ -63,8 +65,8 @@ def flip_a_byte(checkpoint):
 def test_what_is_saved_comes_back(pristine, params):
     checkpoint = find_checkpoint(pristine)
     assert checkpoint == pristine / "checkpoints" / "000012"
-    jax.tree.map(np.testing.assert_array_equal, load_tree(checkpoint / "params"), params)
-    stored = load_tree(checkpoint / "optimizer", jax.tree.map(jnp.zeros_like, OPTIMIZER))
+    jax.tree.map(np.testing.assert_array_equal, load_tree(checkpoint / "params", layout=ONE), params)
+    stored = load_tree(checkpoint / "optimizer", jax.tree.map(jnp.zeros_like, OPTIMIZER), layout=ONE)
     assert jax.tree.structure(stored) == jax.tree.structure(OPTIMIZER)
     jax.tree.map(np.testing.assert_array_equal, stored, OPTIMIZER)
 
@@ -149,7 +151,7 @@ def test_the_same_step_is_written_over(run, save, params):
     other = jax.tree.map(lambda x: x + 1, params)
     path = save(run / "checkpoints", 12, other)
     assert damage(path) == ""
-    jax.tree.map(np.testing.assert_array_equal, load_tree(path / "params"), other)
+    jax.tree.map(np.testing.assert_array_equal, load_tree(path / "params", layout=ONE), other)
 
 
 def test_nothing_there_is_an_error_that_says_what_to_give(tmp_path):

@@ -20,6 +20,7 @@ import rmjax
 from rmjax.data.packing import Example
 from rmjax.data.tokenizer import EOS, PAD, open_tokenizer
 from rmjax.errors import InputError
+from rmjax.models.parallel import make_layout
 from rmjax.models.pretrained import open_pretrained
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_shapes
@@ -28,6 +29,7 @@ from rmjax.scoring.contract import Contract
 from rmjax.scoring.hub import check_tokenizer, export_reward_model, load_classifier
 from rmjax.scoring.reward_model import RewardModel
 
+ONE = make_layout(layout="pmap", devices=1)
 PROMPTS = ["Why?", "Is it an egg?", "Why?", "Paris?"]
 ANSWERS = ["Yes.", "", "Put it in.", "of course"]
 LIMITS = {"max_prompt": 24, "max_response": 12}
@@ -71,7 +73,7 @@ def make_reward_model(trunk, tokenizer, layout):
         data={"source": "made up", "start": "random"},
     )
     params = draw(RewardTransformer(trunk, contract.heads, jnp.dtype("float32")))
-    return RewardModel(layout.replicate(params), contract, tokenizer, layout)
+    return RewardModel(layout.place(params), contract, tokenizer, layout)
 
 
 def draw(module):
@@ -114,7 +116,7 @@ def test_load_is_the_one_door_to_both_formats(exported):
 def test_long_texts_are_cut_where_training_cut_them(model, exported):
     """The export keeps its limits in a field of config.json that other tools pass over."""
     prompts, answers = ["Tell me a long story about an egg, please."] * 2, ["I will not help " * 4, "no"]
-    reopened = load_classifier(exported, devices=1)
+    reopened = load_classifier(exported, ONE)
     assert_close(reopened.score(prompts, answers), model.score(prompts, answers, head="safety"))
 
 
@@ -125,7 +127,7 @@ def test_a_folder_without_limits_gets_half_of_its_positions_each(tmp_path, expor
     record = json.loads(path.read_text())
     del record["rmjax"]
     path.write_text(json.dumps(record))
-    contract = load_classifier(tmp_path / "foreign", devices=1).contract
+    contract = load_classifier(tmp_path / "foreign", ONE).contract
     assert (contract.max_prompt, contract.max_response) == (18, 18)
 
 
@@ -139,7 +141,7 @@ def test_one_of_several_heads_must_be_named(tmp_path, model):
 
 def test_the_only_head_need_not_be_named(tmp_path, exported):
     """And an exported model is exported again as it is."""
-    export_reward_model(load_classifier(exported, **LIMITS, devices=1), tmp_path, head=None, dtype="float32")
+    export_reward_model(load_classifier(exported, ONE, **LIMITS), tmp_path, head=None, dtype="float32")
     first, second = load_file(exported / "model.safetensors"), load_file(tmp_path / "model.safetensors")
     assert first.keys() == second.keys()
     for name, tensor in first.items():
@@ -177,11 +179,11 @@ def test_a_missing_or_unfit_padding_becomes_a_token_of_its_own(tmp_path, build, 
     assert read_json(tmp_path / "out")["pad_token_id"] == len(hf)
     assert read_json(tmp_path / "out")["vocab_size"] == len(hf) + 1
     table = load_file(tmp_path / "out" / "model.safetensors")["model.embed_tokens.weight"]
-    np.testing.assert_array_equal(table[:-1], model.layout.local(model.params)["trunk"]["embedding"]["embedding"])
+    np.testing.assert_array_equal(table[:-1], model.layout.plain(model.params)["trunk"]["embedding"]["embedding"])
     assert table.shape[0] == len(hf) + 1
     assert not table[-1].any()
     assert_close(
-        load_classifier(tmp_path / "out", **LIMITS, devices=1).score(PROMPTS, ANSWERS),
+        load_classifier(tmp_path / "out", ONE, **LIMITS).score(PROMPTS, ANSWERS),
         model.score(PROMPTS, ANSWERS, head="helpful"),
     )
     assert model.tokenizer.hf.pad_token == pad  # the model itself stays as it was
@@ -191,7 +193,7 @@ def test_a_missing_or_unfit_padding_becomes_a_token_of_its_own(tmp_path, build, 
 def test_half_as_wide_weights_give_nearly_the_same_scores(tmp_path, model):
     export_reward_model(model, tmp_path, head="safety", dtype="bfloat16")
     assert {tensor.dtype.name for tensor in load_file(tmp_path / "model.safetensors").values()} == {"bfloat16"}
-    reopened = load_classifier(tmp_path, **LIMITS, devices=1)
+    reopened = load_classifier(tmp_path, ONE, **LIMITS)
     assert reopened.contract.compute_dtype == "bfloat16"
     assert {leaf.dtype.name for leaf in jax.tree.leaves(reopened.params)} == {"bfloat16"}
     scores, wide = reopened.score(PROMPTS, ANSWERS), model.score(PROMPTS, ANSWERS, head="safety")
@@ -232,18 +234,18 @@ def test_a_tokenizer_must_fit_the_trunk(tokenizer, tiny_trunk):
 
 def test_limits_beyond_the_positions_are_refused_on_opening(exported):
     with pytest.raises(InputError, match="max_prompt=30 and max_response=12 make texts of up to 43 tokens"):
-        load_classifier(exported, max_prompt=30)
+        load_classifier(exported, ONE, max_prompt=30)
 
 
 def test_a_checkpoint_without_a_head_cannot_score():
     message = r"no sequence-classification head.*train a reward model from it with .*--config.model.path=\S+"
     with pytest.raises(InputError, match=message):
-        load_classifier(GOLDEN / "llama" / "language_model")
+        load_classifier(GOLDEN / "llama" / "language_model", ONE)
 
 
 def test_a_checkpoint_without_a_tokenizer_is_refused():
     with pytest.raises(InputError, match=r"no tokenizer at .*llama/classifier"):
-        load_classifier(GOLDEN / "llama" / "classifier")
+        load_classifier(GOLDEN / "llama" / "classifier", ONE)
 
 
 @pytest.fixture
@@ -254,7 +256,7 @@ def padded_with_eos(tmp_path, model):
     hf = AutoTokenizer.from_pretrained(tmp_path)
     hf.pad_token = hf.eos_token
     hf.save_pretrained(tmp_path)
-    return load_classifier(tmp_path, devices=1)
+    return load_classifier(tmp_path, ONE)
 
 
 def test_where_the_padding_is_eos_the_score_is_read_before_it(padded_with_eos, model, tokenizer):
@@ -262,7 +264,7 @@ def test_where_the_padding_is_eos_the_score_is_read_before_it(padded_with_eos, m
     answers = [answer for answer in ANSWERS if answer]
     responses = tuple(encoded.ids[:-1] for encoded in tokenizer.encode_responses(answers))
     example = Example(tokenizer.encode_prompts([user("Why?")])[0].ids, responses)
-    params = model.layout.local(model.params)
+    params = model.layout.plain(model.params)
     (expected,) = naive_scores(params, model.contract.trunk, model.heads, [example])
     assert_close(padded_with_eos.score("Why?", answers), expected[:, 1])
 
@@ -288,7 +290,7 @@ def test_an_encoders_packed_scores_are_those_of_every_text_alone(encoder):
 
 def test_an_exported_encoder_scores_as_before(tmp_path, encoder):
     export_reward_model(encoder, tmp_path, head="safety", dtype="float32")
-    reopened = load_classifier(tmp_path, max_prompt=40, max_response=20, devices=1)
+    reopened = load_classifier(tmp_path, ONE, max_prompt=40, max_response=20)
     assert reopened.tokenizer.ending == encoder.tokenizer.ending == (3,)  # [SEP]
     assert_close(reopened.score(PROMPTS, ANSWERS), encoder.score(PROMPTS, ANSWERS, head="safety"))
     card = (tmp_path / "README.md").read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ def expected(reward_model):
 
 
 def test_scores_are_those_of_the_naive_form(reward_model, tokenizer, tiny_trunk, expected):
-    params = reward_model._scorer.layout.local(reward_model.params)
+    params = reward_model._scorer.layout.plain(reward_model.params)
     responses = tuple(e.ids for e in tokenizer.encode_responses(ANSWERS))
     example = Example(tokenizer.encode_prompts([user(EGG)])[0].ids, responses)
     (scores,) = naive_scores(params, tiny_trunk, reward_model.heads, [example])

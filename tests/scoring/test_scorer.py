@@ -31,7 +31,7 @@ def setting(tiny_trunk):
 @pytest.fixture(scope="module")
 def score(setting, one_device):
     model, params = setting
-    run, there = Scorer(model, one_device), one_device.replicate(params)
+    run, there = Scorer(model, one_device), one_device.place(params)
     return lambda examples: run(there, examples)
 
 
@@ -50,13 +50,13 @@ def test_scores_equal_the_naive_form(tiny_trunk, setting, expected):
 def test_the_number_of_devices_is_irrelevant(setting, expected, devices):
     model, params = setting
     layout = Pmap(tuple(jax.devices()[:devices]))
-    assert_close(Scorer(model, layout)(layout.replicate(params), EXAMPLES), expected)
+    assert_close(Scorer(model, layout)(layout.place(params), EXAMPLES), expected)
 
 
 def test_fewer_examples_than_devices(setting, expected):
     model, params = setting
     layout = Pmap(tuple(jax.devices()[:8]))
-    (alone,) = Scorer(model, layout)(layout.replicate(params), EXAMPLES[:1])
+    (alone,) = Scorer(model, layout)(layout.place(params), EXAMPLES[:1])
     assert_close(alone, expected[0])
 
 
@@ -72,22 +72,52 @@ def test_what_is_computed_at_a_time_is_irrelevant(score, expected, monkeypatch):
     assert_close(score(EXAMPLES), expected)
 
 
-def test_requests_of_many_sizes_share_a_few_shapes(setting, one_device):
-    """1 to 40 comparisons: the shapes handed to the device are powers of two."""
-    model, params = setting
-    run, shapes = Scorer(model, one_device), set()
+def record_shapes(run):
+    """The shapes that reach the device from here on; nothing is computed."""
+    shapes = []
 
     def record(_, batch):
-        shapes.add((batch.tokens_RxL.shape, batch.read_at_N.shape))
+        shapes.append((batch.tokens_RxL.shape, batch.read_at_N.shape))
         return np.zeros((*batch.read_at_N.shape, 2), np.float32)
 
     run._apply = record
-    pool = texts(40, seed=9)
+    return shapes
+
+
+def test_requests_of_many_sizes_share_a_few_shapes(setting, one_device):
+    """1 to 40 comparisons: of tokens there are four sizes in each octave, of everything else one."""
+    model, params = setting
+    run, pool = Scorer(model, one_device), texts(40, seed=9)
+    shapes = record_shapes(run)
     for count in range(1, 41):
         assert len(run(params, pool[:count])) == count
-    assert len(shapes) <= 10
-    sizes = {size for shape in shapes for part in shape for size in part}
-    assert all(size.bit_count() == 1 for size in sizes)
+    assert len(set(shapes)) <= 16
+    for (_, rows, length), (_, slots) in shapes:
+        assert rows.bit_count() == slots.bit_count() == 1
+        assert length % 64 == 0
+        assert length < 512 or length * 8 % (1 << (length - 1).bit_length()) == 0
+
+
+def test_a_wide_group_is_shared_out_over_the_devices(setting):
+    """64 responses to one prompt, on four devices: each computes the prompt and a quarter of the responses."""
+    model, params = setting
+    run = Scorer(model, Pmap(tuple(jax.devices()[:4])))
+    shapes = record_shapes(run)
+    responses = [np.full(30, 7, np.int32)] * 64
+    run(params, [make_example(np.full(100, 5, np.int32), responses, pairs=[])])
+    assert shapes == [((4, 1, 640), (4, 16))]  # 100 + 16 * 30 = 580, rounded up
+
+
+def test_a_stream_fills_its_rows(setting, monkeypatch):
+    """Everything but the last step is full, and the last is shared out over the devices."""
+    model, params = setting
+    monkeypatch.setattr(scorer, "TOKENS_PER_SHARD", 1024)
+    run = Scorer(model, Pmap(tuple(jax.devices()[:2])))
+    shapes, pool = record_shapes(run), texts(1000, seed=3)
+    run(params, pool)
+    tokens = sum(len(e.prompt) + sum(map(len, e.responses)) for e in pool)
+    computed = sum(np.prod(tokens_shape) for tokens_shape, _ in shapes)
+    assert computed < 1.05 * tokens
 
 
 def test_nothing_scores_to_nothing(score):

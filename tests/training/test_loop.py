@@ -39,6 +39,7 @@ class Setting:
             eps=1e-8,
             weight_decay=0.01,
             clip_norm=1.0,
+            moment_dtype="float32",
         )
         objective = ranking_objective(self.scores, LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0))
         self.step_fn = make_train_step(objective, self.optimizer, self.layout)
@@ -75,17 +76,17 @@ class Recorder:
 
     def __call__(self, state=None, start=0, stop=STOP, cadence=(2, 4, 3), step_fn=None, on_evaluate=None):
         def save(state, step):
-            self.saved[step] = jax.tree.map(np.asarray, self.setting.layout.local(state))
+            self.saved[step] = jax.tree.map(np.asarray, self.setting.layout.plain(state))
 
         def evaluate(state):
-            step = int(self.setting.layout.local(state).step)
+            step = int(self.setting.layout.plain(state).step)
             self.evaluated.append(step)
             if on_evaluate:
                 on_evaluate(step)
             return {"validation_loss": step / 10}
 
         return fit(
-            self.setting.layout.replicate(state or self.setting.start()),
+            self.setting.layout.place(state or self.setting.start()),
             step_fn or self.setting.step_fn,
             self.setting.stream,
             self.run,
@@ -109,7 +110,7 @@ def recorder(setting, tmp_path):
 def uninterrupted(setting, tmp_path_factory):
     recorder = Recorder(setting, tmp_path_factory.mktemp("whole") / "run")
     with jax.numpy_dtype_promotion("standard"):
-        recorder.final = setting.layout.local(recorder())
+        recorder.final = setting.layout.plain(recorder())
     return recorder
 
 
@@ -119,11 +120,11 @@ def assert_same(a, b):
 
 def test_a_row_is_logged_at_its_step_with_the_metrics_of_that_step(setting, uninterrupted):
     """Against every step run by hand."""
-    state, steps = setting.layout.replicate(setting.start()), []
+    state, steps = setting.layout.place(setting.start()), []
     for step in range(STOP):
         state, metrics = setting.step_fn(state, setting.stream[step])
         steps.append({name: float(value) for name, value in metrics.items()})
-    assert_same(setting.layout.local(state), uninterrupted.final)
+    assert_same(setting.layout.plain(state), uninterrupted.final)
     rows = [row for row in uninterrupted.run.metrics() if "loss" in row]
     assert [row["step"] for row in rows] == [2, 4, 6, 8, 10]
     for row in rows:
@@ -164,12 +165,12 @@ def test_zero_means_only_at_the_end(recorder):
 @pytest.mark.parametrize("step", [3, 6, 9])
 def test_resuming_from_a_checkpoint_gives_exactly_the_same_parameters(recorder, setting, uninterrupted, step):
     state = jax.tree.map(jnp.asarray, uninterrupted.saved[step])
-    assert_same(setting.layout.local(recorder(state, start=step)), uninterrupted.final)
+    assert_same(setting.layout.plain(recorder(state, start=step)), uninterrupted.final)
 
 
 def test_a_finished_state_runs_no_step(recorder, setting, uninterrupted):
     state = jax.tree.map(jnp.asarray, uninterrupted.saved[10])
-    assert_same(setting.layout.local(recorder(state, start=STOP)), uninterrupted.final)
+    assert_same(setting.layout.plain(recorder(state, start=STOP)), uninterrupted.final)
     assert not recorder.saved
 
 
@@ -190,7 +191,7 @@ def test_a_signal_saves_the_step_and_resuming_ends_the_same(recorder, setting, u
     assert [row["step"] for row in recorder.run.metrics()] == [2, 4, 4]
     state = jax.tree.map(jnp.asarray, recorder.saved[4])
     recorder.run.rewind(4)
-    assert_same(setting.layout.local(recorder(state, start=4)), uninterrupted.final)
+    assert_same(setting.layout.plain(recorder(state, start=4)), uninterrupted.final)
     mine, whole = ([{**row, "seconds": 0} for row in r.run.metrics()] for r in (recorder, uninterrupted))
     assert mine == whole
 
@@ -198,7 +199,7 @@ def test_a_signal_saves_the_step_and_resuming_ends_the_same(recorder, setting, u
 def test_a_signal_during_a_step_saves_after_it(recorder, setting):
     def step_fn(state, batch):
         state, metrics = setting.step_fn(state, batch)
-        if int(setting.layout.local(state).step) == 5:
+        if int(setting.layout.plain(state).step) == 5:
             os.kill(os.getpid(), signal.SIGTERM)
         return state, metrics
 
@@ -228,7 +229,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(recorder, se
 
     def step_fn(state, batch):
         state, metrics = setting.step_fn(state, batch)
-        if int(setting.layout.local(state).step) >= bad_step:
+        if int(setting.layout.plain(state).step) >= bad_step:
             metrics = {**metrics, "loss": metrics["loss"] * math.nan}
         return state, metrics
 

@@ -113,14 +113,14 @@ def assert_one_step_of_sgd_follows(loss, gradient, loss_fn, params, batch):
     layout = Pmap(tuple(jax.devices()[:shards]))
     optimizer = optax.sgd(RATE)
     step = make_train_step(loss_fn, optimizer, layout)
-    state = layout.replicate(init_state(params, optimizer))
+    state = layout.place(init_state(params, optimizer))
     old = jax.tree.leaves(state)
     state, metrics = step(state, batch)
     assert all(leaf.is_deleted() for leaf in old)
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(params))
     assert float(metrics["loss"]) == pytest.approx(loss, rel=1e-5)
     assert float(metrics["grad_norm"]) == pytest.approx(float(optax.tree.norm(gradient)), rel=1e-5)
-    local = layout.local(state)
+    local = layout.plain(state)
     assert int(local.step) == 1
     expected = jax.tree.map(lambda start, g: start - RATE * g, params, gradient)
     for leaf, other, start in zip(*map(jax.tree.leaves, (local.params, expected, params)), strict=True):
@@ -153,17 +153,17 @@ def test_a_batch_without_any_pair_moves_nothing(small_params):
     optimizer = optax.sgd(RATE)
     examples = [make_example([3, 4], [[5, 2], [6, 7, 2]], pairs=[])]
     state, metrics = make_train_step(ranking_objective(small_scores, PLAIN), optimizer, layout)(
-        layout.replicate(init_state(small_params, optimizer)), dealt(examples, 1, 1)
+        layout.place(init_state(small_params, optimizer)), dealt(examples, 1, 1)
     )
     assert float(metrics["loss"]) == 0
-    jax.tree.map(np.testing.assert_array_equal, layout.local(state).params, small_params)
+    jax.tree.map(np.testing.assert_array_equal, layout.plain(state).params, small_params)
 
 
 def test_metrics_of_a_whole_stream_are_sums_over_weights(tiny_trunk, loss_fn, params, examples, reference):
     """Batches of five, five and two: a mean of the batches' means would differ."""
     layout = Pmap(tuple(jax.devices()[:2]))
     stream = BatchStream(examples, batch_size=5, epochs=1, row_length=32, microbatches=2, shards=2, seed=0)
-    result = evaluate_stream(make_eval_step(loss_fn, layout), layout.replicate(params), stream)
+    result = evaluate_stream(make_eval_step(loss_fn, layout), layout.place(params), stream)
     assert result["loss"] == pytest.approx(reference[0], rel=1e-5)
     gaps = [
         scores[i, e.head] - scores[j, e.head]
@@ -180,8 +180,8 @@ def test_measuring_in_microbatches_gives_the_sums_of_one(small_params, examples,
         n: make_eval_step(ranking_objective(small_scores, PLAIN), Pmap(tuple(jax.devices()[:n]))) for n in {1, shards}
     }
     layout = Pmap(tuple(jax.devices()[:shards]))
-    whole = eval_step[1](Pmap((jax.devices()[0],)).replicate(small_params), dealt(examples, 1, 1))
-    parts = eval_step[shards](layout.replicate(small_params), dealt(examples, shards, microbatches))
+    whole = eval_step[1](Pmap((jax.devices()[0],)).place(small_params), dealt(examples, 1, 1))
+    parts = eval_step[shards](layout.place(small_params), dealt(examples, shards, microbatches))
     assert whole.keys() == parts.keys()
     assert float(parts["weight"]) == pytest.approx(11.0)
     for name, value in whole.items():
