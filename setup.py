@@ -34,9 +34,9 @@ setup(
     extras_require={
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
-        "test": ["pytest"],
-        "parity": ["pytest", "torch==2.13.0"],
+        "test": ["pytest", "pytest-xdist"],
+        "parity": ["pytest", "pytest-xdist", "torch==2.13.0"],
         "bench": ["datasets", "torch==2.13.0", "trl==1.16.0"],
-        "dev": ["pre-commit", "pytest", "ruff"],
+        "dev": ["pre-commit", "pytest", "pytest-xdist", "ruff"],
     },
 )
