@@ -1,0 +1,134 @@
+"""Workers that take turns: how the throughput benchmarks compare programs in one run.
+
+Every contender runs in a process of its own, so that its memory and its start can be told, and they take turns round by
+round, so that a machine that grows slower or faster does so for all of them. A worker answers in JSON lines on its
+standard output; whatever libraries print there goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Row = dict[str, Any]
+
+
+class Contender:
+    """A worker process of `script`, told by `spec` what to be; it has made its first step when this returns."""
+
+    def __init__(self, script: str, spec: Row) -> None:
+        self.spec = spec
+        began = time.monotonic()
+        environment = {**os.environ, **spec.get("environment", {})}
+        self.process = subprocess.Popen(
+            [sys.executable, script, "--worker", json.dumps(spec)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self.facts = self._read()
+        self.first_step = time.monotonic() - began
+
+    def round(self) -> Row:
+        """What the worker reports of one more round."""
+        self._send("round")
+        return self._read()
+
+    def close(self) -> Row:
+        """Ends the worker; what it reports last, as its memory."""
+        self._send("end")
+        last = self._read()
+        self.process.stdin.close()
+        self.process.wait()
+        return last
+
+    def _send(self, word: str) -> None:
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+
+    def _read(self) -> Row:
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the worker {self.spec} ended with status {self.process.wait()}; see what it wrote above")
+        return json.loads(line)
+
+
+def serve(start: Callable[[], Row], one_round: Callable[[], Row], memory: Callable[[], float]) -> None:
+    """A worker's life: start, then a round whenever asked, then the peak of its memory in GB."""
+    talk = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print goes to standard error from here on
+
+    def say(row: Row) -> None:
+        talk.write(json.dumps(row) + "\n")
+        talk.flush()
+
+    say(start())
+    for word in sys.stdin:
+        if word.strip() == "end":
+            say({"memory": memory()})
+            return
+        say(one_round())
+
+
+def resident_peak() -> float:
+    """Peak resident memory of this process, GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def take_turns(contenders: dict[str, Contender], rounds: int) -> dict[str, list[Row]]:
+    """`rounds` rounds of every contender, one after another; the order turns round each time."""
+    results: dict[str, list[Row]] = {name: [] for name in contenders}
+    for turn in range(rounds):
+        names = list(contenders) if turn % 2 == 0 else list(reversed(contenders))
+        for name in names:
+            results[name].append(contenders[name].round())
+    return results
+
+
+def median(rounds: Sequence[Row], name: str) -> float:
+    """The median of a figure over the rounds."""
+    return float(np.median([row[name] for row in rounds]))
+
+
+def ratio(numerator: Sequence[Row], denominator: Sequence[Row], name: str) -> tuple[float, float, float]:
+    """The median ratio of a figure, round by round, with the smallest and the largest."""
+    ratios = [a[name] / b[name] for a, b in zip(numerator, denominator, strict=True)]
+    return float(np.median(ratios)), min(ratios), max(ratios)
+
+
+def matmul_peak(dtype: str, size: int = 4096, tries: int = 5) -> float:
+    """FLOP/s of the fastest of several square matrix products in jax, accumulated in float32."""
+    import jax
+    import jax.numpy as jnp
+
+    x = jax.random.normal(jax.random.key(0), (size, size), dtype)
+    product = jax.jit(lambda x: jnp.matmul(x, x, preferred_element_type=jnp.float32))
+    product(x).block_until_ready()
+    best = float("inf")
+    for _ in range(tries):
+        began = time.perf_counter()
+        product(x).block_until_ready()
+        best = min(best, time.perf_counter() - began)
+    return 2 * size**3 / best
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A table of rows that share their columns."""
+    head = list(rows[0])
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join([*lines, *("| " + " | ".join(str(row[name]) for name in head) + " |" for row in rows)])
+
+
+def write_results(path: Path, rows: Sequence[Row]) -> None:
+    """The rows as JSON, beside the table that was printed."""
+    path.write_text(json.dumps(list(rows), indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,61 @@
+"""Checkpoints of well-known shapes with random weights, for benchmarks: speed does not depend on the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SHAPES = ("minilm", "pythia-70m", "pythia-160m", "pythia-410m", "pythia-1b", "pythia-1.4b", "tinyllama")
+
+# width, layers, heads (2304.01373, table 1)
+PYTHIA = {
+    "pythia-70m": (512, 6, 8),
+    "pythia-160m": (768, 12, 12),
+    "pythia-410m": (1024, 24, 16),
+    "pythia-1b": (2048, 16, 8),
+    "pythia-1.4b": (2048, 24, 16),
+}
+
+
+def write_shape(name: str, folder: Path, tokenizer: Path) -> None:
+    """A sequence classifier of that shape in Hugging Face's format, made by its own torch class, once.
+
+    Its tokenizer is the one in the folder `tokenizer`, whatever the shape: every contender gets the same ids.
+    """
+    if (folder / "config.json").is_file():
+        return
+    import torch
+    from transformers import (
+        AutoModelForSequenceClassification,
+        AutoTokenizer,
+        BertConfig,
+        GPTNeoXConfig,
+        LlamaConfig,
+    )
+
+    if name == "minilm":
+        config = BertConfig(
+            hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536, num_labels=1
+        )
+    elif name == "tinyllama":
+        config = LlamaConfig(
+            hidden_size=2048,
+            num_hidden_layers=22,
+            num_attention_heads=32,
+            num_key_value_heads=4,
+            intermediate_size=5632,
+            num_labels=1,
+        )
+    else:
+        width, layers, heads = PYTHIA[name]
+        config = GPTNeoXConfig(
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=4 * width,
+            vocab_size=50304,
+            num_labels=1,
+        )
+    config.pad_token_id = 0
+    torch.manual_seed(0)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)

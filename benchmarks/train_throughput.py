@@ -1,0 +1,333 @@
+"""Training speed beside TRL's RewardTrainer: same weights, pairs, ids, batch size and precision, taking turns.
+
+    pip install -e ".[bench]"
+    python benchmarks/train_throughput.py --tokenizer=MINILM --data=PAIRS.jsonl.gz
+
+Prints a Markdown table and writes it as JSON to --output. MINILM is a folder with a tokenizer; the weights are random,
+made once under --shapes_dir by torch's own classes. A round is one pass over --pairs pairs. Every contender trains as
+its users would: TRL pads each batch to its longest text, rmjax packs it and computes a prompt once (in decoders).
+
+Columns: pairs/s, and useful tokens/s, those that are neither padding nor, for rmjax, a second copy of a prompt; model
+FLOPs utilisation, counted on useful tokens only (6 per weight of a block, and attention), against the fastest matrix
+product that jax makes here in that precision; the median over rounds, and the ratio of rates round by round with its
+extremes. Memory is the peak of the process (of the device, on a GPU). First step: from the start of the process to the
+end of its first step; with an empty compilation cache (cold) and with a filled one (warm).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from harness import Contender, markdown, matmul_peak, median, ratio, resident_peak, serve, take_turns, write_results
+from shapes import SHAPES, write_shape
+
+Spec = dict[str, Any]
+
+LIMITS = {"max_prompt": 320, "max_response": 191}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokenizer", type=Path)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--shapes", default="minilm,pythia-70m", help=f"of {', '.join(SHAPES)}")
+    parser.add_argument("--dtypes", default="float32,bfloat16")
+    parser.add_argument("--pairs", type=int, default=96)
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--contenders", default="rmjax,unshared,TRL", help="of rmjax, unshared (prompts repeated), TRL")
+    parser.add_argument("--remat", default="none")
+    parser.add_argument("--shapes_dir", type=Path, default=Path(tempfile.gettempdir()) / "rmjax-shapes")
+    parser.add_argument("--output", type=Path, default=Path("train_throughput.json"))
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        spec = json.loads(arguments.worker)
+        return (trl_worker if spec["trainer"] == "TRL" else rmjax_worker)(spec)
+    rows = []
+    for shape in arguments.shapes.split(","):
+        write_shape(shape, arguments.shapes_dir / shape, arguments.tokenizer)
+        for dtype in arguments.dtypes.split(","):
+            rows += compare(arguments, shape, dtype)
+            write_results(arguments.output, rows)
+            print(markdown(rows), flush=True)
+
+
+def compare(arguments: argparse.Namespace, shape: str, dtype: str) -> list[dict[str, Any]]:
+    """The rows of one shape in one precision."""
+    spec = {
+        "shape": shape,
+        "dtype": dtype,
+        "folder": str(arguments.shapes_dir / shape),
+        "data": str(arguments.data),
+        "pairs": arguments.pairs,
+        "batch_size": arguments.batch_size,
+        "rounds": arguments.rounds,
+        "remat": arguments.remat,
+    }
+    names = [name for name in arguments.contenders.split(",") if shape != "minilm" or name != "unshared"]
+    contenders, cold = {}, {}
+    for name in names:
+        cache = tempfile.mkdtemp()
+        this = {**spec, "trainer": name, "environment": {"JAX_COMPILATION_CACHE_DIR": cache}}
+        if name != "TRL":
+            first = Contender(__file__, this)
+            first.close()
+            cold[name] = first.first_step
+        contenders[name] = Contender(__file__, this)
+        cold.setdefault(name, contenders[name].first_step)
+    results = take_turns(contenders, arguments.rounds)
+    rows = []
+    for name, contender in contenders.items():
+        last = contender.close()
+        shutil.rmtree(contender.spec["environment"]["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+        rounds = results[name]
+        peak = max(c.facts["peak"] for c in contenders.values())
+        against = ""
+        if name != "TRL" and "TRL" in results:
+            against = "{:.2f} ({:.2f} to {:.2f})".format(*ratio(rounds, results["TRL"], "pairs_per_second"))
+        rows.append(
+            {
+                "shape": shape,
+                "precision": dtype,
+                "trainer": name,
+                "pairs/s": f"{median(rounds, 'pairs_per_second'):.2f}",
+                "of TRL": against,
+                "useful tokens/s": f"{median(rounds, 'tokens_per_second'):.0f}",
+                "padding, %": f"{100 * contender.facts['padding']:.1f}",
+                "MFU, %": f"{100 * median(rounds, 'flops_per_second') / peak:.0f}",
+                "memory, GB": f"{last['memory']:.2f}",
+                "first step cold, s": f"{cold[name]:.1f}",
+                "warm, s": f"{contender.first_step:.1f}",
+            }
+        )
+    return rows
+
+
+def load_examples(spec: Spec) -> tuple[Any, list[Any]]:
+    """The tokenizer and the pairs as `Example`s; what every contender trains on."""
+    from rmjax.data.examples import PairRule, encode_comparisons
+    from rmjax.data.sources import load_comparisons
+    from rmjax.data.tokenizer import open_tokenizer
+
+    tokenizer = open_tokenizer(spec["folder"], template="transcript", **LIMITS)
+    comparisons = load_comparisons(f"jsonl:{spec['data']}", "train", manual_dir="")[: spec["pairs"]]
+    return tokenizer, encode_comparisons(comparisons, tokenizer, ("reward",), PairRule())
+
+
+def work(trunk: Any, texts: list[tuple[int, int]]) -> tuple[int, float]:
+    """Tokens, and FLOPs of a forward and a backward pass, over texts given as (own tokens, tokens seen before).
+
+    A prompt that is computed once is one text, and a response behind it another that sees it.
+    """
+    c = trunk
+    weights = c.layers * (
+        c.width * c.head_dim * (2 * c.heads + 2 * c.kv_heads) + (3 if c.gated else 2) * c.width * c.mlp_width
+    )
+    tokens = sum(own for own, _ in texts)
+    seen = sum(own * before + own * own / (2 if c.causal else 1) for own, before in texts)
+    return tokens, 6.0 * weights * tokens + 12.0 * c.layers * c.heads * c.head_dim * seen
+
+
+def rmjax_worker(spec: Spec) -> None:
+    """Trains with rmjax; `unshared` repeats every prompt."""
+    state: dict[str, Any] = {}
+
+    def start() -> dict[str, Any]:
+        import sys
+
+        sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "experiments"))
+        import cli
+        import jax
+        import jax.numpy as jnp
+
+        cli.keep_freed_memory()
+        from rmjax.data.loader import BatchStream
+        from rmjax.models.attention import pays_for_row_length
+        from rmjax.models.parallel import make_layout
+        from rmjax.models.pretrained import open_pretrained
+        from rmjax.models.reward import RewardTransformer
+        from rmjax.models.transformer import parameter_shapes
+        from rmjax.training.objectives import LossConfig, ranking_objective
+        from rmjax.training.optimizer import make_optimizer
+        from rmjax.training.step import init_state, make_train_step
+
+        _, examples = load_examples(spec)
+        checkpoint = open_pretrained(spec["folder"], "")
+        trunk = checkpoint.config
+        model = RewardTransformer(trunk, ("reward",), jnp.dtype(spec["dtype"]))
+        shapes = parameter_shapes(model)
+        params, _ = checkpoint.load(shapes, heads=("reward",), dtype=jnp.float32)
+        layout = make_layout(layout="pmap", devices=0)
+        shared = trunk.causal and spec["trainer"] == "rmjax"
+        stream = BatchStream(
+            examples,
+            batch_size=spec["batch_size"],
+            epochs=spec["rounds"] + 1,
+            row_length=0,
+            single_row=not pays_for_row_length(),
+            shards=layout.shards,
+            seed=0,
+            share_prompts=shared,
+        )
+        optimizer, _ = make_optimizer(
+            total_steps=len(stream),
+            learning_rate=1e-5,
+            warmup_ratio=0.0,
+            warmup_steps=0,
+            final_ratio=0.1,
+            b1=0.9,
+            b2=0.95,
+            eps=1e-8,
+            weight_decay=0.0,
+            clip_norm=1.0,
+            moment_dtype="float32",
+        )
+        loss = LossConfig("bradley_terry", "none", 0.0, "skip", 0.5, 0.0)
+        objective = ranking_objective(lambda p, batch: model.apply({"params": p}, batch), loss)
+        step = make_train_step(objective, optimizer, layout)
+        train = layout.place(init_state(params, optimizer))
+        del params
+        train, metrics = step(train, stream[0])
+        jax.block_until_ready(metrics)
+        texts = []
+        for e in examples:
+            prompt, responses = len(e.prompt), [len(r) for r in e.responses]
+            texts += (
+                [(prompt, 0), *((r, prompt) for r in responses)] if shared else [(prompt + r, 0) for r in responses]
+            )
+        tokens, flops = work(trunk, texts)
+        state.update(train=train, step=step, stream=stream, epoch=1, tokens=tokens, flops=flops, examples=examples)
+        padding = stream.statistics()["padding"]
+        state["peak"] = matmul_peak(spec["dtype"]) * (layout.shards if jax.default_backend() != "cpu" else 1)
+        return {"padding": padding, "peak": state["peak"]}
+
+    def one_round() -> dict[str, Any]:
+        import jax
+
+        steps = len(state["stream"]) // (spec["rounds"] + 1)
+        began = time.perf_counter()
+        for batch in state["stream"].prefetch(state["epoch"] * steps, (state["epoch"] + 1) * steps):
+            state["train"], metrics = state["step"](state["train"], batch)
+        jax.block_until_ready(metrics)
+        seconds = time.perf_counter() - began
+        state["epoch"] += 1
+        return rates(seconds, len(state["examples"]), state["tokens"], state["flops"])
+
+    def memory() -> float:
+        import jax
+
+        stats = jax.local_devices()[0].memory_stats() or {}
+        return stats["peak_bytes_in_use"] / 1e9 if "peak_bytes_in_use" in stats else resident_peak()
+
+    serve(start, one_round, memory)
+
+
+def rates(seconds: float, pairs: int, tokens: int, flops: float) -> dict[str, float]:
+    """What a round of so many seconds amounts to."""
+    return {
+        "seconds": seconds,
+        "pairs_per_second": pairs / seconds,
+        "tokens_per_second": tokens / seconds,
+        "flops_per_second": flops / seconds,
+    }
+
+
+def trl_worker(spec: Spec) -> None:
+    """Trains with TRL: each epoch is a round, and between them the trainer waits in a callback."""
+    import threading
+    from queue import Queue
+
+    asked, answered = Queue(), Queue()
+
+    def start() -> dict[str, Any]:
+        threading.Thread(target=train_with_trl, args=(spec, asked, answered), daemon=True).start()
+        return answered.get()
+
+    def one_round() -> dict[str, Any]:
+        asked.put("round")
+        return answered.get()
+
+    def memory() -> float:
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else resident_peak()
+
+    serve(start, one_round, memory)
+
+
+def train_with_trl(spec: Spec, asked: Any, answered: Any) -> None:
+    """TRL's trainer on the ids of `load_examples`; the first step, then an epoch whenever asked."""
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForSequenceClassification, TrainerCallback
+    from trl import RewardConfig, RewardTrainer
+
+    from rmjax.models.pretrained import open_pretrained
+
+    tokenizer, examples = load_examples(spec)
+    hf = tokenizer.hf
+    hf.eos_token = hf.eos_token or hf.sep_token  # it refuses a tokenizer without EOS
+    ids = [[[*e.prompt.tolist(), *r.tolist()] for r in e.responses] for e in examples]
+    lengths = [[len(text) for text in texts] for texts in ids]
+    trunk = open_pretrained(spec["folder"], "").config
+    tokens, flops = work(trunk, [(length, 0) for pair in lengths for length in pair])
+    model = AutoModelForSequenceClassification.from_pretrained(spec["folder"], num_labels=1, dtype=torch.float32)
+    config = RewardConfig(
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=spec["batch_size"],
+        num_train_epochs=spec["rounds"] + 1,
+        learning_rate=1e-5,
+        max_length=512,
+        bf16=spec["dtype"] == "bfloat16",
+        gradient_checkpointing=spec["remat"] != "none",
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    rows = [
+        {"chosen_ids": pair[e.winner[0]], "rejected_ids": pair[e.loser[0]]}
+        for e, pair in zip(examples, ids, strict=True)
+    ]
+
+    class Turns(TrainerCallback):
+        """Waits before every epoch but the first, and reports when it is over."""
+
+        began = 0.0
+
+        def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+            if state.global_step == 1:
+                # Padding of batches made at random: two texts a pair, each as long as the batch's longest.
+                longest = sum(
+                    max(map(max, lengths[i : i + spec["batch_size"]])) * 2 * len(lengths[i : i + spec["batch_size"]])
+                    for i in range(0, len(lengths), spec["batch_size"])
+                )
+                answered.put({"padding": 1 - tokens / longest, "peak": 0.0})
+
+        def on_epoch_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+            if state.global_step:
+                asked.get()
+                self.began = time.perf_counter()
+
+        def on_epoch_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
+            if self.began:
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                answered.put(rates(time.perf_counter() - self.began, len(examples), tokens, flops))
+
+    trainer = RewardTrainer(
+        model=model, args=config, train_dataset=Dataset.from_list(rows), processing_class=hf, callbacks=[Turns()]
+    )
+    trainer.train()
+
+
+if __name__ == "__main__":
+    main()
