@@ -108,6 +108,8 @@ def texts_of(demonstrations: Sequence[Demonstration], comparisons: Sequence[Comp
 def fingerprint(items: Sequence[Comparison] | Sequence[Demonstration]) -> dict[str, Any]:
     """How many items, and a sha256 over all of them in order: equal data have equal fingerprints, wherever they lay."""
     digest = hashlib.sha256()
+    names = sorted(field.name for field in dataclasses.fields(items[0])) if items else []
     for item in items:
-        digest.update(json.dumps({**dataclasses.asdict(item), "origin": ""}, sort_keys=True).encode())
+        values = {name: "" if name == "origin" else getattr(item, name) for name in names}
+        digest.update(json.dumps(values).encode())
     return {"count": len(items), "sha256": digest.hexdigest()}

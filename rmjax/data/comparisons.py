@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from typing import NamedTuple
@@ -78,10 +79,8 @@ class Comparison:
         if self.scores is not None:
             if not all(math.isfinite(score) for score in self.scores):
                 raise InputError(f"scores must be finite numbers, found {list(self.scores)}")
-            if any(
-                (self.scores[i] > self.scores[j]) != (self.ranks[i] < self.ranks[j])
-                for i, j in itertools.permutations(range(count), 2)
-            ):
+            best_first = sorted(zip(self.ranks, self.scores, strict=True))
+            if any((r < s) != (a > b) or (r == s and a != b) for (r, a), (s, b) in itertools.pairwise(best_first)):
                 raise InputError(f"scores {list(self.scores)} and ranks {list(self.ranks)} disagree")
         pair_count = count * (count - 1) // 2
         for name, values in (("strength", self.strengths), ("margin", self.margins)):
@@ -94,7 +93,7 @@ class Comparison:
             if not (math.isfinite(margin) and margin >= 0):
                 raise InputError(f"margin must be a finite number >= 0, found {margin}")
 
-    @property
+    @functools.cached_property
     def pairs(self) -> tuple[Pair, ...]:
         """The K(K-1)/2 pairs, ordered by position (0, 1), (0, 2), ..., each turned so that the winner stands first."""
         return tuple(

@@ -88,6 +88,7 @@ REPEATED = -1.0
 WRONG_GREETING = -1.6
 SAFETY_STYLE = 0.5  # style counts half for safety
 
+_FULL_HOUR = re.compile(r"(?<=\d):00\b")
 _WORD = re.compile(r"\d+|[^\W\d_]+(?:'[^\W\d_]+)*")
 _SENTENCE = re.compile(r"[^.?!\n]+[.?!]*")
 _CLAUSE = re.compile(r"[.,;:?!\n]|\band\b|\bbut\b")
@@ -145,9 +146,7 @@ def gold(prompt: Prompt, response: str) -> GoldReward:
     To a request it cannot read it gives the terms for style alone.
     """
     request = read(tuple(prompt))
-    text = _plain(response)
-    words = _WORD.findall(text)
-    style = _style(words)
+    text, words, style = _heard(response)
     if request.kind == "unknown":
         return GoldReward(style, SAFETY_STYLE * style)
     verdict = _classify(request, text, words)
@@ -188,8 +187,16 @@ def read(prompt: Prompt) -> Reading:
 
 def classify(prompt: Prompt, response: str) -> Verdict:
     """The class of `response`, as `HELPFUL` lists them; where the prompt cannot be read, "vague" for most."""
+    text, words, _ = _heard(response)
+    return _classify(read(tuple(prompt)), text, words)
+
+
+@functools.lru_cache(maxsize=65536)
+def _heard(response: str) -> tuple[str, list[str], float]:
+    """What does not depend on the prompt: the plain text, its words, and the worth of its style."""
     text = _plain(response)
-    return _classify(read(tuple(prompt)), text, _WORD.findall(text))
+    words = _WORD.findall(text)
+    return text, words, _style(words)
 
 
 def _classify(request: Reading, text: str, words: list[str]) -> Verdict:
@@ -292,4 +299,4 @@ def _value(word: str, family: str) -> str:
 
 def _plain(text: str) -> str:
     """Lower case, straight apostrophes, and times of the full hour without their minutes."""
-    return re.sub(r"(?<=\d):00\b", "", text.lower().replace("’", "'"))
+    return _FULL_HOUR.sub("", text.lower().replace("’", "'"))

@@ -126,7 +126,7 @@ class Tokenizer:
 
     def encode_prompts(self, prompts: Sequence[Prompt]) -> list[Encoded]:
         """Ids of every prompt, rendered with the marker after which the assistant speaks."""
-        ids = self._ids([self._render(prompt) for prompt in prompts])
+        ids = self._ids(self._render_all(prompts))
         for i, prompt in enumerate(prompts):
             if any(self._special.search(message.content) for message in prompt):
                 ids[i] = self._ids_with_typed_markers(prompt)
@@ -160,6 +160,12 @@ class Tokenizer:
             ids[len(before) :] if ok else self._ids([text], typed=typed)[0]
             for ids, text, ok in zip(whole, texts, firm, strict=True)
         ]
+
+    def _render_all(self, prompts: Sequence[Prompt]) -> list[str]:
+        if not prompts:
+            return []  # which the template would take for one conversation
+        messages = [[message._asdict() for message in prompt] for prompt in prompts]
+        return self.hf.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
     def _render(self, turns: Sequence[Message], *, open_answer: bool = True) -> str:
         messages = [message._asdict() for message in turns]

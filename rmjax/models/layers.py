@@ -23,7 +23,34 @@ ACTIVATIONS = {
 def dense(features: int, name: str | None, dtype: jnp.dtype, *, bias: bool = False, scale: float = 1.0) -> nn.Dense:
     """A linear map, its kernel drawn with variance scale / inputs."""
     init = nn.initializers.variance_scaling(scale, "fan_in", "normal")
-    return nn.Dense(features, use_bias=bias, dtype=dtype, kernel_init=init, name=name)
+    narrow = dtype == jnp.bfloat16 and jax.default_backend() == "cpu"
+    dot = _dot_in_bfloat16 if narrow else None
+    return nn.Dense(features, use_bias=bias, dtype=dtype, kernel_init=init, name=name, dot_general=dot)
+
+
+def _dot_in_bfloat16(x: Array, kernel: Array, *_: object, **__: object) -> Array:
+    """`[..., I] x [I, O] -> [..., O]`, as linen calls for it; see `product_in_bfloat16`."""
+    return product_in_bfloat16(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], -1)
+
+
+@jax.custom_vjp
+def product_in_bfloat16(x: Array, kernel: Array) -> Array:
+    """x @ kernel of bfloat16 matrices `[T, I]` and `[I, O]`, summed in float32 and rounded once, backwards too.
+
+    XLA widens a bfloat16 product on a CPU, and gives it to the matrix unit only if its result is asked for in float32;
+    what it derives for the backward pass would have float32 operands again.
+    """
+    return _narrow_dot(x, kernel, ((1,), (0,)))
+
+
+def _narrow_dot(a: Array, b: Array, contracted: tuple[tuple[int], tuple[int]]) -> Array:
+    return jax.lax.dot_general(a, b, (contracted, ((), ())), preferred_element_type=jnp.float32).astype(a.dtype)
+
+
+product_in_bfloat16.defvjp(
+    lambda x, kernel: (product_in_bfloat16(x, kernel), (x, kernel)),
+    lambda kept, d_out: (_narrow_dot(d_out, kept[1], ((1,), (1,))), _narrow_dot(kept[0], d_out, ((0,), (0,)))),
+)
 
 
 class Norm(nn.Module):

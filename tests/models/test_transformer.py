@@ -10,6 +10,7 @@ from naive import assert_close, hidden_states, make_params, one_bin, random_exam
 
 from rmjax.data.packing import Shape
 from rmjax.errors import InputError
+from rmjax.models.layers import product_in_bfloat16
 from rmjax.models.transformer import REMAT, LanguageModel
 
 SHAPE = Shape(6, 32, 24, 24)
@@ -47,6 +48,21 @@ def test_hidden_states_come_in_the_compute_dtype_and_logits_in_float32(tiny_trun
     wide = jax.jit(LanguageModel(tiny_trunk, jnp.dtype("float32")).apply)({"params": params}, batch)
     assert narrow.dtype == jnp.float32
     assert 1e-4 < float(jnp.abs(narrow - wide).max()) < 0.2 * float(wide.std())
+
+
+def test_products_in_bfloat16_are_summed_in_float32_forwards_and_backwards():
+    """Against float64 on the same bfloat16 numbers: each of the three products is rounded once, at its end."""
+    rng = np.random.default_rng(0)
+    x, kernel, d_out = (jnp.asarray(rng.normal(size=size), jnp.bfloat16) for size in ((300, 64), (64, 96), (300, 96)))
+    out, pull = jax.vjp(product_in_bfloat16, x, kernel)
+    a, b, c = (np.asarray(matrix, np.float64) for matrix in (x, kernel, d_out))
+    for found, expected in zip((out, *pull(d_out)), (a @ b, c @ b.T, a.T @ c), strict=True):
+        assert found.dtype == jnp.bfloat16
+        np.testing.assert_allclose(np.asarray(found, np.float64), expected, rtol=2**-8, atol=1e-4)
+    program = jax.jit(lambda x, kernel: jax.vjp(product_in_bfloat16, x, kernel)[1](d_out)).lower(x, kernel).as_text()
+    products = [line for line in program.splitlines() if "stablehlo.dot_general" in line]
+    assert len(products) >= 2
+    assert all(line.count("xbf16>") == 2 and line.count("xf32>") == 1 for line in products)
 
 
 def test_what_is_computed_again_gives_the_same_gradient_and_keeps_less(tiny_trunk):
