@@ -161,7 +161,7 @@ def rmjax_worker(spec: Spec) -> None:
         _, examples = load_examples(spec)
         checkpoint = open_pretrained(spec["folder"], "")
         trunk = checkpoint.config
-        model = RewardTransformer(trunk, ("reward",), jnp.dtype(spec["dtype"]))
+        model = RewardTransformer(trunk, ("reward",), jnp.dtype(spec["dtype"]), spec["remat"])
         shapes = parameter_shapes(model)
         params, _ = checkpoint.load(shapes, heads=("reward",), dtype=jnp.float32)
         layout = make_layout(layout="pmap", devices=0)

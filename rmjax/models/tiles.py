@@ -2,7 +2,7 @@
 
 A packed row is mostly masked: a token sees its own text, a fraction of the row. XLA's attention computes the whole
 square, several times over through memory. Here a row is cut into tiles of 64 tokens, a query tile visits just the key
-tiles that hold its own texts, and the logits of a pair of tiles stay in cache, their softmax taken online (Rabe &
+tiles that hold its own texts and their prompts, and the logits of a pair of tiles stay in cache, their softmax taken online (Rabe &
 Staats 2112.05682; Dao et al. 2205.14135). The loops have as many turns as the batch at hand needs, which a CPU does at
 no cost; that is also why the backward pass is written out: such loops cannot be differentiated backwards.
 """
@@ -31,11 +31,12 @@ def tiled_attention(q: Array, k: Array, v: Array, places: Places, rule: Rule) ->
 
 
 class _Tiles(NamedTuple):
-    """T tiles of all rows, one after the other, and the (first, last + 1) tiles that each has to do with."""
+    """T tiles of all rows, one after the other, and the tiles that each has to do with, as (first, last + 1)."""
 
     places: Places  # [T, TILE] each, but for `local`
     at: Array  # [T, TILE], indices of the tokens in their row
-    keys: Array  # [T, 2], of a query tile
+    prompts: Array  # [T, 2], of a query tile: key tiles with prompts, where these lie before `keys`
+    keys: Array  # [T, 2], of a query tile: from where its own segments begin
     queries: Array  # [T, 2], of a key tile
 
     def mask(self, i: Array, j: Array, rule: Rule) -> Array:
@@ -47,22 +48,44 @@ class _Tiles(NamedTuple):
 def _tiles(places: Places, rule: Rule) -> _Tiles:
     R, L = places.segments.shape
     at = jnp.broadcast_to(jnp.arange(L, dtype=jnp.int32)[None], (R, L))
-    # A comparison's tokens stand together: the first and last index with the same parent bound what they can see.
-    edge = jnp.ones((R, 1), bool)
-    new = jnp.concatenate([edge, places.parents[:, 1:] != places.parents[:, :-1]], axis=1)
-    first = jax.lax.cummax(jnp.where(new, at, 0), axis=1)
-    end = jnp.concatenate([new[:, 1:], edge], axis=1)
-    last = jax.lax.cummin(jnp.where(end, at, L), axis=1, reverse=True)
     real = places.parents > 0  # padding sees nothing and asks for nothing
-    by_tile = (R, L // TILE, TILE)
-    first = jnp.where(real, first, L).reshape(by_tile).min(2) // TILE
-    last = jnp.where(real, last, -TILE).reshape(by_tile).max(2) // TILE + 1
-    here = jnp.broadcast_to(jnp.arange(L // TILE, dtype=jnp.int32)[None], first.shape)
-    keys = jnp.stack([first, jnp.minimum(last, here + 1) if rule.causal else last], axis=-1)
-    queries = jnp.stack([jnp.maximum(first, here) if rule.causal else first, last], axis=-1)
+    # A comparison's tokens stand together, its prompt first. Bidirectional ones all see each other; of causal ones a
+    # response sees the prompt and itself, so that what lies between the two, its siblings, need not be visited.
+    first, last = _runs(places.parents, at)
+    own_first, seen_last, prompt_last = first, last, jnp.full_like(at, -TILE)
+    if rule.causal:
+        prompt = places.segments == places.parents
+        own_first, own_last = _runs(places.segments, at)
+        seen_last = jnp.where(prompt, last, own_last)
+        prompt_last = jax.lax.cummax(jnp.where(prompt, at, 0), axis=1)
+
+    def lowest(x: Array) -> Array:
+        return jnp.where(real, x, L).reshape(R, L // TILE, TILE).min(2) // TILE
+
+    def highest(x: Array) -> Array:
+        return jnp.where(real, x, -TILE).reshape(R, L // TILE, TILE).max(2) // TILE
+
+    here = jnp.broadcast_to(jnp.arange(L // TILE, dtype=jnp.int32)[None], (R, L // TILE))
+    own = lowest(own_first)
+    start = jnp.repeat(own, TILE, axis=1) * TILE  # from here on `keys` has it
+    prompt_last = jnp.where(first < start, jnp.minimum(prompt_last, start - 1), -TILE)
+    first = lowest(first)
+    prompts = jnp.stack([first, highest(prompt_last) + 1], axis=-1)
+    last = highest(last) + 1
+    keys = jnp.stack([own, jnp.minimum(last, here + 1) if rule.causal else last], axis=-1)
+    queries = jnp.stack([jnp.maximum(first, here) if rule.causal else first, highest(seen_last) + 1], axis=-1)
     offset = (jnp.arange(R, dtype=jnp.int32) * (L // TILE))[:, None, None]
     flat = Places(*(x.reshape(-1, TILE) for x in places[:3]), places.local)
-    return _Tiles(flat, at.reshape(-1, TILE), (keys + offset).reshape(-1, 2), (queries + offset).reshape(-1, 2))
+    return _Tiles(flat, at.reshape(-1, TILE), *((x + offset).reshape(-1, 2) for x in (prompts, keys, queries)))
+
+
+def _runs(x: Array, at: Array) -> tuple[Array, Array]:
+    """The first and the last index of the run of equal values that each element of a row is in."""
+    edge = jnp.ones((len(x), 1), bool)
+    new = jnp.concatenate([edge, x[:, 1:] != x[:, :-1]], axis=1)
+    end = jnp.concatenate([new[:, 1:], edge], axis=1)
+    first = jax.lax.cummax(jnp.where(new, at, 0), axis=1)
+    return first, jax.lax.cummin(jnp.where(end, at, x.shape[1]), axis=1, reverse=True)
 
 
 def _split(x: Array, groups: int) -> Array:
@@ -96,8 +119,12 @@ def _forward(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> tuple[
     _, _, B, C = q_T.shape
 
     def query_tile(i: Array) -> tuple[Array, Array]:
-        def visit(j: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        (prompt, prompt_end), (own, end) = tiles.prompts[i], tiles.keys[i]
+        further = jnp.maximum(prompt_end - prompt, 0)
+
+        def visit(n: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             top, total, mixed = carry
+            j = jnp.where(n < further, prompt + n, own + n - further)
             logits = _logits(q_T[i], k_T[j], tiles.mask(i, j, rule), rule.cap)
             new_top = jnp.maximum(top, logits.max(-1))
             weights = jnp.exp(logits - new_top[..., None])
@@ -110,7 +137,7 @@ def _forward(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> tuple[
             jnp.zeros((G, B), jnp.float32),
             jnp.zeros((G, B, C), jnp.float32),
         )
-        top, total, mixed = jax.lax.fori_loop(tiles.keys[i, 0], tiles.keys[i, 1], visit, empty)
+        top, total, mixed = jax.lax.fori_loop(0, further + end - own, visit, empty)
         total = jnp.maximum(total, 1e-30)
         return (mixed / total[..., None]).astype(v.dtype), top + jnp.log(total)
 

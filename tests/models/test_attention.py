@@ -12,7 +12,7 @@ from naive import make_example, one_bin, random_examples
 from rmjax.data.packing import Shape, pack_rows, split_pieces
 from rmjax.models.attention import attention, frequencies, rotary, rotate
 from rmjax.models.config import RopeScaling
-from rmjax.models.tiles import tiled_attention
+from rmjax.models.tiles import TILE, _tiles, tiled_attention
 from rmjax.models.visibility import Places, Rule, sees
 
 
@@ -90,6 +90,25 @@ def test_tiles_give_what_the_whole_square_gives(rule, local, kv_heads):
         assert np.isfinite(np.asarray(tiled)).all()
         # Sums over many keys and queries: a single value stands far out, and float32 rounds by its size.
         assert float(jnp.abs(tiled - whole).max()) <= 1e-5 * float(jnp.abs(whole).max())
+
+
+def test_hardly_a_tile_is_visited_in_vain():
+    """A prompt with 40 responses, and pairs around it: responses do not visit each other, backwards neither."""
+    wide = make_example([9] * 100, [[9] * 70] * 40, pairs=[])
+    batch, _ = one_bin([*random_examples(8, longest=200), wide], Shape(1, 120 * TILE, 128, 256))
+    rule, places = Rule(causal=True, window=0, cap=0.0), places_of(batch)
+    tiles = _tiles(places, rule)
+    at = jnp.arange(120 * TILE)[None]
+    mask = np.asarray(sees(places.as_queries(), places.as_keys(), at[:, :, None], at[:, None, :], rule))[0]
+    mask = mask & (np.asarray(places.parents) > 0).reshape(-1, 1)
+    needed = {(int(i), int(j)) for i, j in np.argwhere(mask.reshape(120, TILE, 120, TILE).any((1, 3)))}
+    spans = [np.asarray(x) for x in (tiles.prompts, tiles.keys, tiles.queries)]
+    forwards = [(i, j) for i in range(120) for span in spans[:2] for j in range(*span[i])]
+    backwards = [(i, j) for j in range(120) for i in range(*spans[2][j])]
+    for visited in (forwards, backwards):
+        assert len(set(visited)) == len(visited)
+        assert needed <= set(visited)
+        assert len(visited) < 1.1 * len(needed) < 0.2 * 120 * 121 / 2
 
 
 def test_rotation_depends_on_the_distance_only(tiny_trunk):
