@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,6 +20,8 @@ from rmjax.data.packing import Example, PackedBatch, Piece, Shape, fill, fitting
 # Batches whose tokens are evened out together. Within a window comparisons change places between batches so that all
 # need the same number of rows; a larger window packs tighter, a smaller one stays closer to the shuffled order.
 WINDOW = 32
+# Batches that a row length is tried on.
+SAMPLE = 128
 # A row length that no batch reaches.
 ENDLESS = 2**31
 
@@ -64,7 +67,10 @@ class BatchStream:
         index, count = process
         self._mine = slice(index * shards // count * microbatches, (index + 1) * shards // count * microbatches)
         single_row = single_row and not row_length
-        row_length = ENDLESS if single_row else row_length or fitting_row_length(examples)
+        if single_row:
+            row_length = ENDLESS
+        elif not row_length:
+            row_length = self._fullest(batch_size=batch_size, share_prompts=share_prompts, seed=seed)
         pieces = [split_pieces(i, e, row_length, share_prompts=share_prompts) for i, e in enumerate(examples)]
         tokens = np.array([sum(piece.width for piece in group) for group in pieces])
         self.plan: list[Bins] = []
@@ -75,6 +81,19 @@ class BatchStream:
         if single_row:
             row_length = -(-max(tokens_in(row) for bins in self.plan for rows in bins for row in rows) // 64) * 64
         self.shape = shape_of(examples, self.plan, row_length)
+
+    def _fullest(self, *, batch_size: int, **settings: Any) -> int:
+        """The row length, up to twice the fitting one, at which the first batches compute the fewest tokens.
+
+        A part of a batch is a whole number of rows, and that of a device only a few: what matters is how well they go.
+        """
+        some, shortest = self.examples[: SAMPLE * batch_size], fitting_row_length(self.examples)
+
+        def computed(row_length: int) -> int:
+            parts = {"shards": self.shards, "microbatches": self.microbatches, "batch_size": batch_size, "epochs": 1}
+            return BatchStream(some, row_length=row_length, **parts, **settings).shape.rows * row_length
+
+        return min(range(shortest, 2 * shortest + 1, 64), key=computed)
 
     def __len__(self) -> int:
         return len(self.plan)

@@ -178,3 +178,11 @@ def test_an_error_in_the_thread_surfaces():
     next(ahead)
     with pytest.raises(IndexError):
         next(ahead)
+
+
+def test_the_row_length_is_the_one_at_which_least_is_computed():
+    """Texts of 100 + 2 x 120 tokens, four to a device: one row of 1,408 would do, two of 704, or, cut at 512, four."""
+    examples = [make_example(np.full(100, 5), [np.full(120, 7)] * 2) for _ in range(64)]
+    stream = BatchStream(examples, batch_size=8, epochs=1, row_length=0, shards=2, seed=0)
+    assert stream.shape[:2] == (2, 704)
+    assert stream.statistics()["padding"] == pytest.approx(1 - 4 * 340 / (2 * 704))
