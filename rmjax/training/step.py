@@ -45,16 +45,16 @@ def make_train_step(
     def step(state: TrainState, batch: PackedBatch) -> tuple[TrainState, dict[str, Array]]:
         gradient = jax.value_and_grad(layout.spread(loss_fn), has_aux=True)
 
-        def add(total: Any, microbatch: PackedBatch) -> tuple[Any, None]:
+        def of(microbatch: PackedBatch) -> Any:
             (_, sums), grads = gradient(state.params, microbatch)
-            return jax.tree.map(jnp.add, total, (grads, sums)), None
+            return grads, sums
 
-        microbatches = batch.tokens_RxL.shape[0]
-        first, rest = jax.tree.map(lambda x: x[0], batch), jax.tree.map(lambda x: x[1:], batch)
-        (_, sums), grads = gradient(state.params, first)
-        total = (grads, sums)
-        if microbatches > 1:
-            total, _ = jax.lax.scan(add, total, rest)
+        first = jax.tree.map(lambda x: x[0], batch)
+        if batch.tokens_RxL.shape[0] == 1:
+            total = of(first)
+        else:  # from zeros: a first part of its own would be compiled, and kept, beside the others
+            zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of, first))
+            total, _ = jax.lax.scan(lambda total, part: (jax.tree.map(jnp.add, total, of(part)), None), zeros, batch)
         grads, sums = layout.reduce(total)
         grads = jax.tree.map(lambda g: g / jnp.maximum(sums["weight"], 1e-9), grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
