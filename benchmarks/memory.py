@@ -4,9 +4,9 @@
     TPU_SKIP_MDS_QUERY=1 python benchmarks/memory.py --cases=one
 
 Compiles the step of rmjax for a described TPU topology and prints, per device: what the arithmetic says of parameters,
-moments and gradients; the compiler's own count of arguments and of the peak; whether the state is donated; and how often
-devices exchange anything. `--cases` is `one` (a single device; the largest that fits 80 and
-141 GB), `pod` (70B on 512 chips) or `all`. Nothing is run: times are not measured.
+moments and gradients; the compiler's own count of arguments and of the peak; how much of the results takes the place of
+donated arguments; and how often devices exchange anything. `--cases` is `one` (a single device: what fits 80 and
+141 GB), `pod` (many chips, to 70B on 512) or `all`. Nothing is run: times are not measured.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from rmjax.scoring.contract import Contract
 from rmjax.training.loop import Cadence, fit
 from rmjax.training.objectives import LossFn
 from rmjax.training.optimizer import make_optimizer
-from rmjax.training.run import RunDirectory
+from rmjax.training.run import RunDirectory, write_json
 from rmjax.training.step import TrainState, init_state, make_train_step
 
 
@@ -66,6 +66,12 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
         process=layout.process,
         seed=config["seed"],
         share_prompts=stage.start.trunk.causal,
+    )
+    packing = stream.statistics()
+    write_json(run.path / "packing.json", {**stream.shape._asdict(), **packing})
+    print(
+        f"{len(stream)} batches, {packing['padding']:.1%} padding; computing each prompt once saves a factor of "
+        f"{packing['sharing']:.2f} in tokens (ideal {packing['ideal_sharing']:.2f})"
     )
     stop = min(settings["max_steps"] or len(stream), len(stream))
     optimizer, schedule = make_optimizer(total_steps=stop, **settings["optimizer"])

@@ -69,7 +69,14 @@ def finished(tmp_path_factory):
 
 def test_a_run_leaves_everything_it_promises_and_says_where(finished):
     workdir, printed = finished
-    for name in ("config.json", "environment.json", "data_audit.json", "metrics.jsonl", "evaluation.json"):
+    for name in (
+        "config.json",
+        "environment.json",
+        "data_audit.json",
+        "packing.json",
+        "metrics.jsonl",
+        "evaluation.json",
+    ):
         assert (workdir / name).stat().st_size > 0
     assert sorted(path.name for path in (workdir / "figures").iterdir()) == ["rewards-helpful.png", "training.png"]
     assert (workdir / "sft" / "evaluation.json").is_file()

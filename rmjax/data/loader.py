@@ -117,13 +117,19 @@ class BatchStream:
         """How full the rows are and what sharing prompts saves, over the whole plan.
 
         `padding` is the share of computed tokens that are padding; `sharing` the tokens that repeating every prompt
-        would take, divided by the tokens packed.
+        would take, divided by the tokens packed; `ideal_sharing` the same if no comparison had to be cut between rows.
         """
+        once = sum(len(e.prompt) + sum(map(len, e.responses)) for e in self.examples)
+        again = sum((len(e.responses) - 1) * len(e.prompt) for e in self.examples)
         pieces = [piece for bins in self.plan for rows in bins for row in rows for piece in row]
         packed = sum(piece.width for piece in pieces)
         repeated = packed + sum((p.last - p.first - 1) * len(self.examples[p.example].prompt) for p in pieces)
         computed = len(self.plan) * self.shards * self.microbatches * self.shape.rows * self.shape.row_length
-        return {"padding": 1 - packed / computed, "sharing": repeated / packed}
+        return {
+            "padding": 1 - packed / computed,
+            "sharing": repeated / packed,
+            "ideal_sharing": (once + again) / once,
+        }
 
 
 def plan_epoch(tokens: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[list[int]]:

@@ -2,9 +2,9 @@
 
 A packed row is mostly masked: a token sees its own text, a fraction of the row. XLA's attention computes the whole
 square, several times over through memory. Here a row is cut into tiles of 64 tokens, a query tile visits just the key
-tiles that hold its own texts and their prompts, and the logits of a pair of tiles stay in cache, their softmax taken online (Rabe &
-Staats 2112.05682; Dao et al. 2205.14135). The loops have as many turns as the batch at hand needs, which a CPU does at
-no cost; that is also why the backward pass is written out: such loops cannot be differentiated backwards.
+tiles that hold its own texts and their prompts, and the logits of a pair of tiles stay in cache, their softmax taken
+online (Rabe & Staats 2112.05682; Dao et al. 2205.14135). The loops have as many turns as the batch at hand needs, which
+a CPU does at no cost; that is also why the backward pass is written out: such loops cannot be differentiated backwards.
 """
 
 from __future__ import annotations

@@ -144,10 +144,11 @@ def test_statistics_by_hand():
     examples = [make_example([1, 2, 3, 4], [[5, 6], [7]]) for _ in range(2)]
     shared = stream(examples, batch_size=1, epochs=1, row_length=10)
     assert shared.shape == (1, 10, 8, 8)
-    assert shared.statistics() == {"padding": pytest.approx(6 / 20), "sharing": pytest.approx(22 / 14)}
+    ideal = {"ideal_sharing": pytest.approx(22 / 14)}
+    assert shared.statistics() == {"padding": pytest.approx(6 / 20), "sharing": pytest.approx(22 / 14), **ideal}
     # 6 + 5 tokens without sharing need two rows of 10 each batch.
     repeated = stream(examples, batch_size=1, epochs=1, row_length=10, share_prompts=False)
-    assert repeated.statistics() == {"padding": pytest.approx(18 / 40), "sharing": pytest.approx(1)}
+    assert repeated.statistics() == {"padding": pytest.approx(18 / 40), "sharing": pytest.approx(1), **ideal}
 
 
 def test_a_row_length_of_zero_fits_the_examples():
