@@ -53,6 +53,17 @@ product_in_bfloat16.defvjp(
 )
 
 
+def keep_whole(x: Array) -> Array:
+    """x, held by every device of a batch's shard in full, where a mesh of devices is in use; see `Sharded`.
+
+    Without being told, XLA cuts the residual stream as the embedding table is cut, and has every device compute the
+    tokens of all others with its part of each matrix.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, jax.sharding.PartitionSpec(*(None for _ in x.shape)))
+
+
 class Norm(nn.Module):
     """The configuration's norm over the last axis; see `normalize`."""
 

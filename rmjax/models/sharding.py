@@ -12,6 +12,7 @@ import functools
 import math
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -129,8 +130,7 @@ class Sharded:
         def summed(params: Any, batch: Any) -> Any:
             if self.shards == 1:
                 return function(params, jax.tree.map(lambda x: x[0], batch))
-            each = jax.vmap(function, in_axes=(None, 0))(params, batch)
-            return jax.tree.map(lambda x: x.sum(0), each)
+            return jax.tree.map(lambda x: x.sum(0), self._each(function)(params, batch))
 
         return summed
 
@@ -147,7 +147,8 @@ class Sharded:
         """The jitted step on arrays of the whole batch, split as `by_shard`; the state is donated."""
 
         def whole(state: Any, batch: Any) -> tuple[Any, Any]:
-            state, report = step(state, _microbatches_first(batch))
+            with self._traced():
+                state, report = step(state, _microbatches_first(batch))
             # Left where it lay, so that it is donated and the next step is not compiled anew.
             return jax.lax.with_sharding_constraint(state, self.shardings(state)), self._everywhere(report)
 
@@ -160,13 +161,31 @@ class Sharded:
 
     def compile_sums(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         """See `Layout`."""
-        compiled = jax.jit(lambda params, batch: self._everywhere(function(params, _microbatches_first(batch))))
+
+        def sums(params: Any, batch: Any) -> Any:
+            with self._traced():
+                return self._everywhere(function(params, _microbatches_first(batch)))
+
+        compiled = jax.jit(sums)
         return lambda params, batch: compiled(params, self._feed(batch))
 
     def compile_map(self, function: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], jax.Array]:
         """See `Layout`."""
-        compiled = jax.jit(lambda params, batch: self._everywhere(jax.vmap(function, in_axes=(None, 0))(params, batch)))
+
+        def mapped(params: Any, batch: Any) -> jax.Array:
+            with self._traced():
+                return self._everywhere(self._each(function)(params, batch))
+
+        compiled = jax.jit(mapped)
         return lambda params, batch: compiled(params, self._feed(batch))
+
+    def _each(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """The function of every shard, each computed where the shard lies."""
+        return jax.vmap(function, in_axes=(None, 0), spmd_axis_name=DATA)
+
+    def _traced(self) -> AbstractContextManager:
+        """Within it the model knows that there is a mesh; see `rmjax.models.layers.keep_whole`."""
+        return jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh)
 
     def _everywhere(self, tree: Any) -> Any:
         return jax.lax.with_sharding_constraint(tree, NamedSharding(self.mesh, PartitionSpec()))

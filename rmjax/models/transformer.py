@@ -16,7 +16,7 @@ from jax import Array
 from rmjax.data.packing import PackedBatch, Shape, fill
 from rmjax.models.attention import Attention, View, view
 from rmjax.models.config import TransformerConfig
-from rmjax.models.layers import MLP, Norm, dense
+from rmjax.models.layers import MLP, Norm, dense, keep_whole
 
 
 class Block(nn.Module):
@@ -35,7 +35,7 @@ class Block(nn.Module):
         attention, mlp = Attention(c, self.dtype, name="attention"), MLP(c, self.dtype, name="mlp")
         if c.norm_order == "post":
             x = norm("attention_norm")(x + attention(x, seen, local))
-            return norm("mlp_norm")(x + mlp(x)), None
+            return keep_whole(norm("mlp_norm")(x + mlp(x))), None
         attended = attention(norm("attention_norm")(x), seen, local)
         if c.norm_order == "both":
             attended = norm("attention_post_norm")(attended)
@@ -43,7 +43,7 @@ class Block(nn.Module):
         out = mlp(norm("mlp_norm")(between))
         if c.norm_order == "both":
             out = norm("mlp_post_norm")(out)
-        return x + attended + out, None
+        return keep_whole(x + attended + out), None
 
 
 # What the backward pass of a block finds already computed; the rest it computes again, for less memory.
@@ -99,7 +99,7 @@ class Transformer(nn.Module):
             x = x + self.token_type(jnp.zeros_like(batch.tokens_RxL))
         if c.embedding_norm:
             x = self.embedding_norm(x)
-        x, _ = self.blocks(x, view(batch, c), jnp.array(c.local_layers or (False,) * c.layers))
+        x, _ = self.blocks(keep_whole(x), view(batch, c), jnp.array(c.local_layers or (False,) * c.layers))
         return x if c.norm_order == "post" else self.norm(x)
 
     def attend(self, hidden: Array) -> Array:

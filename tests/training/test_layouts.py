@@ -1,6 +1,7 @@
 """The same step in every layout: losses, gradients and scores on eight devices, and checkpoints between them."""
 
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -265,3 +266,22 @@ def test_an_axis_that_does_not_divide_stays_whole_and_is_named():
 def test_a_tensor_axis_that_does_not_fit_is_named(settings, message):
     with pytest.raises(InputError, match=message):
         make_layout(**settings)
+
+
+def test_fsdp_gathers_parameters_and_not_activations(model, objective, params, examples):
+    """No array of the compiled step holds the tokens of all shards: each device computes its own, with whole layers."""
+    layout = make_layout(layout="fsdp")
+    batch = dealt(examples, 8, 1, Shape(12, 32, 48, 48))
+    optimizer = optax.sgd(RATE)
+    steps = []
+
+    class Compiled(Sharded):
+        def compile_step(self, step):
+            steps.append(self.program(step))
+
+    make_train_step(objective, optimizer, Compiled(layout.devices, layout.tensor, layout.fsdp))
+    state = layout.place(init_state(params, optimizer))
+    text = steps[0].lower(state, jax.device_put(batch, layout.by_shard)).compile().as_text()
+    assert re.search(r"f32\[(1,)?12,32,16\]", text)  # the stream of one shard
+    assert not re.search(r"f32\[8,12,32,(2|16|24)\]", text)
+    assert re.search(r"all-gather", text)
