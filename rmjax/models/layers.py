@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 
 from rmjax.models.config import TransformerConfig
 
@@ -23,14 +24,23 @@ ACTIVATIONS = {
 def dense(features: int, name: str | None, dtype: jnp.dtype, *, bias: bool = False, scale: float = 1.0) -> nn.Dense:
     """A linear map, its kernel drawn with variance scale / inputs."""
     init = nn.initializers.variance_scaling(scale, "fan_in", "normal")
-    narrow = dtype == jnp.bfloat16 and jax.default_backend() == "cpu"
-    dot = _dot_in_bfloat16 if narrow else None
+    dot = _dot_in_bfloat16 if dtype == jnp.bfloat16 and widens_bfloat16() else None
     return nn.Dense(features, use_bias=bias, dtype=dtype, kernel_init=init, name=name, dot_general=dot)
+
+
+def widens_bfloat16() -> bool:
+    """Whether XLA computes products of bfloat16 in float32 unless it is told otherwise."""
+    return jax.default_backend() == "cpu"
+
+
+# What a product is called for `REMAT`, whose policies do not look into it.
+LINEAR = "linear"
 
 
 def _dot_in_bfloat16(x: Array, kernel: Array, *_: object, **__: object) -> Array:
     """`[..., I] x [I, O] -> [..., O]`, as linen calls for it; see `product_in_bfloat16`."""
-    return product_in_bfloat16(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], -1)
+    out = product_in_bfloat16(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], -1)
+    return checkpoint_name(out, LINEAR)
 
 
 @jax.custom_vjp

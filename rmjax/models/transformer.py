@@ -16,7 +16,7 @@ from jax import Array
 from rmjax.data.packing import PackedBatch, Shape, fill
 from rmjax.models.attention import Attention, View, view
 from rmjax.models.config import TransformerConfig
-from rmjax.models.layers import MLP, Norm, dense, keep_whole
+from rmjax.models.layers import LINEAR, MLP, Norm, dense, keep_whole
 
 
 class Block(nn.Module):
@@ -49,7 +49,10 @@ class Block(nn.Module):
 # What the backward pass of a block finds already computed; the rest it computes again, for less memory.
 REMAT = {
     "none": None,  # everything
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,  # the outputs of linear maps
+    "dots": jax.checkpoint_policies.save_from_both_policies(  # the outputs of linear maps
+        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+        jax.checkpoint_policies.save_only_these_names(LINEAR),
+    ),
     "full": jax.checkpoint_policies.nothing_saveable,  # what came into the block
 }
 

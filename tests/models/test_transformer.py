@@ -65,19 +65,21 @@ def test_products_in_bfloat16_are_summed_in_float32_forwards_and_backwards():
     assert all(line.count("xbf16>") == 2 and line.count("xf32>") == 1 for line in products)
 
 
-def test_what_is_computed_again_gives_the_same_gradient_and_keeps_less(tiny_trunk):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_computed_again_gives_the_same_gradient_and_keeps_less(tiny_trunk, dtype):
     """The more the backward pass computes again, the less the forward pass keeps for it."""
     config = dataclasses.replace(tiny_trunk, layers=6)
-    params = make_params(LanguageModel(config, jnp.dtype("float32")))
+    params = make_params(LanguageModel(config, jnp.dtype(dtype)))
     batch, _ = one_bin(random_examples(5, seed=4), SHAPE)
     gradients, kept = {}, {}
     for remat in REMAT:
-        model = LanguageModel(config, jnp.dtype("float32"), remat)
+        model = LanguageModel(config, jnp.dtype(dtype), remat)
         gradient = jax.jit(jax.grad(lambda params, model=model: (model.apply({"params": params}, batch) ** 2).mean()))
         compiled = gradient.lower(params).compile()
         gradients[remat], kept[remat] = compiled(params), compiled.memory_analysis().temp_size_in_bytes
-    for remat in ("dots", "full"):
-        jax.tree.map(assert_close, gradients[remat], gradients["none"])
+    if dtype == "float32":
+        for remat in ("dots", "full"):
+            jax.tree.map(assert_close, gradients[remat], gradients["none"])
     assert kept["full"] < kept["dots"] < kept["none"]
 
 
