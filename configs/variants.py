@@ -248,7 +248,7 @@ def pythia_6_9b(config: ConfigDict) -> None:
         python experiments/train.py --config=configs/helpful.py:pythia-6.9b
 
     Rate 9e-6 as InstructGPT for 6B and OpenRLHF; SFT rate 2e-5 of Llama 2. Hardware: eight GPUs of 80 GB, the
-    parameters divided among them; whole on each they would need 110 GB. Time: 3.2 hours of one H100 at 25 %, SFT
+    parameters divided among them; whole on each they would need 150 GB. Time: 3.2 hours of one H100 at 25 %, SFT
     included (calculated, not yet measured). Accuracy: 70.1 % by the fit of Bai et al., not yet measured.
     """
     pythia(config, "6.9b", learning_rate=9e-6, microbatches=2)
@@ -262,7 +262,7 @@ def llama_2_7b(config: ConfigDict) -> None:
 
     Rate 1e-5 and weight decay 0.1 of Llama 2's own reward models. Their batch of 512 would leave 229 steps here: 128,
     the lower end of OpenRLHF's. SFT rate 2e-5 of Llama 2. Hardware: eight GPUs of 80 GB, the parameters divided among
-    them; whole on each they would need 108 GB. Time: 3.1 hours of one H100 at 25 %, SFT included (calculated, not yet
+    them; whole on each they would need 145 GB. Time: 3.1 hours of one H100 at 25 %, SFT included (calculated, not yet
     measured). Accuracy: 70.1 % by the fit of Bai et al., not yet measured; LLaMA-7B has been reported at 71.6 to 72.1 %
     on helpful and harmless together.
     """

@@ -69,10 +69,10 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
     )
     packing = stream.statistics()
     write_json(run.path / "packing.json", {**stream.shape._asdict(), **packing})
-    print(
-        f"{len(stream)} batches, {packing['padding']:.1%} padding; computing each prompt once saves a factor of "
-        f"{packing['sharing']:.2f} in tokens (ideal {packing['ideal_sharing']:.2f})"
+    shared = (
+        f"; prompts computed once: {packing['sharing']:.2f} times fewer tokens (ideal {packing['ideal_sharing']:.2f})"
     )
+    print(f"{len(stream)} batches, {packing['padding']:.1%} padding{shared if packing['ideal_sharing'] > 1 else ''}")
     stop = min(settings["max_steps"] or len(stream), len(stream))
     optimizer, schedule = make_optimizer(total_steps=stop, **settings["optimizer"])
     step_fn = make_train_step(stage.objective, optimizer, layout)

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from naive import assert_close, make_params, one_bin, random_examples
+from training.test_optimizer import GOOD
 
 from rmjax.data.packing import Example, Shape, fill, pack_rows, split_pieces
 from rmjax.errors import InputError
@@ -147,19 +148,7 @@ def test_parameters_and_moments_are_cut(params):
     assert found == "0.96 of 7.68 million parameters on each of 8 devices"
 
 
-OPTIMIZER = {
-    "total_steps": 10,
-    "learning_rate": 0.01,
-    "warmup_ratio": 0.0,
-    "warmup_steps": 0,
-    "final_ratio": 0.1,
-    "b1": 0.9,
-    "b2": 0.95,
-    "eps": 1e-8,
-    "weight_decay": 0.0,
-    "clip_norm": 1.0,
-    "moment_dtype": "float32",
-}
+OPTIMIZER = {**GOOD, "total_steps": 10, "warmup_ratio": 0.0}
 
 
 def test_a_checkpoint_moves_between_layouts(reward_model, tokenizer, objective, params, examples, tmp_path):
