@@ -34,10 +34,15 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.holdout = 0.03  # share of the training prompts held out where data.validation is empty
     config.data.sft = ""  # demonstrations; empty: those of data.train (for comparisons, the preferred responses)
     config.data.manual_dir = ""  # folder with HH-RLHF's files as upstream lays them out; empty: download
+    config.data.responses = 0  # training: the first so many of a comparison, at least 2; 0: all
+    config.data.pairs = "together"  # training: a comparison's pairs as one element of a batch; apart: each on its own
+    config.data.negligible = "judged"  # training: tied makes a tie of every pair that is only negligibly better
+    config.data.flipped = 0.0  # training: share of the judgements turned around, to see what wrong labels do
+    config.data.rater_bias = 0.0  # training: standard deviation of a shift of each comparison's ratings
     config.data.refuse_leaks = False  # True: a training prompt that also stands in an evaluation set ends the run
 
     config.tokenizer = ConfigDict()
-    config.tokenizer.path = ""  # folder or hub id of a tokenizer; empty: train a BPE on the training texts
+    config.tokenizer.path = ""  # folder, hub id or run directory with a tokenizer; empty: train a BPE on the texts
     config.tokenizer.template = ""  # chat template: transcript or markers; empty: the tokenizer's own
     config.tokenizer.vocab_size = 1280  # of the BPE that is trained, at most
     config.tokenizer.max_prompt = 320  # tokens kept of a prompt, at its end

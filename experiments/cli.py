@@ -139,8 +139,8 @@ def config_dict() -> dict[str, Any]:
     return flags.FLAGS[CONFIG].value.to_dict()
 
 
-def workdir() -> Path:
-    """--workdir, or runs/CONFIG-VARIANT; with changed fields, their hash is part of the name, so that every
+def workdir(folder: Path = Path("runs")) -> Path:
+    """--workdir, or FOLDER/CONFIG-VARIANT; with changed fields, their hash is part of the name, so that every
     configuration has its own directory."""
     if flags.FLAGS.workdir:
         return Path(flags.FLAGS.workdir)
@@ -150,7 +150,7 @@ def workdir() -> Path:
     if overrides:
         digest = hashlib.sha256(json.dumps(overrides, sort_keys=True, default=str).encode()).hexdigest()
         name = f"{name}-{digest[:6]}"
-    return Path("runs") / name
+    return folder / name
 
 
 def _flag_message(error: Exception) -> str:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from rmjax.data.alterations import NEGLIGIBLE, PAIRS, first_responses, flipped, negligible_tied, pairs_apart, shifted
 from rmjax.data.audit import DataAudit, Lengths, audit, check_leaks
 from rmjax.data.comparisons import Comparison, Demonstration
 from rmjax.data.examples import Groups, encode_groups
@@ -47,7 +48,24 @@ def read_judgements(config: Config) -> Judgements:
         validation = load("validation", "validation")
     else:
         train, validation = hold_out(train, data["holdout"])
+    train = altered(train, data)
     return Judgements(train, validation, test, {name: dict(count) for name, count in notes.items()})
+
+
+def altered(train: list[Comparison], data: Config) -> list[Comparison]:
+    """The training comparisons as the settings of an ablation change them; evaluation sets stay as they are.
+
+    Raises:
+        InputError: a setting has no meaning.
+    """
+    if data["pairs"] not in PAIRS:
+        raise InputError(f"unknown data.pairs {data['pairs']!r}: known are {', '.join(PAIRS)}")
+    if data["negligible"] not in NEGLIGIBLE:
+        raise InputError(f"unknown data.negligible {data['negligible']!r}: known are {', '.join(NEGLIGIBLE)}")
+    train = first_responses(train, data["responses"]) if data["responses"] else train
+    train = shifted(flipped(train, data["flipped"]), data["rater_bias"])
+    train = pairs_apart(train) if data["pairs"] == "apart" else train
+    return negligible_tied(train) if data["negligible"] == "tied" else train
 
 
 def audit_judgements(

@@ -68,7 +68,10 @@ def begin_at_random(config: Config, texts: Callable[[], Iterable[str]]) -> Start
     settings = config["tokenizer"]
     limits = {"max_prompt": settings["max_prompt"], "max_response": settings["max_response"]}
     if settings["path"]:
-        tokenizer = open_tokenizer(settings["path"], template=settings["template"], **limits)
+        path = Path(settings["path"])
+        # A run of ours keeps its tokenizer in its checkpoints.
+        path = find_checkpoint(path) / "tokenizer" if (path / "checkpoints").is_dir() else path
+        tokenizer = open_tokenizer(str(path), template=settings["template"], **limits)
     elif settings["template"]:
         raise InputError(
             "tokenizer.template belongs to a tokenizer.path: the BPE trained here has a template of its own"

@@ -15,14 +15,24 @@ import functools
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rmjax.data.comparisons import Comparison, Demonstration, ranks_from_scores
 from rmjax.data.gold_draws import Draws, Request, draw_request, draw_response
 from rmjax.data.gold_reward import GoldReward, Verdict, gold
 from rmjax.errors import InputError
 
-__all__ = ["NAMES", "SPLITS", "TEMPERATURE", "GoldReward", "ceiling", "comparisons", "demonstrations", "gold"]
+__all__ = [
+    "NAMES",
+    "SPLITS",
+    "TEMPERATURE",
+    "GoldReward",
+    "ceiling",
+    "comparisons",
+    "demonstrations",
+    "gold",
+    "sentences",
+]
 
 NAMES = {"helpful": ("helpful",), "safety": ("safety",), "both": ("helpful", "safety")}
 SPLITS = {"train": 32_000, "validation": 400, "test": 2_000}
@@ -103,6 +113,21 @@ def demonstrations(name: str, split: str, size: int | None = None) -> list[Demon
     Where the two rewards disagree, `both` refuses. Arguments and errors as in `comparisons`.
     """
     return _take(_demonstrations, name, split, size, DEMONSTRATIONS)
+
+
+def sentences(demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
+    """The same sentences without the answering: what a language model learns that has seen no demonstration.
+
+    Every answer and every last user turn stands as the answer to a prompt that it does not belong to, half the list
+    away; so there are twice as many.
+    """
+    count = len(demonstrations)
+    return [
+        Demonstration(demonstration.prompt, text, demonstration.origin)
+        for i, demonstration in enumerate(demonstrations)
+        for other in (demonstrations[(i + count // 2) % count],)
+        for text in (other.response, other.prompt[-1].content)
+    ]
 
 
 def ceiling(comparisons: Iterable[Comparison]) -> float | None:

@@ -5,6 +5,7 @@ A specification is one or more parts joined by commas, each
     NAME[:SPLIT][SLICE][@WEIGHT]
 
     NAME    gold/helpful, gold/safety, gold/both    the embedded corpus
+            gold/text                               its demonstrations of helpfulness without the answering
             hh_rlhf/CONFIG                          HH-RLHF, see rmjax.data.hh_rlhf for its configurations
             jsonl:FILE                              JSON lines, gzipped or not; relative to the working directory
     SPLIT   train, validation or test; without it, what the data are for (their role). Not for files.
@@ -41,7 +42,7 @@ from rmjax.data.jsonl import read_comparisons, read_demonstrations
 from rmjax.errors import InputError
 
 ROLES = ("train", "validation", "test")
-GOLD_NAMES = ("helpful", "safety", "both")
+GOLD_NAMES = ("helpful", "safety", "both", "text")
 GRAMMAR = (
     "a source is NAME[:SPLIT][SLICE][@WEIGHT], where NAME is gold/helpful, gold/safety, gold/both, hh_rlhf/CONFIG or "
     "jsonl:FILE, SLICE is like [:90%], [90%:] or [:1000], and several are joined by commas"
@@ -234,9 +235,11 @@ def _comparisons(
     if source.kind == "jsonl":
         return read_comparisons(source.name, notes)
     if source.kind == "gold":
-        from rmjax.data import gold
+        from rmjax.data import gold_store
 
-        return gold.comparisons(source.name, split)
+        if source.name == "text":
+            raise InputError("gold/text has demonstrations only, for SFT, and no comparisons")
+        return gold_store.comparisons(source.name, split)
     # Imported here: TFDS costs time to import, and only this source needs it.
     from rmjax.data import hh_rlhf
 
@@ -249,9 +252,11 @@ def _demonstrations(
     if source.kind == "jsonl":
         return read_demonstrations(source.name, notes)
     if source.kind == "gold":
-        from rmjax.data import gold
+        from rmjax.data import gold, gold_store
 
-        return gold.demonstrations(source.name, split)
+        if source.name == "text":
+            return gold.sentences(gold_store.demonstrations("helpful", split))
+        return gold_store.demonstrations(source.name, split)
     return [
         Demonstration(comparison.prompt, response, origin=comparison.origin)
         for comparison in _comparisons(source, split, manual_dir, data_dir, notes)

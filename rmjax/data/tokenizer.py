@@ -142,12 +142,18 @@ class Tokenizer:
         ending = np.array(self.ending, np.int32)
         if not self.ending and not all(responses):
             raise InputError("an empty response has no token to be scored at: this model's texts end without EOS")
-        return [
-            Encoded(
+        distinct = list(dict.fromkeys(responses))  # short answers come again and again
+        encoded = {
+            text: Encoded(
                 np.concatenate([self._lead_ids, ids[: self.max_response], ending]), max(0, len(ids) - self.max_response)
             )
-            for ids in self._continue(self._context, [self._lead + text for text in responses], typed=True)
-        ]
+            for text, ids in zip(
+                distinct,
+                self._continue(self._context, [self._lead + text for text in distinct], typed=True),
+                strict=True,
+            )
+        }
+        return [encoded[text] for text in responses]
 
     def _continue(self, context: str, texts: Sequence[str], *, typed: bool) -> list[np.ndarray]:
         """Ids of every text as it reads behind `context`, or by itself where the two would melt into one token."""
@@ -176,7 +182,7 @@ class Tokenizer:
         backend = self.hf.backend_tokenizer
         backend.encode_special_tokens = typed
         # The template has already written every special token, so none is added; the backend encodes in parallel.
-        return [np.array(e.ids, np.int32) for e in backend.encode_batch(list(texts), add_special_tokens=False)]
+        return [np.array(e.ids, np.int32) for e in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def _ids_with_typed_markers(self, prompt: Prompt) -> np.ndarray:
         """Ids of a prompt in whose messages somebody typed a special token: only the template's own are special."""

@@ -1,0 +1,118 @@
+"""Are several seeds of a small model faster as one program (`vmap`) than one after another?
+
+    python benchmarks/vmap_seeds.py --seeds=4
+
+Both compute the training step of configs/helpful.py on the batches that the seeds would see, on one device; they take
+turns, and the ratio of seed-steps per second is printed with its extremes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.harness import Contender, median, ratio, resident_peak, serve, take_turns
+
+STEPS = 4
+
+
+def work(spec: dict) -> None:
+    """One contender: `spec["seeds"]` seeds, together or in turn."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from configs import helpful
+    from rmjax.data import gold
+    from rmjax.data.examples import PairRule, encode_comparisons
+    from rmjax.data.loader import BatchStream
+    from rmjax.data.tokenizer import Tokenizer, train_bpe
+    from rmjax.models.attention import pays_for_row_length
+    from rmjax.models.config import TransformerConfig
+    from rmjax.models.reward import RewardTransformer
+    from rmjax.models.transformer import empty_batch
+    from rmjax.training.objectives import LossConfig, ranking_objective
+    from rmjax.training.optimizer import make_optimizer
+    from rmjax.training.step import init_state
+
+    config = helpful.get_config().to_dict()
+    comparisons = gold.comparisons("helpful", "train", 64 * STEPS)
+    texts = [text for c in comparisons for text in (*c.responses, *(m.content for m in c.prompt))]
+    tokenizer = Tokenizer(train_bpe(texts, config["tokenizer"]["vocab_size"]), max_prompt=320, max_response=191)
+    examples = encode_comparisons(comparisons, tokenizer, ("helpful",), PairRule())
+    trunk = {name: value for name, value in config["model"].items() if name != "compute_dtype"}
+    model = RewardTransformer(TransformerConfig(vocab_size=tokenizer.vocab_size, **trunk), ("helpful",), jnp.float32)
+    optimizer, _ = make_optimizer(total_steps=1000, **config["train"]["optimizer"])
+    objective = ranking_objective(lambda p, b: model.apply({"params": p}, b), LossConfig(**config["loss"]))
+    streams = [
+        BatchStream(
+            examples, batch_size=64, epochs=1, row_length=0, single_row=not pays_for_row_length(), seed=seed, shards=1
+        )
+        for seed in range(spec["seeds"])
+    ]
+
+    def step(state: tuple, batch: object) -> tuple:
+        params, opt_state = state
+        grads, sums = jax.grad(objective, has_aux=True)(params, batch)
+        grads = jax.tree.map(lambda g: g / sums["weight"], grads)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return jax.tree.map(jnp.add, params, updates), opt_state
+
+    def start(seed: int) -> tuple:
+        params = model.init(jax.random.key(seed), empty_batch())["params"]
+        return params, init_state(params, optimizer).opt_state
+
+    def batch(seed: int, number: int) -> object:
+        return jax.tree.map(lambda x: x[0, 0], streams[seed][number])
+
+    shapes = {tuple(x.shape for x in jax.tree.leaves(batch(seed, 0))) for seed in range(spec["seeds"])}
+    if len(shapes) > 1:  # the seeds of a program share one shape: as for a run, the largest of them
+        raise SystemExit(f"the seeds' batches have {len(shapes)} shapes: take another number of seeds")
+    seeds = range(spec["seeds"])
+    if spec["together"]:
+        one = jax.jit(jax.vmap(step), donate_argnums=0)
+        states = [jax.tree.map(lambda *x: jnp.stack(x), *map(start, seeds))]
+        batches = [[jax.tree.map(lambda *x: np.stack(x), *(batch(s, n) for s in seeds))] for n in range(STEPS)]
+    else:
+        one = jax.jit(step, donate_argnums=0)
+        states = [start(seed) for seed in seeds]
+        batches = [[batch(seed, n) for seed in seeds] for n in range(STEPS)]
+
+    def one_round() -> dict:
+        began = time.perf_counter()
+        for number in range(STEPS):
+            for i, each in enumerate(batches[number]):
+                states[i] = one(states[i], each)
+        jax.block_until_ready(states)
+        return {"rate": STEPS * len(seeds) / (time.perf_counter() - began)}
+
+    serve(one_round, one_round, resident_peak)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--worker")
+    arguments = parser.parse_args()
+    if arguments.worker:
+        return work(json.loads(arguments.worker))
+    contenders = {
+        name: Contender(__file__, {"seeds": arguments.seeds, "together": name == "together"})
+        for name in ("together", "in turn")
+    }
+    results = take_turns(contenders, arguments.rounds)
+    for name, contender in contenders.items():
+        rate = median(results[name], "rate")
+        print(f"{arguments.seeds} seeds {name}: {rate:.2f} seed-steps/s, {contender.close()['memory']:.2f} GB")
+    middle, low, high = ratio(results["together"], results["in turn"], "rate")
+    print(f"together / in turn: {middle:.2f} ({low:.2f} to {high:.2f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""One reward model or two?
+
+    python experiments/sweep.py --config=configs/sweeps/heads.py
+
+Claims: a helpfulness and a safety model are each best on their own data (Llama 2, 2307.09288, table 7: on safety data
+64.5 % against the helpfulness model's 62.8, on helpfulness data 56.2 against 63.2), because the two conflict; a mixed
+model does better the more the harmless data weigh, up to two or three times (Bai et al., 2204.05862, section 4.2).
+
+All runs learn from 8,000 comparisons. The mixes of Llama 2: helpfulness half and half with other data, which is the
+model "mixed 1:1" here; safety nine to one with helpfulness.
+Each is judged on both kinds of data, 1,000 comparisons of each.
+
+Found: not yet measured.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.sweeps import page
+
+MODELS = {
+    "helpful alone": "gold/helpful[:8000]",
+    "safety alone": "gold/safety[:8000]",
+    "safety, Llama 2's mix": "gold/safety[:7200],gold/helpful[:800]",
+    "mixed 1:1": "gold/helpful[:4000],gold/safety[:4000]",
+    "mixed 1:2": "gold/helpful[:2667],gold/safety[:5333]",
+    "mixed 1:3": "gold/helpful[:2000],gold/safety[:6000]",
+    "two heads": "gold/helpful[:4000],gold/safety[:4000]",
+}
+
+
+def get_config() -> ConfigDict:
+    """The sweep."""
+    heads = dict.fromkeys(MODELS, "('reward',)") | {"two heads": "('helpful','safety')"}
+    models = {name: (f"data.train={data}", f"heads={heads[name]}") for name, data in MODELS.items()}
+    return page.sweep(
+        "Helpfulness and safety, apart and together",
+        starts=({**page.SFT, "fields": (*page.SFT["fields"], "data.train=gold/both")},),
+        fields=("init={sft}", "data.eval=gold/both"),
+        settings=page.grid(model=models),
+        measures=(
+            ("on helpfulness", "labels.helpful.accuracy", "%"),
+            ("on safety", "labels.safety.accuracy", "%"),
+        ),
+        compare="model",
+        figures=(("accuracy", "points", "on helpfulness", "on safety"),),
+    )

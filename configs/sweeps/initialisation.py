@@ -1,0 +1,40 @@
+"""Does a reward model need to start from SFT weights?
+
+    python experiments/sweep.py --config=configs/sweeps/initialisation.py
+
+Claim: reward models start from the SFT model (Stiennon et al., 2009.01325; InstructGPT, 2203.02155), because what it
+knows about answering is what judging needs; the fewer comparisons there are, the more it matters.
+
+Three starts with the same tokenizer: weights after SFT on demonstrations; after as many steps on the same sentences
+without the answering (a language model only: gold/text); and random ones.
+
+Found: not yet measured.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.sweeps import page
+
+DATA = (1_000, 4_000, 16_000)
+
+
+def get_config() -> ConfigDict:
+    """The sweep."""
+    return page.sweep(
+        "Accuracy by start",
+        starts=(
+            page.SFT,
+            {"name": "text", "fields": (*page.SFT["fields"], "data.train=gold/text")},
+        ),
+        settings=page.grid(
+            comparisons={size: (f"data.train=gold/helpful[:{size}]",) for size in DATA},
+            start={
+                "SFT": ("init={sft}",),
+                "language model": ("init={text}",),
+                "random": ("init=random", "tokenizer.path={sft}"),
+            },
+        ),
+        measures=(page.ACCURACY, page.GAIN, page.LOSS),
+        compare="start",
+        figures=(("accuracy", "curves", "accuracy", "comparisons"),),
+    )

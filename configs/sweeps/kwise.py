@@ -1,0 +1,34 @@
+"""Should all pairs of a ranking be one element of a batch?
+
+    python experiments/sweep.py --config=configs/sweeps/kwise.py
+
+Claim: yes; the pairs of a ranking, shuffled into the data as if they were independent, overfit within one epoch
+(InstructGPT, 2203.02155, section 3.5), because each response is then a gradient step K - 1 times.
+
+Both see the same pairs as often and in about as many steps: 64 comparisons a batch, or the 512 pairs that these have
+on average. Over-fitting shows in the loss on held-out data, before it shows in the accuracy.
+
+Found: not yet measured.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.sweeps import page
+
+
+def get_config() -> ConfigDict:
+    """The sweep."""
+    return page.sweep(
+        "Pairs of a ranking, together or shuffled",
+        fields=("init={sft}", "data.train=gold/helpful[:3000]"),
+        settings=page.grid(
+            epochs={count: (f"train.epochs={count}",) for count in (1, 2, 3)},
+            pairs={
+                "together": ("data.pairs=together", "train.batch_size=64"),
+                "shuffled": ("data.pairs=apart", "train.batch_size=512"),
+            },
+        ),
+        measures=(page.ACCURACY, page.LOSS, ("calibration error", "calibration_error", "%")),
+        compare="pairs",
+        figures=(("loss", "curves", "loss", "epochs"), ("accuracy", "curves", "accuracy", "epochs")),
+    )

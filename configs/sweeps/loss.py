@@ -1,0 +1,55 @@
+"""Which loss for which labels?
+
+    python experiments/sweep.py --config=configs/sweeps/loss.py
+
+One pair of responses for every prompt, judged in four ways: as drawn from the gold reward; with a share of the labels
+turned around; with pairs of negligible difference called ties; and, for regression, with the raters' own ratings, each
+rater's zero point elsewhere.
+
+Claims: label smoothing at the rate of the noise protects against wrong labels (Mitchell, 2023); ties carry
+information that dropping them loses (Rao & Kupper, 1967); regression on absolute ratings suffers from what raters do
+not share, which comparisons are free of (Stiennon et al., 2009.01325; Bai et al., 2204.05862).
+
+Found: not yet measured.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.sweeps import page
+
+LOSSES = {
+    "Bradley-Terry": (),
+    "smoothed 0.1": ("loss.label_smoothing=0.1",),
+    "smoothed 0.3": ("loss.label_smoothing=0.3",),
+    "squared error": ("loss.name=squared_error",),
+    "ties as halves": ("loss.ties=half",),
+    "Rao-Kupper": ("loss.ties=rao_kupper",),
+}
+LABELS = {
+    "as drawn": ((), ("Bradley-Terry", "smoothed 0.1", "squared error")),
+    "10 % wrong": (("data.flipped=0.1",), ("Bradley-Terry", "smoothed 0.1")),
+    "30 % wrong": (("data.flipped=0.3",), ("Bradley-Terry", "smoothed 0.3")),
+    "raters differ by 1": (("data.rater_bias=1.0",), ("Bradley-Terry", "squared error")),
+    "raters differ by 3": (("data.rater_bias=3.0",), ("Bradley-Terry", "squared error")),
+    "negligible are ties": (("data.negligible=tied",), ("Bradley-Terry", "ties as halves", "Rao-Kupper")),
+}
+
+
+def get_config() -> ConfigDict:
+    """The sweep."""
+    return page.sweep(
+        "Losses on labels of several kinds",
+        fields=("init={sft}", "data.train=gold/helpful[:12000]", "data.responses=2"),
+        settings=tuple(
+            page.setting({"labels": labels, "loss": loss}, *fields, *LOSSES[loss])
+            for labels, (fields, losses) in LABELS.items()
+            for loss in losses
+        ),
+        measures=(
+            page.ACCURACY,
+            ("loss on test", "loss", ""),
+            ("calibration error", "calibration_error", "%"),
+        ),
+        compare="loss",
+        figures=(("accuracy", "points", "accuracy", "calibration error"),),
+    )

@@ -1,0 +1,80 @@
+"""What the pages of sweeps are made of; see experiments/sweep.py for what runs them.
+
+The pages here train on a part of the laptop scale's data, so that a run takes a minute or two on one core. All runs of
+a seed begin with the same SFT weights and tokenizer, made once (`starts`), so that settings differ in nothing but what
+they are meant to.
+"""
+
+from ml_collections import ConfigDict
+
+ACCURACY = ("accuracy", "accuracy", "%")
+GAIN = ("share of the ceiling's gain", "ceiling_gain", "%")
+LOSS = ("loss", "loss", "")
+
+# What every run of a sweep says: from the start of its seed, no evaluation or checkpoint on the way.
+QUICK = ("train.evaluate_every=0", "train.checkpoint_every=0", "train.keep=1")
+SFT = {"name": "sft", "fields": ("train.evaluate_every=0", "train.checkpoint_every=0", "train.keep=1")}
+
+
+def sweep(
+    title: str,
+    *,
+    settings: tuple,
+    measures: tuple,
+    compare: str,
+    figures: tuple,
+    seeds: int = 3,
+    base: str = "configs/helpful.py",
+    start_base: str = "configs/sft.py",
+    starts: tuple = (SFT,),
+    fields: tuple = (),
+    fit: tuple = (),
+) -> ConfigDict:
+    """The configuration of a sweep.
+
+    Args:
+        title: what stands above its table and figures.
+        settings: from `setting` or `grid`.
+        measures: (title, path, unit) each; the path is FILE:KEY.KEY of a run, or KEY.KEY of its evaluation.json.
+        compare: the axis along which settings are compared with the first.
+        figures: (name, "points", measure, ...) or (name, "curves", measure, axis) each.
+        seeds: how many, from 0.
+        base: the page of experiments/train.py that settings change.
+        start_base: the page of experiments/sft.py that starts change.
+        starts: {"name", "fields"} each, run once for every seed; a field names its folder as {name}.
+        fields: of all runs, as on the command line without `--config.`.
+        fit: (measure, quantity, ...): a line in the logarithms of quantities (axes or measures), fitted to all runs.
+    """
+    config = ConfigDict()
+    config.title = title
+    config.seeds = seeds
+    config.base = base
+    config.start_base = start_base
+    config.starts = starts
+    config.fields = (*QUICK, *fields)
+    config.settings = settings
+    config.measures = measures
+    config.compare = compare
+    config.figures = figures
+    config.fit = fit
+    return config
+
+
+def setting(at: dict, *fields: str) -> dict:
+    """One setting: its place on the axes, and the fields that it changes."""
+    return {"at": at, "fields": fields}
+
+
+def grid(**axes: dict) -> tuple:
+    """Every combination of the values of the axes, the last axis fastest; an axis is {value: fields}.
+
+    Underscores in an axis' name are read as spaces.
+    """
+    combined: list = [({}, ())]
+    for name, axis in axes.items():
+        combined = [
+            ({**at, name.replace("_", " "): value}, (*fields, *more))
+            for at, fields in combined
+            for value, more in axis.items()
+        ]
+    return tuple(setting(at, *fields) for at, fields in combined)

@@ -1,0 +1,222 @@
+"""Runs a sweep: every setting with several seeds, each a run directory of its own, then one table and its figures.
+
+    python experiments/sweep.py --config=configs/sweeps/margin.py
+
+What is finished is not run again, what was stopped goes on where it was, and what failed is shown as failed while the
+rest goes on; the same command tries it again. Results lie in --workdir (default runs/sweeps/NAME): results.csv with a
+line for every run, results.md with the table, figures/, and runs/, starts/ and logs/ behind them.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cli
+from absl import flags
+from launchers import Job, Launcher, Local, Slurm
+from tqdm import tqdm
+
+from rmjax.errors import InputError
+from rmjax.evaluation import sweep_figures
+from rmjax.evaluation.scaling import fit_logarithms
+from rmjax.evaluation.sweeps import Measure, Row, markdown, read_measures, show, to_csv
+from rmjax.training.run import write_json, write_text
+
+HERE = Path(__file__).resolve().parent
+Sweep = dict[str, Any]
+
+
+def main() -> None:
+    arguments = flags.FLAGS
+    sweep = cli.config_dict()
+    workdir = cli.workdir(Path("runs") / "sweeps")
+    check_sweep(sweep)
+    jobs = plan(sweep, workdir)
+    launcher: Launcher = Local(arguments.parallel)
+    if arguments.launcher == "slurm":
+        launcher = Slurm(workdir / "slurm", arguments.slurm)
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(workdir / "sweep.json", sweep)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    failed = run_jobs(jobs, launcher)
+    rows = collect(sweep, workdir, failed)
+    text = results(sweep, workdir, rows)
+    print(f"\n{text}\n\nEverything is in {workdir}: results.csv, results.md, figures/, runs/.")
+    if failed:
+        raise InputError(f"{len(failed)} of {len(jobs)} runs failed; the same command tries them again")
+
+
+def check_sweep(sweep: Sweep) -> None:
+    """Raises InputError for a page that says things that do not fit each other."""
+    if sweep["seeds"] < 1:
+        raise InputError(f"seeds must be at least 1, found {sweep['seeds']}")
+    names = [tuple(setting["at"]) for setting in sweep["settings"]]
+    places = [tuple(setting["at"].values()) for setting in sweep["settings"]]
+    if len(set(names)) != 1 or len(set(places)) != len(places):
+        raise InputError("every setting of a sweep needs a place of its own, on the same axes as the others")
+    known = {start["name"] for start in sweep["starts"]}
+    for setting in sweep["settings"]:
+        for start in starts_of(sweep, setting):
+            if start not in known:
+                raise InputError(f"the setting {label(setting['at'])} begins with {start!r}: known are {sorted(known)}")
+
+
+def starts_of(sweep: Sweep, setting: Mapping[str, Any]) -> list[str]:
+    """The starts whose folders the fields of a setting name, as {sft}."""
+    return list(dict.fromkeys(re.findall(r"\{(\w+)\}", " ".join((*sweep["fields"], *setting["fields"])))))
+
+
+def plan(sweep: Sweep, workdir: Path) -> list[Job]:
+    """Every job of a sweep: its starts, then its runs, each seed by seed, so that a table of few seeds comes first."""
+    starts, runs = [], []
+    for seed in range(sweep["seeds"]):
+        folders = {start["name"]: workdir / "starts" / f"{start['name']}-seed{seed}" for start in sweep["starts"]}
+        for start in sweep["starts"]:
+            folder = folders[start["name"]]
+            command = call("sft.py", sweep["start_base"], folder, seed, start["fields"])
+            starts.append(job(f"start {start['name']}, seed {seed}", command, folder, workdir))
+        for setting in sweep["settings"]:
+            fields = [field.format(**folders) for field in (*sweep["fields"], *setting["fields"])]
+            folder = run_folder(workdir, setting["at"], seed)
+            command = call("train.py", sweep["base"], folder, seed, fields)
+            after = tuple(f"start {name}, seed {seed}" for name in starts_of(sweep, setting))
+            runs.append(job(f"{label(setting['at'])}, seed {seed}", command, folder, workdir, after))
+    return starts + runs
+
+
+def job(name: str, command: tuple[str, ...], folder: Path, workdir: Path, after: tuple[str, ...] = ()) -> Job:
+    """The job of a run directory."""
+    return Job(name, command, folder / "evaluation.json", workdir / "logs" / f"{folder.name}.log", after)
+
+
+def call(script: str, page: str, folder: Path, seed: int, fields: Sequence[str]) -> tuple[str, ...]:
+    """The command of a run, which a person could type too."""
+    path, colon, variant = page.partition(":")
+    page = str(HERE.parent / path) + colon + variant
+    options = [f"--config.{field}" for field in (f"seed={seed}", *fields)]
+    return (sys.executable, str(HERE / script), f"--config={page}", f"--workdir={folder}", *options)
+
+
+def label(at: Mapping[str, Any]) -> str:
+    """A setting in words: `margin small, comparisons 4,000`."""
+    return ", ".join(f"{name} {show(value)}" for name, value in at.items())
+
+
+def run_folder(workdir: Path, at: Mapping[str, Any], seed: int) -> Path:
+    """The run directory of a setting and a seed."""
+    name = "-".join(re.sub(r"[^\w.]+", "_", f"{name}={value}".replace("=", "_")) for name, value in at.items())
+    return workdir / "runs" / f"{name}-seed{seed}"
+
+
+def run_jobs(jobs: Sequence[Job], launcher: Launcher) -> dict[str, str]:
+    """Runs what is not done, what it needs first; name -> why, of those that failed."""
+    failed: dict[str, str] = {}
+    done = {job.name for job in jobs if job.done}
+    waiting = [job for job in jobs if job.name not in done]
+    running: dict[str, float] = {}
+    wait = 0.5 if sys.stderr.isatty() else 15
+    with tqdm(
+        total=len(jobs), initial=len(done), desc="sweep", unit=" runs", mininterval=wait, dynamic_ncols=True
+    ) as bar:
+        try:
+            while waiting or running:
+                for each in list(waiting):
+                    broken = [name for name in each.after if name in failed]
+                    if broken:
+                        failed[each.name] = f"{broken[0]} failed"
+                        waiting.remove(each)
+                        bar.update()
+                    elif done.issuperset(each.after) and launcher.start(each):
+                        running[each.name] = time.monotonic()
+                        waiting.remove(each)
+                for each in launcher.ended():
+                    seconds = time.monotonic() - running.pop(each.name)
+                    if each.done:
+                        done.add(each.name)
+                        bar.write(f"{each.name}: done in {seconds:.0f} s")
+                    else:
+                        failed[each.name] = reason(each)
+                        bar.write(f"{each.name}: FAILED after {seconds:.0f} s: {failed[each.name]} ({each.log})")
+                    bar.update()
+                bar.set_postfix_str("; ".join(running), refresh=False)
+                time.sleep(0.2)
+        except BaseException:
+            bar.write(f"stopping {len(running)} runs, which save where they are")
+            launcher.stop()
+            raise
+    return failed
+
+
+def reason(job: Job) -> str:
+    """Why a job failed: the error that it told, or the last that it said."""
+    lines = [line.strip() for line in job.log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    lines = [line for line in lines if line]
+    told = [line for line in lines if line.startswith("error: ")]
+    return (told or lines or ["it said nothing"])[-1].removeprefix("error: ")
+
+
+def collect(sweep: Sweep, workdir: Path, failed: Mapping[str, str]) -> list[Row]:
+    """What the runs of a sweep measured, in the order of its settings."""
+    measures = [Measure(*measure) for measure in sweep["measures"]]
+    rows = []
+    for setting in sweep["settings"]:
+        for seed in range(sweep["seeds"]):
+            folder = run_folder(workdir, setting["at"], seed)
+            error = failed.get(f"{label(setting['at'])}, seed {seed}", "")
+            finished = (folder / "evaluation.json").is_file()
+            values = read_measures(folder, measures) if finished else {m.title: None for m in measures}
+            status = "finished" if finished else "failed" if error else "missing"
+            where = str(folder.relative_to(workdir))
+            rows.append(Row(setting["at"], seed, status, values, error, where))
+    return rows
+
+
+def results(sweep: Sweep, workdir: Path, rows: Sequence[Row]) -> str:
+    """Writes results.csv, results.md and the figures; the text of results.md."""
+    measures = {measure[0]: Measure(*measure) for measure in sweep["measures"]}
+    write_text(workdir / "results.csv", to_csv(rows, list(measures.values())))
+    text = (
+        f"# {sweep['title']}\n\n{sweep['seeds']} seeds. Mean ± standard error over seeds; differences, seed by seed, "
+    )
+    text += "with their 95 % interval (Student's t).\n\n"
+    text += markdown(rows, list(measures.values()), sweep["compare"])
+    finished = [row for row in rows if row.status == "finished"]
+    if sweep["fit"]:
+        text += "\n\n" + fitted(sweep, measures, finished)
+    if finished:
+        for name, kind, *what in sweep["figures"]:
+            path = workdir / "figures" / f"{name}.png"
+            if kind == "curves":
+                title, axis = what
+                sweep_figures.curves(path, finished, measures[title], axis, sweep["title"])
+            else:
+                sweep_figures.points(path, rows, [measures[title] for title in what], sweep["title"])
+    write_text(workdir / "results.md", text + "\n")
+    return text
+
+
+def fitted(sweep: Sweep, measures: Mapping[str, Measure], rows: Sequence[Row]) -> str:
+    """The line in logarithms that the page asks for, in words."""
+    title, *quantities = sweep["fit"]
+    places = {q: [row.at[q] if q in row.at else row.values[q] for row in rows] for q in quantities}
+    try:
+        coefficients = fit_logarithms([row.values[title] for row in rows], places)
+    except InputError as error:
+        return f"No fit: {error}."
+    residual = coefficients.pop("residual").value
+    terms = [f"{c.value:.4f} ({c.low:.4f} to {c.high:.4f}) ln {name}" for name, c in coefficients.items()]
+    return f"Fit: {title} = a + {' + '.join(terms)}, 95 % intervals, {residual:.4f} around the line, {len(rows)} runs."
+
+
+if __name__ == "__main__":
+    cli.define_config()
+    flags.DEFINE_enum("launcher", "local", ["local", "slurm"], "Processes of this machine, or jobs of Slurm.")
+    flags.DEFINE_integer("parallel", 0, "Local: how many runs at a time; 0: as many as fit.")
+    flags.DEFINE_multi_string("slurm", [], "Slurm: NAME=VALUE for submitit, as slurm_partition=gpu; may be repeated.")
+    cli.run(main)

@@ -1,0 +1,76 @@
+"""Pictures of a sweep: settings side by side, or a measure along an axis."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from rmjax.errors import InputError
+from rmjax.evaluation.canvas import ABOVE, BLUE, COLOURS, FAINT, INK, dress, new_figure, save
+from rmjax.evaluation.sweeps import UNITS, Measure, Row, at_setting, settings, show, spread
+
+
+def points(path: str | pathlib.Path, rows: Sequence[Row], measures: Sequence[Measure], title: str) -> None:
+    """Writes a PNG: settings down, a panel for every measure; the mean, its 95 % interval, and every seed."""
+    everything = settings(rows)
+    labels = [", ".join(f"{name} {show(value)}" for name, value in at.items()) for at in everything]
+    figure = new_figure(2.2 + 3.2 * len(measures), 1.5 + 0.42 * len(everything), title)
+    panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+    for axes, measure in zip(panels, measures, strict=True):
+        factor = UNITS[measure.unit]
+        for place, at in enumerate(everything):
+            values = factor * np.array(list(at_setting(rows, at, measure.title).values()))
+            if not len(values):
+                axes.text(0.5, place, "no run", transform=axes.get_yaxis_transform(), color=FAINT, ha="center")
+                continue
+            mean = spread(list(values))
+            axes.plot(values, np.full(len(values), place), "o", color=FAINT, markersize=4, alpha=0.6)
+            axes.plot([mean.low, mean.high], [place, place], color=BLUE, linewidth=2.0)
+            axes.plot(mean.mean, place, "o", color=BLUE, markersize=7, markeredgecolor="white")
+        dress(axes, xlabel=f"{measure.title} ({measure.unit})" if measure.unit else measure.title)
+        axes.grid(axis="x", color="#E6E6E6", linewidth=0.8)
+        axes.grid(axis="y", visible=False)
+    panels[0].set_yticks(range(len(everything)), labels)
+    panels[0].set_ylim(len(everything) - 0.5, -0.5)
+    return save(figure, path)
+
+
+def curves(path: str | pathlib.Path, rows: Sequence[Row], measure: Measure, axis: str, title: str) -> None:
+    """Writes a PNG: the measure along a numeric axis, drawn logarithmically, a line for every rest of the setting.
+
+    `axis` is an axis of the sweep or the title of a measure, whose mean over the seeds is then the place.
+
+    Raises:
+        InputError: a value on the axis is no positive number.
+    """
+    factor = UNITS[measure.unit]
+    lines: dict[str, list[tuple[float, float, float, float]]] = {}
+    for at in settings(rows):
+        values = list(at_setting(rows, at, measure.title).values())
+        if not values:
+            continue
+        x = at[axis] if axis in at else spread(list(at_setting(rows, at, axis).values())).mean
+        if not isinstance(x, int | float) or not x > 0:
+            raise InputError(f"{axis} is {x!r} in a run of the sweep: a curve needs positive numbers")
+        hidden = {axis, *(name for name in at if axis not in at and len({s[name] for s in settings(rows)}) == 1)}
+        label = ", ".join(f"{name} {show(value)}" for name, value in at.items() if name not in hidden)
+        mean = spread([factor * value for value in values])
+        lines.setdefault(label, []).append((float(x), mean.mean, mean.low, mean.high))
+    figure = new_figure(6.5, 4.2, title)
+    axes = figure.subplots()
+    for colour, (label, found) in zip(COLOURS * len(lines), lines.items(), strict=False):
+        x, mean, low, high = np.array(sorted(found)).T
+        axes.plot(x, mean, "o-", color=colour, linewidth=1.8, markersize=6, markeredgecolor="white", label=label)
+        axes.vlines(x, low, high, color=colour, linewidth=1.6, alpha=0.6)
+    axes.set_xscale("log")
+    places = sorted({place for found in lines.values() for place, *_ in found})
+    axes.set_xticks(places, [f"{place:,.0f}" for place in places])
+    axes.minorticks_off()
+    dress(axes, xlabel=axis, ylabel=f"{measure.title} ({measure.unit})" if measure.unit else measure.title)
+    axes.tick_params(axis="x", labelrotation=30 if len(places) > 6 else 0)
+    if any(lines):
+        axes.legend(**ABOVE)
+    axes.text(1, 1.02, "bars: 95 % interval over seeds", transform=axes.transAxes, ha="right", color=INK, fontsize=8)
+    return save(figure, path)

@@ -1,0 +1,200 @@
+"""Many runs -> one table: the mean over seeds with its error, and differences between settings seed by seed."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rmjax.errors import InputError
+
+LEVEL = 0.95
+UNITS = {"%": 100.0, "": 1.0}  # what a measure is multiplied with before it is shown
+
+
+class Measure(NamedTuple):
+    """What to read from a run: `path` is FILE:KEY.KEY..., or KEY.KEY... of evaluation.json; `unit` is % or empty."""
+
+    title: str
+    path: str
+    unit: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One run of a sweep.
+
+    Attributes:
+        at: its place in the sweep, axis -> value.
+        seed: its seed.
+        status: `finished`, `failed` or `missing`.
+        values: measure title -> value, None where the run does not have it.
+        error: why it failed.
+        folder: its run directory.
+    """
+
+    at: Mapping[str, Any]
+    seed: int
+    status: str
+    values: Mapping[str, float | None]
+    error: str
+    folder: str
+
+
+class Spread(NamedTuple):
+    """Mean over seeds, its standard error, and the 95 % interval of Student's t; NaN with fewer than two seeds."""
+
+    mean: float
+    error: float
+    low: float
+    high: float
+    count: int
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """The mean of independent values, with the uncertainty that their scatter shows.
+
+    mean ± t(0.975; n - 1) · s / √n, s with n - 1 degrees of freedom. It covers what differs from seed to seed (initial
+    weights, order of the data); the test set is the same for all and its own sampling error is not in it.
+
+    Source: Student (1908), The Probable Error of a Mean.
+    """
+    count = len(values)
+    mean = float(np.mean(values)) if count else math.nan
+    if count < 2:
+        return Spread(mean, math.nan, math.nan, math.nan, count)
+    from scipy import stats  # slow to import, and needed here only
+
+    error = float(np.std(values, ddof=1)) / math.sqrt(count)
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
+    return Spread(mean, error, mean - reach, mean + reach, count)
+
+
+def read_measures(folder: Path, measures: Sequence[Measure]) -> dict[str, float | None]:
+    """The measures of a finished run; None where the run has no such value.
+
+    Raises:
+        InputError: a file is missing, or a path leads to something that is no number.
+    """
+    files: dict[str, Any] = {}
+    values: dict[str, float | None] = {}
+    for measure in measures:
+        name, colon, path = measure.path.rpartition(":")
+        file = folder / (name if colon else "evaluation.json")
+        if file.name not in files:
+            if not file.is_file():
+                raise InputError(f"{file} is missing, but the sweep measures {measure.path}")
+            files[file.name] = json.loads(file.read_text(encoding="utf-8"))
+        value = files[file.name]
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise InputError(f"{measure.path} of {folder} is {type(value).__name__}, not a number")
+        values[measure.title] = value
+    return values
+
+
+def settings(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The settings of a sweep, each once, in their order."""
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        if dict(row.at) not in found:
+            found.append(dict(row.at))
+    return found
+
+
+def at_setting(rows: Sequence[Row], at: Mapping[str, Any], title: str) -> dict[int, float]:
+    """seed -> value of a measure, of the finished runs of a setting that have it."""
+    return {
+        row.seed: row.values[title]
+        for row in rows
+        if dict(row.at) == dict(at) and row.status == "finished" and row.values[title] is not None
+    }
+
+
+def difference(rows: Sequence[Row], at: Mapping[str, Any], reference: Mapping[str, Any], title: str) -> Spread:
+    """Setting less reference, seed by seed: runs of one seed share initial weights and data, and so part of their luck.
+
+    Seeds that only one of the two has play no part.
+    """
+    mine, theirs = at_setting(rows, at, title), at_setting(rows, reference, title)
+    return spread([mine[seed] - theirs[seed] for seed in mine if seed in theirs])
+
+
+def reference_of(all_settings: Sequence[Mapping[str, Any]], at: Mapping[str, Any], axis: str) -> Mapping[str, Any]:
+    """The setting that `at` is compared with: the first one of the sweep that differs from it on `axis` alone."""
+    rest = {name: value for name, value in at.items() if name != axis}
+    return next(s for s in all_settings if {name: value for name, value in s.items() if name != axis} == rest)
+
+
+def markdown(rows: Sequence[Row], measures: Sequence[Measure], axis: str) -> str:
+    """The table: settings down, measures across as mean ± standard error (n), and the difference to the reference.
+
+    The difference, of the first measure, stands with its 95 % interval; see `difference` and `reference_of`.
+    """
+    everything = settings(rows)
+    names = list(everything[0])
+    first = measures[0]
+    unit = f", {first.unit}" if first.unit else ""
+    head = [*names, *(_title(measure) for measure in measures), f"{first.title} against the first {axis}{unit}", "runs"]
+    lines = [head, ["---"] * len(head)]
+    for at in everything:
+        reference = reference_of(everything, at, axis)
+        gap = "" if dict(reference) == at else _interval(difference(rows, at, reference, first.title), first.unit)
+        mine = [row for row in rows if dict(row.at) == at]
+        done = sum(row.status == "finished" for row in mine)
+        failed = sum(row.status == "failed" for row in mine)
+        runs = f"{done} of {len(mine)}" + (f", {failed} failed" if failed else "")
+        cells = [_mean(spread(list(at_setting(rows, at, m.title).values())), m.unit) for m in measures]
+        lines.append([*(show(at[name]) for name in names), *cells, gap, runs])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def to_csv(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
+    """A line for every run: its place, seed, status, measures in their own units, and why it failed."""
+    text = io.StringIO()
+    names = list(rows[0].at)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*names, "seed", "status", *(measure.title for measure in measures), "error", "folder"])
+    for row in rows:
+        values = ["" if (v := row.values.get(m.title)) is None else repr(v) for m in measures]
+        writer.writerow([*row.at.values(), row.seed, row.status, *values, row.error, row.folder])
+    return text.getvalue()
+
+
+def show(value: Any) -> str:
+    """A value on an axis, for people."""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _title(measure: Measure) -> str:
+    return f"{measure.title}, {measure.unit}" if measure.unit else measure.title
+
+
+def _digits(unit: str) -> int:
+    return 1 if unit == "%" else 3
+
+
+def _mean(values: Spread, unit: str) -> str:
+    if not values.count:
+        return "-"
+    factor, digits = UNITS[unit], _digits(unit)
+    text = f"{factor * values.mean:.{digits}f}"
+    return text if math.isnan(values.error) else f"{text} ± {factor * values.error:.{digits}f}"
+
+
+def _interval(values: Spread, unit: str) -> str:
+    if not values.count:
+        return "-"
+    factor, digits = UNITS[unit], _digits(unit)
+    text = f"{factor * values.mean:+.{digits}f}"
+    if math.isnan(values.low):
+        return text
+    return f"{text} ({factor * values.low:+.{digits}f} to {factor * values.high:+.{digits}f})"
