@@ -1,0 +1,146 @@
+"""Tables of many runs: means and intervals by hand and by Student's own table, differences by seed, missing runs."""
+
+import csv
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+
+from rmjax.errors import InputError
+from rmjax.evaluation.scaling import fit_logarithms
+from rmjax.evaluation.sweep_figures import curves, points
+from rmjax.evaluation.sweeps import Measure, Row, difference, markdown, read_measures, settings, spread, to_csv
+
+ACCURACY, LOSS = Measure("accuracy", "accuracy", "%"), Measure("loss", "loss", "")
+
+
+def row(at, seed, accuracy, loss=0.5, **changes):
+    values = {"accuracy": accuracy, "loss": loss}
+    return Row(
+        **{"at": at, "seed": seed, "status": "finished", "values": values, "error": "", "folder": "f", **changes}
+    )
+
+
+def table(text):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+
+
+ROWS = [
+    row({"margin": "none"}, 0, 0.60),
+    row({"margin": "none"}, 1, 0.64),
+    row({"margin": "none"}, 2, 0.62),
+    row({"margin": "small"}, 0, 0.61),
+    row({"margin": "small"}, 1, 0.66),
+    row({"margin": "small"}, 2, 0.65),
+]
+
+
+def test_the_interval_is_students():
+    # t(0.975; 2) = 4.303 in Student's table; the standard deviation of 1, 2, 3 is 1.
+    found = spread([1.0, 2.0, 3.0])
+    assert found.mean == 2.0
+    assert found.error == pytest.approx(1 / 3**0.5)
+    assert (found.low, found.high) == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5), abs=1e-3)
+
+
+def test_one_run_has_no_error_and_none_no_mean():
+    assert spread([0.5]).mean == 0.5
+    assert np.isnan(spread([0.5]).error)
+    assert np.isnan(spread([]).mean)
+
+
+def test_the_interval_covers_what_it_says():
+    draws = np.random.default_rng(0).normal(size=(4000, 5))
+    inside = np.mean([(low <= 0 <= high) for _, _, low, high, _ in map(spread, draws)])
+    assert inside == pytest.approx(0.95, abs=0.011)  # three standard errors of a share of 4,000
+
+
+def test_a_difference_is_taken_seed_by_seed():
+    found = difference(ROWS, {"margin": "small"}, {"margin": "none"}, "accuracy")
+    assert found.mean == pytest.approx((0.01 + 0.02 + 0.03) / 3)
+    assert found.error == pytest.approx(0.01 / 3**0.5)
+    lonely = [r for r in ROWS if (r.at["margin"], r.seed) != ("none", 2)]
+    assert difference(lonely, {"margin": "small"}, {"margin": "none"}, "accuracy").count == 2
+
+
+def test_the_table():
+    rows = table(markdown(ROWS, [ACCURACY, LOSS], "margin"))
+    assert rows[0] == ["margin", "accuracy, %", "loss", "accuracy against the first margin, %", "runs"]
+    assert rows[2] == ["none", "62.0 ± 1.2", "0.500 ± 0.000", "", "3 of 3"]
+    assert rows[3] == ["small", "64.0 ± 1.5", "0.500 ± 0.000", "+2.0 (-0.5 to +4.5)", "3 of 3"]
+
+
+def test_every_setting_is_compared_along_one_axis():
+    values = {"sft": 0.7, "random": 0.6}
+    rows = [
+        row({"data": size, "start": start}, seed, value + size / 10000)
+        for size in (1000, 2000)
+        for start, value in values.items()
+        for seed in (0, 1)
+    ]
+    lines = table(markdown(rows, [ACCURACY], "start"))[2:]
+    assert [line[:2] for line in lines] == [[size, start] for size in ("1,000", "2,000") for start in values]
+    assert [line[3] for line in lines] == ["", "-10.0 (-10.0 to -10.0)"] * 2
+
+
+def test_what_failed_or_was_not_measured_is_said():
+    rows = [
+        *ROWS[:3],
+        row({"margin": "bad"}, 0, None, status="failed", error="unknown margin, 'bad'"),
+        row({"margin": "bad"}, 1, 0.5, loss=None),
+    ]
+    assert table(markdown(rows, [ACCURACY, LOSS], "margin"))[3] == ["bad", "50.0", "-", "-14.0", "1 of 2, 1 failed"]
+    read = list(csv.DictReader(io.StringIO(to_csv(rows, [ACCURACY, LOSS]))))
+    assert [line["status"] for line in read] == ["finished"] * 3 + ["failed", "finished"]
+    assert read[3]["error"] == "unknown margin, 'bad'"
+    assert (read[3]["accuracy"], read[4]["loss"]) == ("", "")
+    assert float(read[1]["accuracy"]) == 0.64
+
+
+def test_measures_are_read_from_any_file_of_a_run(tmp_path):
+    (tmp_path / "evaluation.json").write_text(json.dumps({"strengths": {"better": {"accuracy": 0.7}}, "ceiling": None}))
+    (tmp_path / "data_audit.json").write_text(json.dumps({"train": {"responses": 12}}))
+    measures = [
+        Measure("better", "strengths.better.accuracy", "%"),
+        Measure("absent", "strengths.worse.accuracy", "%"),
+        Measure("ceiling", "ceiling", "%"),
+        Measure("responses", "data_audit.json:train.responses", ""),
+    ]
+    assert read_measures(tmp_path, measures) == {"better": 0.7, "absent": None, "ceiling": None, "responses": 12}
+    with pytest.raises(InputError, match="is dict, not a number"):
+        read_measures(tmp_path, [Measure("all", "strengths", "%")])
+    with pytest.raises(InputError, match=r"packing\.json is missing"):
+        read_measures(tmp_path, [Measure("padding", "packing.json:padding", "%")])
+
+
+def test_a_line_in_logarithms_is_found_again():
+    generator = np.random.default_rng(0)
+    parameters, comparisons = np.exp(generator.uniform(8, 14, 60)), np.exp(generator.uniform(6, 10, 60))
+    accuracy = 0.5 + 0.007 * np.log(parameters) + 0.015 * np.log(comparisons) + generator.normal(scale=0.002, size=60)
+    fitted = fit_logarithms(accuracy, {"parameters": parameters, "comparisons": comparisons})
+    for name, truth in (("parameters", 0.007), ("comparisons", 0.015)):
+        assert fitted[name].low < truth < fitted[name].high
+        assert fitted[name].high - fitted[name].low < 0.002
+    assert fitted["residual"].value == pytest.approx(0.002, rel=0.25)
+
+
+@pytest.mark.parametrize("quantity", [[10, 20], [10, 10, 10, 10]])
+def test_too_few_runs_or_a_quantity_that_stands_still_fix_no_line(quantity):
+    with pytest.raises(InputError, match="do not fix a line"):
+        fit_logarithms([0.5, 0.6, 0.7, 0.8][: len(quantity)], {"comparisons": quantity})
+
+
+def test_figures_are_written_also_where_runs_are_missing(tmp_path):
+    rows = [*ROWS, row({"margin": "bad"}, 0, None, status="failed")]
+    points(tmp_path / "points.png", rows, [ACCURACY, LOSS], "Margin")
+    sizes = [row({"comparisons": d, "start": s}, seed, 0.6) for d in (10, 100) for s in "ab" for seed in (0, 1)]
+    curves(tmp_path / "curves.png", sizes, ACCURACY, "comparisons", "Data")
+    assert all((tmp_path / name).stat().st_size > 5000 for name in ("points.png", "curves.png"))
+    with pytest.raises(InputError, match="needs positive numbers"):
+        curves(tmp_path / "no.png", ROWS, ACCURACY, "margin", "Margin")
+
+
+def test_settings_keep_their_order():
+    assert settings(ROWS) == [{"margin": "none"}, {"margin": "small"}]

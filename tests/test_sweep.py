@@ -1,0 +1,178 @@
+"""A sweep as its user runs it: dependencies, failures, resuming, places to run, and every page of configs/sweeps."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import launchers
+import pytest
+import sweep as script
+from launchers import Job, Local, places
+from ml_collections import ConfigDict
+
+from configs import helpful, sft
+from rmjax.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(path.stem for path in (ROOT / "configs" / "sweeps").glob("*.py") if path.stem != "page")
+
+
+def page(name):
+    return importlib.import_module(f"configs.sweeps.{name}").get_config().to_dict()
+
+
+def flat(config, prefix=""):
+    return {
+        name
+        for key, value in config.items()
+        for name in (flat(value, f"{prefix}{key}.") if isinstance(value, ConfigDict) else [f"{prefix}{key}"])
+    }
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_plans_and_changes_only_fields_that_exist(name, tmp_path):
+    sweep = page(name)
+    script.check_sweep(sweep)
+    known = {"train.py": flat(helpful.get_config()), "sft.py": flat(sft.get_config())}
+    jobs = script.plan(sweep, tmp_path)
+    names = {job.name for job in jobs}
+    assert len(names) == len({job.result for job in jobs}) == len({job.log for job in jobs}) == len(jobs)
+    for job in jobs:
+        assert names.issuperset(job.after)
+        options = [option.removeprefix("--config.") for option in job.command if option.startswith("--config.")]
+        changed = [option.partition("=")[0] for option in options]
+        assert set(changed) <= known[Path(job.command[1]).name]
+        assert "{" not in " ".join(job.command)
+    titles = {measure[0] for measure in sweep["measures"]}
+    axes = set(sweep["settings"][0]["at"])
+    assert sweep["compare"] in axes
+    for _, kind, *what in sweep["figures"]:
+        assert set(what if kind == "points" else what[:1]) <= titles
+    assert set(sweep["fit"]) <= titles | axes
+
+
+def test_a_start_that_nobody_defines_is_refused():
+    sweep = page("margin")
+    sweep["fields"] = (*sweep["fields"], "tokenizer.path={other}")
+    with pytest.raises(InputError, match="begins with 'other': known are \\['sft'\\]"):
+        script.check_sweep(sweep)
+
+
+def test_settings_in_one_place_are_refused():
+    sweep = page("margin")
+    sweep["settings"] += sweep["settings"][:1]
+    with pytest.raises(InputError, match="a place of its own"):
+        script.check_sweep(sweep)
+
+
+def shell(tmp_path, name, text, after=()):
+    """A job that runs shell text with $0 as its result."""
+    result = tmp_path / name
+    return Job(name, ("bash", "-c", text, str(result)), result, tmp_path / "logs" / f"{name}.log", after)
+
+
+def test_jobs_wait_for_what_they_need_and_failures_stay_their_own(tmp_path):
+    jobs = [
+        shell(tmp_path, "start", "sleep 0.3; date +%N > $0"),
+        shell(tmp_path, "broken", "echo some noise; echo error: there is no such thing; exit 1"),
+        shell(tmp_path, "silent", "exit 3"),
+        shell(tmp_path, "first", f"cat {tmp_path}/start > $0", ("start",)),
+        shell(tmp_path, "orphan", "touch $0", ("broken",)),
+    ]
+    failed = script.run_jobs(jobs, Local(2))
+    assert failed == {
+        "broken": "there is no such thing",
+        "silent": "it said nothing",
+        "orphan": "broken failed",
+    }
+    assert (tmp_path / "first").read_text() == (tmp_path / "start").read_text()
+    assert not (tmp_path / "orphan").exists()
+    before = (tmp_path / "start").read_text()
+    assert set(script.run_jobs(jobs, Local(2))) == set(failed)
+    assert (tmp_path / "start").read_text() == before  # done, so not run again
+
+
+def test_as_many_at_a_time_as_there_are_places(tmp_path):
+    text = f"touch {tmp_path}/running-$$; ls {tmp_path}/running-* | wc -l > $0; sleep 0.4; rm {tmp_path}/running-$$"
+    jobs = [shell(tmp_path, f"job{i}", text) for i in range(5)]
+    assert not script.run_jobs(jobs, Local(2))
+    seen = [int((tmp_path / job.name).read_text()) for job in jobs]
+    assert max(seen) == 2
+
+
+def test_stopping_tells_every_run_and_waits(tmp_path):
+    launcher = Local(1)
+    job = shell(
+        tmp_path,
+        "long",
+        f"trap 'touch {tmp_path}/saved; exit 143' TERM; touch {tmp_path}/up; while :; do sleep 0.05; done",
+    )
+    assert launcher.start(job)
+    assert not launcher.start(job)  # no second place
+    until = time.monotonic() + 20
+    while not (tmp_path / "up").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    launcher.stop()
+    assert (tmp_path / "saved").exists()
+    assert launcher.ended() == [job]
+
+
+def test_places_share_out_cores_or_gpus(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(launchers, "visible_gpus", lambda: [])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(launchers, "available_memory", lambda: 5 * launchers.MEMORY)
+    assert [cores for _, cores in places(0)] == [[0], [1], [2], [3], [4]]
+    assert [cores for _, cores in places(2)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert places(2)[0][0] == {"JAX_NUM_CPU_DEVICES": "4"}
+    monkeypatch.setattr(launchers, "available_memory", lambda: 0)
+    assert len(places(0)) == 1
+    monkeypatch.setattr(launchers, "visible_gpus", lambda: ["2", "5"])
+    assert [place[0]["CUDA_VISIBLE_DEVICES"] for place in places(0)] == ["2", "5"]
+    assert [place[0]["CUDA_VISIBLE_DEVICES"] for place in places(3)] == ["2", "5", "2"]
+    with pytest.raises(InputError, match="--parallel must not be negative"):
+        Local(-1)
+
+
+def test_gpus_are_those_that_the_environment_names(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,3")
+    assert launchers.visible_gpus() == ["1", "3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert launchers.visible_gpus() == []
+
+
+TINY = """
+from configs.sweeps import page
+SIZE = ("tokenizer.vocab_size=300", "model.width=8", "model.layers=1", "model.heads=2", "model.kv_heads=1",
+        "model.head_dim=4", "model.mlp_width=8")
+def get_config():
+    return page.sweep(
+        "Tiny", seeds=2, compare="margin",
+        starts=({"name": "sft", "fields": ("data.train=gold/text[:60]", "train.epochs=1", *SIZE)},),
+        fields=("init={sft}", "data.train=gold/helpful:validation[:60]", "data.eval=gold/helpful:validation[60:80]",
+                "evaluation.bootstrap=10", "evaluation.references=8", *SIZE),
+        settings=page.grid(margin={"none": (), "wrong": ("loss.margin=wrong",)}),
+        measures=(page.ACCURACY,), figures=(("accuracy", "points", "accuracy"),))
+"""
+
+
+def test_a_sweep_end_to_end(tmp_path):
+    config = tmp_path / "tiny.py"
+    config.write_text(TINY)
+    command = [sys.executable, str(ROOT / "experiments" / "sweep.py"), f"--config={config}"]
+    command += [f"--workdir={tmp_path}/out", "--config.seeds=1", "--parallel=1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert ended.returncode == 1, ended.stderr
+    assert "error: 1 of 3 runs failed; the same command tries them again" in ended.stderr
+    out = tmp_path / "out"
+    assert "| none |" in (out / "results.md").read_text()
+    assert "| wrong | - | - | 0 of 1, 1 failed |" in ended.stdout
+    assert "unknown loss.margin 'wrong'" in (out / "results.csv").read_text()
+    assert (out / "figures" / "accuracy.png").is_file()
+    run = json.loads((out / "runs" / "margin_none-seed0" / "config.json").read_text())
+    assert run["init"] == f"{out}/starts/sft-seed0"
