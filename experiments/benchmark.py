@@ -1,0 +1,69 @@
+"""Scores a reward model on RewardBench, RewardBench 2, and probes of its robustness.
+
+python experiments/benchmark.py --checkpoint=runs/helpful --rewardbench=allenai/reward-bench --probes=gold/helpful
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cli
+import numpy as np
+from absl import flags
+
+from rmjax.data.comparisons import Prompt
+from rmjax.data.rewardbench import read_rewardbench, read_rewardbench2
+from rmjax.data.sources import load_comparisons
+from rmjax.errors import InputError
+from rmjax.evaluation import probes, rewardbench
+from rmjax.training.run import write_json
+
+BENCHMARKS = {
+    "rewardbench": (read_rewardbench, rewardbench.evaluate_rewardbench),
+    "rewardbench2": (read_rewardbench2, rewardbench.evaluate_rewardbench2),
+}
+
+
+def main() -> None:
+    arguments = flags.FLAGS
+    sources = {name: getattr(arguments, name) for name in (*BENCHMARKS, "probes") if getattr(arguments, name)}
+    if not sources:
+        raise InputError("nothing to do: give --rewardbench, --rewardbench2 or --probes")
+    output = Path(arguments.output) if arguments.output else None
+    if output and not output.parent.is_dir():
+        raise InputError(f"the folder of --output={output} does not exist")
+    items = {name: read(sources[name]) for name, (read, _) in BENCHMARKS.items() if name in sources}
+    if arguments.probes:
+        comparisons = load_comparisons(arguments.probes, "test", manual_dir=arguments.manual_dir)
+    model = cli.load_checkpoint()
+    head = model.pick_head(arguments.head)
+    resampling = {"bootstrap": arguments.bootstrap, "seed": arguments.seed}
+
+    def score(prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        return [scores_KxZ[:, model.heads.index(head)] for scores_KxZ in model.raw(prompts, responses)]
+
+    results, tables = {}, []
+    for name, group in items.items():
+        scores = score([item.prompt for item in group], [item.responses for item in group])
+        results[name] = BENCHMARKS[name][1](group, scores, **resampling)
+        tables.append(rewardbench.summary(results[name]))
+    if arguments.probes:
+        results["probes"] = probes.evaluate_probes(score, comparisons, **resampling)
+        tables.append(probes.summary(results["probes"]))
+    print("\n\n".join(tables))
+    if output:
+        write_json(output, {"checkpoint": arguments.checkpoint, "head": head, "sources": sources, **results})
+
+
+if __name__ == "__main__":
+    cli.define_checkpoint()
+    flags.DEFINE_string("rewardbench", None, "RewardBench: .jsonl, .jsonl.gz, .parquet, or allenai/reward-bench.")
+    flags.DEFINE_string("rewardbench2", None, "RewardBench 2: the same, or allenai/reward-bench-2.")
+    flags.DEFINE_string("probes", None, "Comparisons to edit, by name: gold/helpful, jsonl:FILE, ...")
+    flags.DEFINE_string("manual_dir", "", "Folder with HH-RLHF's files; empty: download.")
+    flags.DEFINE_string("head", None, "Which head; may be left out where the model has one.")
+    flags.DEFINE_string("output", None, "JSON file for the results; without it, they are only printed.")
+    flags.DEFINE_integer("bootstrap", 2000, "Resamples of the prompts for the intervals.")
+    flags.DEFINE_integer("seed", 0, "Of the resampling.")
+    cli.run(main)
