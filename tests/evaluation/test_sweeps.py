@@ -18,9 +18,7 @@ ACCURACY, LOSS = Measure("accuracy", "accuracy", "%"), Measure("loss", "loss", "
 
 def row(at, seed, accuracy, loss=0.5, **changes):
     values = {"accuracy": accuracy, "loss": loss}
-    return Row(
-        **{"at": at, "seed": seed, "status": "finished", "values": values, "error": "", "folder": "f", **changes}
-    )
+    return dataclasses.replace(Row(at, seed, "finished", values, "", "f"), **changes)
 
 
 def table(text):
