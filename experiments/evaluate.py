@@ -12,7 +12,8 @@ from absl import flags
 
 from rmjax.data.sources import load_comparisons
 from rmjax.errors import InputError
-from rmjax.evaluation.evaluate import evaluate, summary
+from rmjax.evaluation.evaluate import evaluate
+from rmjax.evaluation.summary import summary
 from rmjax.training.run import write_json
 
 
