@@ -33,6 +33,7 @@ from rmjax.data.examples import PairRule, encode_comparisons, head_index
 from rmjax.data.packing import Example, PackedBatch
 from rmjax.errors import InputError
 from rmjax.evaluation import figures
+from rmjax.evaluation.calibration import fit_temperatures
 from rmjax.evaluation.evaluate import evaluate, evaluate_heads
 from rmjax.evaluation.summary import summary
 from rmjax.models.parallel import leads, make_layout
@@ -183,15 +184,19 @@ def train_reward_model(
         seal=lambda state, step: seal(scoring(state), references, "held-out responses", step),
     )
     state = run_stage(stage, config, config["train"], run, layout)
-    scores = scoring(state).score_comparisons(judgements.test)
-    bootstrap = config["evaluation"]["bootstrap"]
-    result = evaluate_heads(judgements.test, scores, heads, bootstrap=bootstrap, seed=config["seed"])
+    score = scoring(state).score_comparisons
+    temperatures = fit_temperatures(judgements.validation, score(judgements.validation), heads)
+    scores = score(judgements.test)
+    resampling = {"bootstrap": config["evaluation"]["bootstrap"], "seed": config["seed"]}
+    result = evaluate_heads(judgements.test, scores, heads, **resampling, temperatures=temperatures)
     if leads():
         figures.training_curve(run.figure("training.png"), run.metrics())
         for z, head in enumerate(heads):
             mine = [i for i, comparison in enumerate(judgements.test) if head_index(comparison, heads) == z]
             own = [judgements.test[i] for i in mine], [scores[i][:, z] for i in mine]
-            figures.reward_histogram(run.figure(f"rewards-{head}.png"), *own, f"{head} on {config['data']['eval']}")
+            title = f"{head} on {config['data']['eval']}"
+            figures.reward_histogram(run.figure(f"rewards-{head}.png"), *own, title)
+            figures.reliability_diagram(run.figure(f"reliability-{head}.png"), result["calibration"][head], title)
     write_json(run.evaluation, {"data": config["data"]["eval"], **result})
     return result
 

@@ -7,7 +7,7 @@ result out in plain words.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,20 @@ from rmjax.data.comparisons import Comparison
 from rmjax.errors import InputError
 from rmjax.evaluation import metrics
 from rmjax.evaluation.breakdowns import Metrics, Resampling, breakdowns, matrix, part
+from rmjax.evaluation.calibration import Temperature, calibration, calibration_error, own_gaps
 from rmjax.evaluation.pairs import Pairs, checked_scores, flatten, own_columns
 
 ScoreFn = Callable[[Sequence[Comparison]], Sequence[np.ndarray]]
 
 
 def evaluate(
-    score_fn: ScoreFn, comparisons: Sequence[Comparison], heads: tuple[str, ...], *, bootstrap: int, seed: int
+    score_fn: ScoreFn,
+    comparisons: Sequence[Comparison],
+    heads: tuple[str, ...],
+    *,
+    bootstrap: int,
+    seed: int,
+    temperatures: Mapping[str, Temperature] | None = None,
 ) -> Metrics:
     """Scores `comparisons`, once, and measures every head: `evaluate_heads` of `score_fn(comparisons)`.
 
@@ -32,8 +39,10 @@ def evaluate(
         heads: the names of the model's heads, one for each of the Z scores.
         bootstrap: number of resamples for the intervals; 0 for none.
         seed: of the resampling.
+        temperatures: of heads, fitted on other data.
     """
-    return evaluate_heads(comparisons, score_fn(comparisons), heads, bootstrap=bootstrap, seed=seed)
+    scores = score_fn(comparisons)
+    return evaluate_heads(comparisons, scores, heads, bootstrap=bootstrap, seed=seed, temperatures=temperatures)
 
 
 def evaluate_heads(
@@ -43,6 +52,7 @@ def evaluate_heads(
     *,
     bootstrap: int,
     seed: int,
+    temperatures: Mapping[str, Temperature] | None = None,
 ) -> Metrics:
     """Measures each head on its own data, and on the others'.
 
@@ -54,10 +64,12 @@ def evaluate_heads(
         heads: the names of the model's heads.
         bootstrap: number of resamples for the intervals; 0 for none.
         seed: of the resampling.
+        temperatures: of heads, fitted on other data (`fit_temperatures`); the calibration is also measured at them.
 
     Returns:
         The metrics of the first head that has data (see `evaluate_scores`), and
         - heads: those of each head by name, None for a head without data;
+        - calibration: head -> reliability, errors, and the same at its temperature (see `calibration.calibration`);
         - matrix, where the comparisons carry more than one label: head -> label -> accuracy, accuracy_ci95, pairs.
 
     Raises:
@@ -74,7 +86,12 @@ def evaluate_heads(
         own = [comparisons[i] for i in mine], [scores[i][:, z] for i in mine]
         results[head] = evaluate_scores(*own, bootstrap=bootstrap, seed=seed) if len(mine) else None
     first = next(result for result in results.values() if result is not None)
-    result: Metrics = {**first, "heads": results}
+    gaps = {head: gap_P for head, gap_P in own_gaps(comparisons, scores, heads).items() if results[head]}
+    result: Metrics = {
+        **first,
+        "heads": results,
+        "calibration": {head: calibration(gap_P, (temperatures or {}).get(head)) for head, gap_P in gaps.items()},
+    }
     if len({comparison.head for comparison in comparisons} - {None}) > 1:
         resampling = Resampling(bootstrap, seed)
         result["matrix"] = matrix(comparisons, flatten(comparisons), np.concatenate(scores), heads, resampling)
@@ -149,7 +166,7 @@ def evaluate_scores(
         "ceiling_gain": metrics.ceiling_gain(accuracy, ceiling),
         "loss": metrics.bradley_terry_loss(gap_P),
         "mean_gap": float(gap_P.mean()),
-        "calibration_error": metrics.calibration_error(gap_P),
+        "calibration_error": calibration_error(gap_P),
         "reward_mean": float(score_N.mean()),
         "reward_std": float(score_N.std()),
         **breakdowns(comparisons, pairs, gap_P, resampling),
@@ -168,6 +185,8 @@ def _json_safe(value: Any) -> Any:
     """NaN becomes None, and an interval with a NaN is None as a whole."""
     if isinstance(value, dict):
         return {key: _json_safe(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_json_safe(item) for item in value]
     if isinstance(value, tuple):
         return None if any(math.isnan(item) for item in value) else list(value)
     return None if isinstance(value, float) and math.isnan(value) else value

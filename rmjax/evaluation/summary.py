@@ -11,7 +11,12 @@ FEW_PROMPTS = 30  # below this the summary warns that a bootstrap interval is it
 
 def summary(result: Metrics) -> str:
     """The result of `evaluate` (or of `evaluate_scores`): a table, one line for each finer breakdown, and verdicts."""
-    heads = {name: head for name, head in result.get("heads", {"": result}).items() if head is not None}
+    measured = result.get("calibration", {})
+    heads = {
+        name: {**head, "calibration": measured.get(name)}
+        for name, head in result.get("heads", {"": result}).items()
+        if head is not None
+    }
     rows = [("accuracy", [_accuracy_cell(head) for head in heads.values()])]
     for kind in ("subsets", "strengths"):
         for name in dict.fromkeys(name for head in heads.values() for name in head.get(kind, {})):
@@ -109,6 +114,23 @@ def _accuracy_cell(part: Metrics) -> str:
     return f"{percent(part['accuracy'])} ({part['pairs']} pairs{_bounds(part, ', 95 % interval {} to {}')})"
 
 
+def _tempered_cell(head: Metrics) -> str:
+    tempered = head["calibration"] and head["calibration"]["tempered"]
+    if not tempered:
+        return "-"
+    bound = "" if tempered["bound"] is None else f", stopped at its {tempered['bound']} bound"
+    fit = f"T = {tempered['temperature']:.3g}, fitted on {tempered['fitted_pairs']} pairs{bound}"
+    return f"{percent(tempered['calibration_error'])} ({fit})"
+
+
+def _brier_cell(head: Metrics) -> str:
+    if not head["calibration"]:
+        return "-"
+    tempered = head["calibration"]["tempered"]
+    at_temperature = f", {_number(tempered['brier'])} at the fitted temperature" if tempered else ""
+    return f"{_number(head['calibration']['brier'])}{at_temperature}"
+
+
 _ROWS: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
     ("length-only baseline (longer wins)", lambda head: percent(head["length_baseline"])),
     ("length-balanced accuracy", lambda head: percent(head["length_balanced_accuracy"])),
@@ -117,6 +139,8 @@ _ROWS: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
     ("loss (chance 0.693)", lambda head: _number(head["loss"])),
     ("mean gap, winner minus loser", lambda head: _number(head["mean_gap"])),
     ("calibration error", lambda head: percent(head["calibration_error"])),
+    ("  at the fitted temperature", _tempered_cell),
+    ("Brier score (chance 0.250)", _brier_cell),
     ("reward-length correlation", lambda head: _number(head["reward_length_correlation"])),
     ("reward, mean and std", lambda head: f"{head['reward_mean']:.3f}, {head['reward_std']:.3f}"),
     ("prompts", lambda head: str(head["prompts"])),
