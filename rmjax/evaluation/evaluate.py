@@ -18,6 +18,7 @@ from rmjax.evaluation import metrics
 from rmjax.evaluation.breakdowns import Metrics, Resampling, breakdowns, matrix, part
 from rmjax.evaluation.calibration import Temperature, calibration, calibration_error, own_gaps
 from rmjax.evaluation.pairs import Pairs, checked_scores, flatten, own_columns
+from rmjax.evaluation.rankings import rankings
 
 ScoreFn = Callable[[Sequence[Comparison]], Sequence[np.ndarray]]
 
@@ -121,6 +122,7 @@ def evaluate_scores(
         - length_balanced_accuracy, reward_length_correlation (Pearson), reward_length_rank_correlation (Spearman)
         - ceiling and ceiling_gain, where every comparison carries utilities
         - loss, mean_gap, calibration_error, reward_mean, reward_std
+        - rankings: Kendall's tau-b and top-1, None where no comparison has K >= 3 (see `rankings.rankings`)
         - subsets, strengths, turns, length_differences: name -> accuracy, accuracy_ci95, pairs (see `breakdowns`)
 
     Raises:
@@ -128,7 +130,8 @@ def evaluate_scores(
         ValueError: the scores do not fit the comparisons.
     """
     columns = [np.asarray(score_K)[..., None] for score_K in scores]
-    score_N = np.concatenate(checked_scores(comparisons, columns, ("reward",)))[:, 0]
+    scores = [score_Kx1[:, 0] for score_Kx1 in checked_scores(comparisons, columns, ("reward",))]
+    score_N = np.concatenate(scores)
     pairs = flatten(comparisons)
     if not len(pairs.winner_P):
         raise InputError(f"accuracy needs a pair with a winner, but all {pairs.ties} pairs of the comparisons are ties")
@@ -169,6 +172,7 @@ def evaluate_scores(
         "calibration_error": calibration_error(gap_P),
         "reward_mean": float(score_N.mean()),
         "reward_std": float(score_N.std()),
+        "rankings": rankings(comparisons, scores, pairs.prompt_B, resampling),
         **breakdowns(comparisons, pairs, gap_P, resampling),
     }
     return _json_safe(result)

@@ -26,6 +26,7 @@ class Pairs:
         prompt_P: the prompt of each pair, as a whole number; comparisons with equal prompts share one.
         strength_P: how strongly the winner was preferred, None where the data do not say.
         prompt_N: the prompt of each response.
+        prompt_B: the prompt of each comparison.
         length_N: the length of each response in characters, which need no tokenizer and mean the same for every model.
         ties: how many pairs the raters tied, which are left out.
     """
@@ -36,6 +37,7 @@ class Pairs:
     prompt_P: np.ndarray
     strength_P: np.ndarray
     prompt_N: np.ndarray
+    prompt_B: np.ndarray
     length_N: np.ndarray
     ties: int
 
@@ -66,6 +68,7 @@ def flatten(comparisons: Sequence[Comparison]) -> Pairs:
         prompt_P=prompt_B[comparison_P],
         strength_P=np.array(strengths, object),
         prompt_N=np.repeat(prompt_B, counts),
+        prompt_B=prompt_B,
         length_N=np.array([len(text) for comparison in comparisons for text in comparison.responses], np.float64),
         ties=ties,
     )

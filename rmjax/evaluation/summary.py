@@ -114,6 +114,20 @@ def _accuracy_cell(part: Metrics) -> str:
     return f"{percent(part['accuracy'])} ({part['pairs']} pairs{_bounds(part, ', 95 % interval {} to {}')})"
 
 
+def _tau_cell(head: Metrics) -> str:
+    measured = head.get("rankings")
+    if not measured:
+        return "-"
+    interval = measured["kendall_tau_b_ci95"]
+    bounds = "" if interval is None else f", 95 % interval {interval[0]:.3f} to {interval[1]:.3f}"
+    return f"{_number(measured['kendall_tau_b'])} ({measured['comparisons']} comparisons of 3 or more{bounds})"
+
+
+def _top1_cell(head: Metrics) -> str:
+    measured = head.get("rankings")
+    return f"{percent(measured['top1'])} (guessing {percent(measured['top1_guessing'])})" if measured else "-"
+
+
 def _tempered_cell(head: Metrics) -> str:
     tempered = head["calibration"] and head["calibration"]["tempered"]
     if not tempered:
@@ -136,6 +150,8 @@ _ROWS: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
     ("length-balanced accuracy", lambda head: percent(head["length_balanced_accuracy"])),
     ("ceiling", lambda head: percent(head["ceiling"])),
     ("share of the ceiling's gain", lambda head: percent(head["ceiling_gain"])),
+    ("Kendall's tau-b with the raters", _tau_cell),
+    ("top response among the best", _top1_cell),
     ("loss (chance 0.693)", lambda head: _number(head["loss"])),
     ("mean gap, winner minus loser", lambda head: _number(head["mean_gap"])),
     ("calibration error", lambda head: percent(head["calibration_error"])),

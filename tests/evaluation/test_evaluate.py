@@ -84,6 +84,9 @@ def test_counted_by_hand():
     assert (low, high) == (0.25, 1.0)  # two prompts: q alone is 0.5 of 2, p alone 2 of 2
     assert "subsets" not in result
     assert "strengths" not in result
+    assert result["rankings"]["kendall_tau_b"] == pytest.approx(2 / np.sqrt(3 * 2))
+    assert result["rankings"]["any_k"]["top1"] == (1 + 0 + 0.5) / 3
+    assert "(1 comparisons of 3 or more" in summary(result)
 
 
 def test_result_is_json_and_undefined_is_null():
@@ -93,6 +96,8 @@ def test_result_is_json_and_undefined_is_null():
     assert result["reward_length_correlation"] is None  # equal lengths
     assert result["reward_length_rank_correlation"] is None
     assert result["length_balanced_accuracy"] is None
+    assert result["rankings"] is None
+    assert "tau-b" not in summary(result)
 
 
 def test_the_utilities_themselves_reach_the_ceiling():
