@@ -32,7 +32,7 @@ from rmjax.data.comparisons import Demonstration
 from rmjax.data.examples import PairRule, encode_comparisons, head_index
 from rmjax.data.packing import Example, PackedBatch
 from rmjax.errors import InputError
-from rmjax.evaluation import figures
+from rmjax.evaluation import figures, mistakes
 from rmjax.evaluation.calibration import fit_temperatures
 from rmjax.evaluation.evaluate import evaluate, evaluate_heads
 from rmjax.evaluation.summary import summary
@@ -42,7 +42,7 @@ from rmjax.scoring.reward_model import RewardModel
 from rmjax.scoring.seal import reference_texts, seal
 from rmjax.training.losses import MARGINS
 from rmjax.training.objectives import LossConfig, ranking_objective, rating_objective
-from rmjax.training.run import RunDirectory, write_json
+from rmjax.training.run import RunDirectory, write_json, write_text
 from rmjax.training.step import TrainState
 
 NEXT = """Everything is in {workdir}: evaluation.json, metrics.jsonl, figures/, checkpoints/.
@@ -197,6 +197,8 @@ def train_reward_model(
             title = f"{head} on {config['data']['eval']}"
             figures.reward_histogram(run.figure(f"rewards-{head}.png"), *own, title)
             figures.reliability_diagram(run.figure(f"reliability-{head}.png"), result["calibration"][head], title)
+    worst = mistakes.worst_mistakes(judgements.test, scores, heads, mistakes.COUNT)
+    write_text(run.path / "mistakes.jsonl", mistakes.as_lines(worst))
     write_json(run.evaluation, {"data": config["data"]["eval"], **result})
     return result
 

@@ -96,7 +96,7 @@ def evaluate_heads(
     if len({comparison.head for comparison in comparisons} - {None}) > 1:
         resampling = Resampling(bootstrap, seed)
         result["matrix"] = matrix(comparisons, flatten(comparisons), np.concatenate(scores), heads, resampling)
-    return _json_safe(result)
+    return json_safe(result)
 
 
 def evaluate_scores(
@@ -175,7 +175,7 @@ def evaluate_scores(
         "rankings": rankings(comparisons, scores, pairs.prompt_B, resampling),
         **breakdowns(comparisons, pairs, gap_P, resampling),
     }
-    return _json_safe(result)
+    return json_safe(result)
 
 
 def _ceiling(comparisons: Sequence[Comparison], pairs: Pairs) -> float:
@@ -185,12 +185,12 @@ def _ceiling(comparisons: Sequence[Comparison], pairs: Pairs) -> float:
     return metrics.bayes_accuracy(pairs.gap(np.concatenate(utilities)))
 
 
-def _json_safe(value: Any) -> Any:
-    """NaN becomes None, and an interval with a NaN is None as a whole."""
+def json_safe(value: Any) -> Any:
+    """The value as JSON can state it: NaN becomes None, and an interval with a NaN is None as a whole."""
     if isinstance(value, dict):
-        return {key: _json_safe(item) for key, item in value.items()}
+        return {key: json_safe(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_json_safe(item) for item in value]
+        return [json_safe(item) for item in value]
     if isinstance(value, tuple):
         return None if any(math.isnan(item) for item in value) else list(value)
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -117,6 +117,15 @@ def own_columns(comparisons: Sequence[Comparison], heads: Sequence[str]) -> np.n
     return np.array(columns, int)
 
 
+def own_scores(
+    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str]
+) -> list[np.ndarray]:
+    """For each comparison its scores `[K]` under the head that it is judged by; errors as in both functions above."""
+    columns = own_columns(comparisons, heads)
+    checked = checked_scores(comparisons, scores, heads)
+    return [score_KxZ[:, z] for score_KxZ, z in zip(checked, columns, strict=True)]
+
+
 def where(comparison: Comparison, index: int) -> str:
     """Which comparison it is, for messages."""
     return f"the comparison at {comparison.origin}" if comparison.origin else f"comparison number {index + 1}"

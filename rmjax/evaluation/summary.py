@@ -36,6 +36,27 @@ def summary(result: Metrics) -> str:
     return "\n\n".join(blocks)
 
 
+def comparison_summary(compared: Metrics, name: str, other: str) -> str:
+    """The result of `compare.compare` for the checkpoints `name` and `other`: a table and a verdict."""
+    columns = {"all pairs": compared, **compared.get("labels", {})}
+    rows = [
+        ("", list(columns)),
+        (name, [percent(column["accuracy"]) for column in columns.values()]),
+        (other, [percent(column["other_accuracy"]) for column in columns.values()]),
+        ("difference, points", [_difference(column) for column in columns.values()]),
+        ("same on", [f"{percent(column['agree'])} of {column['pairs']} pairs" for column in columns.values()]),
+        ("right where the other is not", [f"{column['better']}, {column['worse']}" for column in columns.values()]),
+        ("McNemar's p, were pairs independent", [f"{column['mcnemar_p']:.2g}" for column in columns.values()]),
+    ]
+    if compared["difference_ci95"] is None:
+        verdict = "Without an interval, so chance cannot be excluded."
+    else:
+        low, high = compared["difference_ci95"]
+        word = "better than" if low > 0 else "worse than" if high < 0 else "not distinguishable from"
+        verdict = f"{name} is {word} {other} on these pairs: {_difference(compared, ' points')}."
+    return f"{table(rows)}\n\n{verdict}"
+
+
 def table(rows: Sequence[tuple[str, Sequence[str]]]) -> str:
     """Rows of a label and its cells, in columns as wide as what stands in them."""
     grid = [[label, *cells] for label, cells in rows]
@@ -82,6 +103,12 @@ def _named(name: str, text: str) -> str:
     return f"{name}: {text}" if name else text
 
 
+def _difference(compared: Metrics, unit: str = "") -> str:
+    interval = compared["difference_ci95"]
+    bounds = "" if interval is None else f" (95 % interval {points(interval[0])} to {points(interval[1])})"
+    return f"{points(compared['difference'])}{unit}{bounds}"
+
+
 def _verdict(head: Metrics) -> str:
     rule = f"judging by length alone (the {head['length_rule']} wins)"
     gain = f"{points(head['length_gain'])} points"
@@ -120,7 +147,7 @@ def _tau_cell(head: Metrics) -> str:
         return "-"
     interval = measured["kendall_tau_b_ci95"]
     bounds = "" if interval is None else f", 95 % interval {interval[0]:.3f} to {interval[1]:.3f}"
-    return f"{_number(measured['kendall_tau_b'])} ({measured['comparisons']} comparisons of 3 or more{bounds})"
+    return f"{_number(measured['kendall_tau_b'])} ({measured['comparisons']} rankings{bounds})"
 
 
 def _top1_cell(head: Metrics) -> str:
@@ -150,8 +177,8 @@ _ROWS: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
     ("length-balanced accuracy", lambda head: percent(head["length_balanced_accuracy"])),
     ("ceiling", lambda head: percent(head["ceiling"])),
     ("share of the ceiling's gain", lambda head: percent(head["ceiling_gain"])),
-    ("Kendall's tau-b with the raters", _tau_cell),
-    ("top response among the best", _top1_cell),
+    ("Kendall's tau-b, K of 3 or more", _tau_cell),
+    ("top response right, K of 3 or more", _top1_cell),
     ("loss (chance 0.693)", lambda head: _number(head["loss"])),
     ("mean gap, winner minus loser", lambda head: _number(head["mean_gap"])),
     ("calibration error", lambda head: percent(head["calibration_error"])),

@@ -86,7 +86,7 @@ def test_counted_by_hand():
     assert "strengths" not in result
     assert result["rankings"]["kendall_tau_b"] == pytest.approx(2 / np.sqrt(3 * 2))
     assert result["rankings"]["any_k"]["top1"] == (1 + 0 + 0.5) / 3
-    assert "(1 comparisons of 3 or more" in summary(result)
+    assert "0.816 (1 rankings" in summary(result)
 
 
 def test_result_is_json_and_undefined_is_null():
