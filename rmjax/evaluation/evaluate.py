@@ -15,6 +15,7 @@ import numpy as np
 from rmjax.data.comparisons import Comparison
 from rmjax.errors import InputError
 from rmjax.evaluation import metrics
+from rmjax.evaluation.agreement import agreement
 from rmjax.evaluation.breakdowns import Metrics, Resampling, breakdowns, matrix, part
 from rmjax.evaluation.calibration import Temperature, calibration, calibration_error, own_gaps
 from rmjax.evaluation.pairs import Pairs, checked_scores, flatten, own_columns
@@ -71,7 +72,8 @@ def evaluate_heads(
         The metrics of the first head that has data (see `evaluate_scores`), and
         - heads: those of each head by name, None for a head without data;
         - calibration: head -> reliability, errors, and the same at its temperature (see `calibration.calibration`);
-        - matrix, where the comparisons carry more than one label: head -> label -> accuracy, accuracy_ci95, pairs.
+        - matrix, where the comparisons carry more than one label: head -> label -> accuracy, accuracy_ci95, pairs;
+        - agreement, where the model has several heads: head -> head -> how far they want the same.
 
     Raises:
         InputError: there is nothing to evaluate, a comparison belongs to no head, or a score is not finite.
@@ -93,9 +95,11 @@ def evaluate_heads(
         "heads": results,
         "calibration": {head: calibration(gap_P, (temperatures or {}).get(head)) for head, gap_P in gaps.items()},
     }
+    pairs, resampling = flatten(comparisons), Resampling(bootstrap, seed)
     if len({comparison.head for comparison in comparisons} - {None}) > 1:
-        resampling = Resampling(bootstrap, seed)
-        result["matrix"] = matrix(comparisons, flatten(comparisons), np.concatenate(scores), heads, resampling)
+        result["matrix"] = matrix(comparisons, pairs, np.concatenate(scores), heads, resampling)
+    if len(heads) > 1:
+        result["agreement"] = agreement(scores, heads, pairs, resampling)
     return json_safe(result)
 
 

@@ -32,8 +32,8 @@ def worst_mistakes(
 
     Returns:
         JSON-safe records: `prompt` (messages), `winner` and `loser` (texts, as the raters judged), `scores` (of these
-        two, in this order), `gap` (negative), `probability` (of the winner, sigmoid(gap)), `head`, and of the data `subset`,
-        `strength` and `origin`, None where they do not say.
+        two, in this order), `gap` (negative), `probability` (of the winner, sigmoid(gap)), `head`, and of the data
+        `subset`, `strength` and `origin`, None where they do not say.
 
     Raises:
         InputError: a comparison belongs to no head of the model, or a score is not finite.

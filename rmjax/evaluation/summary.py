@@ -28,6 +28,8 @@ def summary(result: Metrics) -> str:
     blocks = [table([*titles, *rows])]
     if "matrix" in result:
         blocks.append(_matrix_table(result["matrix"]))
+    if "agreement" in result:
+        blocks.append(_agreement_text(result["agreement"]))
     if finer := [line for name, head in heads.items() for line in _finer(name, head)]:
         blocks.append("\n".join(finer))
     verdicts = [_named(name, _verdict(head)) for name, head in heads.items()]
@@ -83,6 +85,16 @@ def _matrix_table(matrix: dict[str, dict[str, Metrics]]) -> str:
             (f"  {head}", [percent(part["accuracy"]) + _bounds(part, " ({} to {})") for part in parts.values()])
         )
     return table(rows)
+
+
+def _agreement_text(agreement: dict[str, dict[str, Metrics]]) -> str:
+    lines = [
+        f"{one} and {other} order {percent(part['order_alike'])} of {part['pairs']} pairs of responses alike; "
+        f"correlation within a prompt {_number(part['pearson'])}"
+        for one, row in agreement.items()
+        for other, part in row.items()
+    ]
+    return "\n".join(lines)
 
 
 def _finer(name: str, head: Metrics) -> list[str]:

@@ -234,7 +234,7 @@ def test_every_head_is_measured_on_every_label():
     # On its own label, a head's place in the matrix is its headline.
     for head in heads:
         assert result["matrix"][head][head] == {key: result["heads"][head][key] for key in result["matrix"][head][head]}
-    rows = {line.split()[0]: line for line in summary(result).splitlines() if "%" in line}
+    rows = {line.split()[0]: line for line in summary(result).splitlines() if line.startswith("  ") and "%" in line}
     assert "33.3 %" in rows["helpful"]
     assert "0.0 %" in rows["helpful"]
     assert "66.7 %" in rows["safety"]
