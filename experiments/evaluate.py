@@ -1,19 +1,36 @@
-"""Evaluates a trained reward model on comparisons.
+"""Evaluates a trained reward model on comparisons, alone or against another.
 
-python experiments/evaluate.py --checkpoint=runs/helpful --data=gold/helpful --output=result.json
+    python experiments/evaluate.py --checkpoint=runs/helpful --data=gold/helpful --output=RESULT.json
+
+`--validation` names comparisons to fit a temperature on, for calibrated probabilities: what the model neither learned
+from nor is reported on. `--against` names another checkpoint, scored on the same comparisons. The pairs that the model
+orders most strongly against the raters are printed, three of them in full, and kept in RESULT.mistakes.jsonl.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cli
+import numpy as np
 from absl import flags
 
+from rmjax.data.comparisons import Comparison
 from rmjax.data.sources import load_comparisons
 from rmjax.errors import InputError
-from rmjax.evaluation.evaluate import evaluate, summary
-from rmjax.training.run import write_json
+from rmjax.evaluation import mistakes
+from rmjax.evaluation.breakdowns import Resampling
+from rmjax.evaluation.calibration import fit_temperatures
+from rmjax.evaluation.compare import compare
+from rmjax.evaluation.evaluate import evaluate_heads, json_safe
+from rmjax.evaluation.pairs import own_scores
+from rmjax.evaluation.summary import comparison_summary, summary
+from rmjax.scoring.checkpoint import is_hugging_face, load
+from rmjax.training.run import write_json, write_text
+
+SHOWN = 3  # mistakes on the console
 
 
 def main() -> None:
@@ -22,21 +39,50 @@ def main() -> None:
     if output and not output.parent.is_dir():
         raise InputError(f"the folder of --output={output} does not exist")
     comparisons = load_comparisons(arguments.data, "test", manual_dir=arguments.manual_dir)
-    model = cli.load_checkpoint()
-    result = evaluate(
-        model.score_comparisons, comparisons, model.heads, bootstrap=arguments.bootstrap, seed=arguments.seed
+    validation = arguments.validation and load_comparisons(
+        arguments.validation, "validation", manual_dir=arguments.manual_dir
     )
+    model = cli.load_checkpoint()
+    heads = model.heads
+    temperatures = validation and fit_temperatures(validation, model.score_comparisons(validation), heads)
+    scores = model.score_comparisons(comparisons)
+    result = evaluate_heads(
+        comparisons, scores, heads, bootstrap=arguments.bootstrap, seed=arguments.seed, temperatures=temperatures
+    )
+    worst = mistakes.worst_mistakes(comparisons, scores, heads, arguments.mistakes)
+    if arguments.against:
+        result["against"] = against(comparisons, own_scores(comparisons, scores, heads))
     print(summary(result))
+    if worst:
+        print("\nWorst mistakes:", *map(mistakes.as_text, worst[:SHOWN]), sep="\n\n")
+    if arguments.against:
+        print("", comparison_summary(result["against"], arguments.checkpoint, arguments.against), sep="\n")
     if output:
         write_json(output, {"data": arguments.data, "checkpoint": arguments.checkpoint, **result})
+        if arguments.mistakes:
+            write_text(output.with_suffix(".mistakes.jsonl"), mistakes.as_lines(worst))
+
+
+def against(comparisons: Sequence[Comparison], scores: Sequence[np.ndarray]) -> dict[str, Any]:
+    """The comparison with the checkpoint --against, each model by the head that a comparison is judged by."""
+    arguments = flags.FLAGS
+    # What the flags state for a Hugging Face folder holds for this checkpoint too if it is one.
+    stated = ("template", "max_prompt", "max_response") if is_hugging_face(Path(arguments.against)) else ()
+    other = load(arguments.against, verify=arguments.verify, **{name: getattr(arguments, name) for name in stated})
+    other_scores = own_scores(comparisons, other.score_comparisons(comparisons), other.heads)
+    compared = compare(comparisons, scores, other_scores, Resampling(arguments.bootstrap, arguments.seed))
+    return {"checkpoint": arguments.against, **json_safe(compared)}
 
 
 if __name__ == "__main__":
     cli.define_checkpoint()
     flags.DEFINE_string("data", None, "Comparisons by name: gold/helpful, jsonl:FILE, hh_rlhf/helpful-base, ...")
+    flags.DEFINE_string("validation", None, "Comparisons to fit the temperature on; without them, there is none.")
+    flags.DEFINE_string("against", None, "Another checkpoint, as in --checkpoint, to test the difference to.")
     flags.DEFINE_string("output", None, "JSON file for the result; without it, it is only printed.")
     flags.DEFINE_string("manual_dir", "", "Folder with HH-RLHF's files; empty: download.")
     flags.DEFINE_integer("bootstrap", 2000, "Resamples of the prompts for the intervals.")
+    flags.DEFINE_integer("mistakes", mistakes.COUNT, "Worst mistakes to keep beside --output.", lower_bound=0)
     flags.DEFINE_integer("seed", 0, "Of the resampling.")
     flags.mark_flags_as_required(["data"])
     cli.run(main)

@@ -28,19 +28,21 @@ from sft import train_language_model
 from stages import Stage, make_contract, run_stage
 from starts import Start, begin, begin_from, is_pretrained
 
-from rmjax.data.comparisons import Comparison, Demonstration
+from rmjax.data.comparisons import Demonstration
 from rmjax.data.examples import PairRule, encode_comparisons, head_index
 from rmjax.data.packing import Example, PackedBatch
 from rmjax.errors import InputError
-from rmjax.evaluation import figures
-from rmjax.evaluation.evaluate import evaluate, summary
+from rmjax.evaluation import figures, mistakes
+from rmjax.evaluation.calibration import fit_temperatures
+from rmjax.evaluation.evaluate import evaluate, evaluate_heads
+from rmjax.evaluation.summary import summary
 from rmjax.models.parallel import leads, make_layout
 from rmjax.models.reward import RewardTransformer
 from rmjax.scoring.reward_model import RewardModel
 from rmjax.scoring.seal import reference_texts, seal
 from rmjax.training.losses import MARGINS
 from rmjax.training.objectives import LossConfig, ranking_objective, rating_objective
-from rmjax.training.run import RunDirectory, write_json
+from rmjax.training.run import RunDirectory, write_json, write_text
 from rmjax.training.step import TrainState
 
 NEXT = """Everything is in {workdir}: evaluation.json, metrics.jsonl, figures/, checkpoints/.
@@ -162,12 +164,9 @@ def train_reward_model(
         scorer.params = state.params
         return scorer
 
-    def measure(state: TrainState, comparisons: Sequence[Comparison], bootstrap: int) -> dict[str, Any]:
-        score = scoring(state).score_comparisons
-        return evaluate(score, comparisons, heads, bootstrap=bootstrap, seed=config["seed"])
-
     def validate(state: TrainState) -> dict[str, float]:
-        measured = measure(state, judgements.validation, bootstrap=0)["heads"].values()
+        score = scoring(state).score_comparisons
+        measured = evaluate(score, judgements.validation, heads, bootstrap=0, seed=0)["heads"].values()
         pairs = sum(head["pairs"] for head in measured)
         return {
             f"validation_{name}": sum(head[name] * head["pairs"] for head in measured) / pairs
@@ -185,16 +184,21 @@ def train_reward_model(
         seal=lambda state, step: seal(scoring(state), references, "held-out responses", step),
     )
     state = run_stage(stage, config, config["train"], run, layout)
-    result = measure(state, judgements.test, config["evaluation"]["bootstrap"])
+    score = scoring(state).score_comparisons
+    temperatures = fit_temperatures(judgements.validation, score(judgements.validation), heads)
+    scores = score(judgements.test)
+    resampling = {"bootstrap": config["evaluation"]["bootstrap"], "seed": config["seed"]}
+    result = evaluate_heads(judgements.test, scores, heads, **resampling, temperatures=temperatures)
     if leads():
         figures.training_curve(run.figure("training.png"), run.metrics())
-    for z, head in enumerate(heads):
-        mine = [comparison for comparison in judgements.test if head_index(comparison, heads) == z]
-        if mine:
-            scores = scoring(state).score_comparisons(mine, head)
+        for z, head in enumerate(heads):
+            mine = [i for i, comparison in enumerate(judgements.test) if head_index(comparison, heads) == z]
+            own = [judgements.test[i] for i in mine], [scores[i][:, z] for i in mine]
             title = f"{head} on {config['data']['eval']}"
-            if leads():
-                figures.reward_histogram(run.figure(f"rewards-{head}.png"), mine, scores, title)
+            figures.reward_histogram(run.figure(f"rewards-{head}.png"), *own, title)
+            figures.reliability_diagram(run.figure(f"reliability-{head}.png"), result["calibration"][head], title)
+    worst = mistakes.worst_mistakes(judgements.test, scores, heads, mistakes.COUNT)
+    write_text(run.path / "mistakes.jsonl", mistakes.as_lines(worst))
     write_json(run.evaluation, {"data": config["data"]["eval"], **result})
     return result
 

@@ -78,7 +78,11 @@ def test_a_run_leaves_everything_it_promises_and_says_where(finished):
         "evaluation.json",
     ):
         assert (workdir / name).stat().st_size > 0
-    assert sorted(path.name for path in (workdir / "figures").iterdir()) == ["rewards-helpful.png", "training.png"]
+    assert sorted(path.name for path in (workdir / "figures").iterdir()) == [
+        "reliability-helpful.png",
+        "rewards-helpful.png",
+        "training.png",
+    ]
     assert (workdir / "sft" / "evaluation.json").is_file()
     assert f"Everything is in {workdir}" in printed
     assert f"--checkpoint={workdir}" in printed

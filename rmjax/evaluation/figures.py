@@ -1,4 +1,4 @@
-"""Two pictures of a run: how the scores separate, and how training went.
+"""Pictures of a run: how the scores separate, what its probabilities are worth, and how training went.
 
 matplotlib is imported inside the functions, so that evaluation works without it; figures are objects that go straight
 to a file, so that no window, backend or global style is touched. Colours are Okabe & Ito's, distinct to every eye.
@@ -81,6 +81,41 @@ def reward_histogram(
     right.plot([], [], color=ORANGE, linewidth=6, label=f"wrong order ({100 - accuracy:.1f} %)")
     _dress(right, xlabel="reward gap, winner minus loser", ylabel="share of pairs (%)")
     right.legend(**_ABOVE)
+    return _save(figure, path)
+
+
+def reliability_diagram(path: str | pathlib.Path, measured: Mapping[str, Any], title: str) -> None:
+    """Writes a PNG: how often the model is right against how sure it is, and on how many pairs.
+
+    Args:
+        path: the file to write; its folder is made.
+        measured: of one head, from `calibration.calibration`. What a temperature makes of it is drawn if known.
+        title: the heading.
+    """
+    series = [(measured, BLUE, "as it stands")]
+    if tempered := measured["tempered"]:
+        series.append((tempered, ORANGE, f"at temperature {tempered['temperature']:.3g}"))
+    figure = _figure(6.8, 6.4, title)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    upper.plot([50, 100], [50, 100], color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)), label="perfect", zorder=1)
+    for place, (values, colour, name) in enumerate(series):
+        filled = [bin for bin in values["bins"] if bin["pairs"]]
+        points = [[100 * bin[key] for bin in filled] for key in ("confidence", "accuracy")]
+        label = f"{name} (error {100 * values['calibration_error']:.1f} %)" if filled else name
+        upper.plot(*points, color=colour, linewidth=1.4, label=label)
+        area = [12 + 200 * bin["pairs"] / measured["pairs"] for bin in filled]  # few pairs, little weight for the eye
+        upper.scatter(*points, area, color=colour, edgecolor="white", zorder=3, clip_on=False)
+        for bin in filled:
+            width = 100 * (bin["high"] - bin["low"]) / len(series)
+            centre = 100 * bin["low"] + (place + 0.5) * width
+            lower.bar(centre, bin["pairs"], 0.86 * width, color=colour, alpha=0.75)
+            turned = {"rotation": 90 if len(series) > 1 else 0, "ha": "center", "va": "bottom", "fontsize": 7}
+            lower.annotate(f"{bin['pairs']}", (centre, bin["pairs"]), (0, 2), textcoords="offset points", **turned)
+    _dress(upper, ylabel="pairs in the right order (%)")
+    _dress(lower, xlabel="confidence in the preferred response (%)", ylabel="pairs")
+    lower.set_xlim(50, 100)
+    lower.margins(y=0.45)
+    upper.legend(**_ABOVE)
     return _save(figure, path)
 
 

@@ -73,7 +73,7 @@ def bayes_accuracy(utility_gap_P: np.ndarray) -> float:
     The labels were drawn with probability p, so this is what knowing the utilities exactly would earn on average.
     On the labels that happened to be drawn a model can land above it by chance.
     """
-    return _mean(_sigmoid(np.abs(np.asarray(utility_gap_P, np.float64))))
+    return _mean(sigmoid(np.abs(np.asarray(utility_gap_P, np.float64))))
 
 
 def ceiling_gain(accuracy: float, ceiling: float) -> float:
@@ -89,20 +89,9 @@ def bradley_terry_loss(gap_P: np.ndarray) -> float:
     return _mean(np.logaddexp(0.0, -np.asarray(gap_P, np.float64)))
 
 
-def calibration_error(gap_P: np.ndarray, *, bins: int = 10) -> float:
-    """Expected calibration error of P(winner) = sigmoid(gap): Σ_b (n_b / P) · |accuracy_b - mean confidence_b|.
-
-    The confidence in the response that the model prefers is sigmoid(|gap|), in [1/2, 1], cut into equal bins.
-    0 means that of the pairs called with 80 %, 80 % are right.
-
-    Source: Naeini et al. (2015); for reward models, Bai et al. (2204.05862), section 3.
-    """
-    if len(gap_P) == 0:
-        return float("nan")
-    confidence_P = _sigmoid(np.abs(np.asarray(gap_P, np.float64)))
-    bin_P = np.minimum(((confidence_P - 0.5) * 2 * bins).astype(int), bins - 1)
-    excess = np.bincount(bin_P, weights=pair_credit(gap_P) - confidence_P, minlength=bins)
-    return float(np.abs(excess).sum() / len(bin_P))
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), without overflow: the chance that a gap of `x` nats gives the winner."""
+    return np.exp(-np.logaddexp(0.0, -x))
 
 
 def within_group(value_N: np.ndarray, group_N: np.ndarray) -> np.ndarray:
@@ -134,10 +123,6 @@ def spearman(x_N: np.ndarray, y_N: np.ndarray) -> float:
 def _mean_ranks(value_N: np.ndarray) -> np.ndarray:
     _, inverse_N, counts = np.unique(value_N, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2.0)[inverse_N]
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return np.exp(-np.logaddexp(0.0, -x))
 
 
 def _mean(values: np.ndarray) -> float:

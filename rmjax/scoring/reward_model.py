@@ -126,11 +126,9 @@ class RewardModel:
         score_a, score_b = self.score(prompt, [a, b], head=head)
         return float(_sigmoid(np.float64(score_a) - np.float64(score_b)))
 
-    def score_comparisons(self, comparisons: Sequence[Comparison], head: str) -> list[np.ndarray]:
-        """Raw scores `[K]` of the responses of every comparison under one head."""
-        raw = self.raw([c.prompt for c in comparisons], [c.responses for c in comparisons])
-        column = self.heads.index(self.pick_head(head))
-        return [scores_KxZ[:, column] for scores_KxZ in raw]
+    def score_comparisons(self, comparisons: Sequence[Comparison]) -> list[np.ndarray]:
+        """Raw scores `[K, Z]` of the responses of every comparison under every head."""
+        return self.raw([c.prompt for c in comparisons], [c.responses for c in comparisons])
 
     def _make_scorer(self, layout: Layout, dtype: str, precision: str | None) -> Scorer:
         model = RewardTransformer(self.contract.trunk, self.contract.heads, jnp.dtype(dtype))

@@ -7,7 +7,8 @@ import pytest
 
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.errors import InputError
-from rmjax.evaluation.evaluate import evaluate, evaluate_scores, summary
+from rmjax.evaluation.evaluate import evaluate, evaluate_scores
+from rmjax.evaluation.summary import summary
 
 
 def comparison(prompt, responses, ranks, **kwargs):
@@ -36,6 +37,16 @@ def drawn(count, *, length_effect=0.0, seed=0):
         )
         scores.append(utilities)
     return comparisons, scores
+
+
+def flat(result):
+    """Every number of a result by its path."""
+    found = {}
+    for key, value in result.items():
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        found |= {(key, *path): number for path, number in flat(dict(items)).items()}
+        found |= {(key,): value} if isinstance(value, (int, float)) else {}
+    return found
 
 
 RANKING = [
@@ -73,6 +84,9 @@ def test_counted_by_hand():
     assert (low, high) == (0.25, 1.0)  # two prompts: q alone is 0.5 of 2, p alone 2 of 2
     assert "subsets" not in result
     assert "strengths" not in result
+    assert result["rankings"]["kendall_tau_b"] == pytest.approx(2 / np.sqrt(3 * 2))
+    assert result["rankings"]["any_k"]["top1"] == (1 + 0 + 0.5) / 3
+    assert "0.816 (1 rankings" in summary(result)
 
 
 def test_result_is_json_and_undefined_is_null():
@@ -82,6 +96,8 @@ def test_result_is_json_and_undefined_is_null():
     assert result["reward_length_correlation"] is None  # equal lengths
     assert result["reward_length_rank_correlation"] is None
     assert result["length_balanced_accuracy"] is None
+    assert result["rankings"] is None
+    assert "tau-b" not in summary(result)
 
 
 def test_the_utilities_themselves_reach_the_ceiling():
@@ -116,7 +132,8 @@ def test_neither_the_order_of_comparisons_nor_that_of_responses_matters():
     ][::-1]
     again = scored(turned, [s[::-1] for s in scores][::-1])
     result = scored(comparisons, scores)
-    assert again == {key: pytest.approx(value) if key != "length_rule" else value for key, value in result.items()}
+    assert flat(again) == pytest.approx(flat(result))
+    assert again["length_rule"] == result["length_rule"]
 
 
 def test_length_correlation_sees_preference_not_prompts():
@@ -169,9 +186,9 @@ def test_scores_that_do_not_fit_are_a_defect_of_the_caller(scores):
     assert not isinstance(caught.value, InputError)
 
 
-def by_length(sign):
+def by_length(*signs):
     """A score function whose heads like (1) or dislike (-1) long responses."""
-    return lambda chosen, head: [sign[head] * np.array([len(text) for text in c.responses]) for c in chosen]
+    return lambda comparisons: [np.outer([len(text) for text in c.responses], signs) for c in comparisons]
 
 
 def test_each_head_is_measured_on_its_own_comparisons():
@@ -180,13 +197,12 @@ def test_each_head_is_measured_on_its_own_comparisons():
         comparison("b", ["xx", "y"], (1, 2), head="helpful"),
         comparison("c", ["xx", "y"], (1, 2), head="helpful"),
     ]
-    score_fn = by_length({"style": 1, "helpful": -1, "safety": 1})
-    result = evaluate(score_fn, comparisons, ("style", "helpful", "safety"), bootstrap=10, seed=0)
+    result = evaluate(by_length(1, -1, 1), comparisons, ("style", "helpful", "safety"), bootstrap=10, seed=0)
     assert list(result["heads"]) == ["style", "helpful", "safety"]
     assert result["heads"]["style"] is None
     assert (result["heads"]["helpful"]["accuracy"], result["heads"]["helpful"]["pairs"]) == (0.0, 2)
     assert (result["heads"]["safety"]["accuracy"], result["heads"]["safety"]["pairs"]) == (1.0, 1)
-    assert {key: value for key, value in result.items() if key != "heads"} == result["heads"]["helpful"]
+    assert {key: result[key] for key in result["heads"]["helpful"]} == result["heads"]["helpful"]
     text = summary(result)
     assert "style: no data." in text
     assert text.splitlines()[0].split() == ["helpful", "safety"]
@@ -194,21 +210,78 @@ def test_each_head_is_measured_on_its_own_comparisons():
 
 def test_a_single_head_takes_every_comparison():
     comparisons = [comparison("a", ["xx", "y"], (1, 2), head="safety"), comparison("b", ["xx", "y"], (1, 2))]
-    result = evaluate(by_length({"reward": 1}), comparisons, ("reward",), bootstrap=10, seed=0)
+    result = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0)
     assert result["pairs"] == 2
     assert list(result["heads"]) == ["reward"]
+
+
+def test_every_head_is_measured_on_every_label():
+    comparisons = [
+        comparison("a", ["xx", "y"], (1, 2), head="safety"),
+        comparison("b", ["xx", "y"], (2, 1), head="helpful"),
+        comparison("c", ["xx", "y", "zzz"], (1, 2, 1), head="helpful"),
+    ]
+    heads = ("helpful", "safety")
+    result = evaluate(by_length(-1, 1), comparisons, heads, bootstrap=10, seed=0)
+    credits = {(head, label): part["accuracy"] for head, row in result["matrix"].items() for label, part in row.items()}
+    assert credits == {
+        ("helpful", "helpful"): pytest.approx(1 / 3),
+        ("helpful", "safety"): 0.0,
+        ("safety", "helpful"): pytest.approx(2 / 3),
+        ("safety", "safety"): 1.0,
+    }
+    assert result["matrix"]["safety"]["helpful"]["pairs"] == 3
+    # On its own label, a head's place in the matrix is its headline.
+    for head in heads:
+        assert result["matrix"][head][head] == {key: result["heads"][head][key] for key in result["matrix"][head][head]}
+    rows = {line.split()[0]: line for line in summary(result).splitlines() if line.startswith("  ") and "%" in line}
+    assert "33.3 %" in rows["helpful"]
+    assert "0.0 %" in rows["helpful"]
+    assert "66.7 %" in rows["safety"]
+
+
+def test_a_single_head_is_also_measured_by_label():
+    labels = ["safety", "helpful", "honest", None]
+    comparisons = [
+        comparison(f"{n}", ["xx", "y"], (1, 2) if n else (2, 1), head=label) for n, label in enumerate(labels)
+    ]
+    result = evaluate(by_length(1), comparisons, ("helpful",), bootstrap=10, seed=0)
+    row = result["matrix"]["helpful"]
+    assert [(name, part["accuracy"], part["pairs"]) for name, part in row.items()] == [
+        ("helpful", 1.0, 1),
+        ("honest", 1.0, 1),
+        ("safety", 0.0, 1),
+    ]
+    assert result["pairs"] == 4
+    assert "matrix" not in evaluate(by_length(1), comparisons[2:], ("helpful",), bootstrap=10, seed=0)
+
+
+def test_scores_are_asked_for_once_and_all_of_them_are_checked():
+    comparisons = [
+        comparison("a", ["xx", "y"], (1, 2), head="safety"),
+        comparison("b", ["xx", "y"], (1, 2), head="helpful"),
+    ]
+    calls = []
+
+    def score(asked):
+        calls.append(list(asked))
+        return [np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[1.0, np.nan], [0.0, 1.0]])]
+
+    with pytest.raises(InputError, match="1 of 8 scores are not finite"):
+        evaluate(score, comparisons, ("helpful", "safety"), bootstrap=10, seed=0)
+    assert calls == [comparisons]
 
 
 @pytest.mark.parametrize("head", [None, "style"])
 def test_among_several_heads_a_comparison_must_name_one(head):
     comparisons = [comparison("a", ["xx", "y"], (1, 2), head=head, origin="test.jsonl:3")]
     with pytest.raises(InputError, match=r"test\.jsonl:3.*helpful, safety"):
-        evaluate(by_length({}), comparisons, ("helpful", "safety"), bootstrap=10, seed=0)
+        evaluate(by_length(1, 1), comparisons, ("helpful", "safety"), bootstrap=10, seed=0)
 
 
 def test_nothing_to_evaluate():
     with pytest.raises(InputError, match="no comparison"):
-        evaluate(by_length({}), [], ("reward",), bootstrap=10, seed=0)
+        evaluate(by_length(1), [], ("reward",), bootstrap=10, seed=0)
 
 
 def test_summary_says_better_when_the_interval_says_so():

@@ -8,6 +8,7 @@ import pytest
 
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.evaluation import figures
+from rmjax.evaluation.calibration import Temperature, calibration
 
 PROMPT = (Message("user", "hello"),)
 
@@ -124,3 +125,27 @@ def test_no_pyplot(tmp_path):
     before = "matplotlib.pyplot" in sys.modules
     figures.training_curve(tmp_path / "t.png", [{"step": 1, "loss": 3.0}])
     assert ("matplotlib.pyplot" in sys.modules) == before
+
+
+def test_reliability_diagram_shows_every_bin_with_its_count(tmp_path, drawn):
+    gap_P = np.concatenate([np.full(30, np.log(3.0)), np.full(10, -np.log(3.0)), np.full(5, 9.0)])
+    temperature = Temperature(value=2.0, pairs=7, bound=None)
+    figures.reliability_diagram(tmp_path / "new" / "r.png", calibration(gap_P, temperature), "helpful on gold")
+    assert png_size(tmp_path / "new" / "r.png") == (1020, 960)
+    upper, lower = drawn[0].axes
+    # At T = 2: 40 pairs, 75 % right, called with √3 / (1 + √3) = 63.4 %, and 5 right ones with 98.9 %.
+    assert lines(upper).keys() == {"perfect", "as it stands (error 0.0 %)", "at temperature 2 (error 10.4 %)"}
+    np.testing.assert_allclose(lines(upper)["perfect"].get_data(), [[50, 100], [50, 100]])
+    stands = lines(upper)["as it stands (error 0.0 %)"]
+    np.testing.assert_allclose(stands.get_xdata(), [75, 100 / (1 + np.exp(-9))])
+    np.testing.assert_allclose(stands.get_ydata(), [75, 100])
+    assert [text.get_text() for text in lower.texts] == ["40", "5", "40", "5"]
+    assert [bar.get_height() for bar in lower.patches] == [40, 5, 40, 5]
+
+
+def test_reliability_diagram_without_a_temperature_and_of_one_pair(tmp_path, drawn):
+    figures.reliability_diagram(tmp_path / "r.png", calibration(np.array([1.0]), None), "t")
+    upper, lower = drawn[0].axes
+    assert len(upper.get_lines()) == 2
+    (bar,) = lower.patches
+    assert 70 <= bar.get_x() <= bar.get_x() + bar.get_width() <= 75  # confidence 73 %

@@ -57,7 +57,7 @@ def test_an_empty_response_has_a_score(reward_model, expected):
 def test_equal_responses_tie_exactly(reward_model):
     """So that a pair that truncation made equal counts as a tie of the model, not as right or wrong by chance."""
     comparisons = [Comparison(user(f"q{i}"), ("same", "same"), (1, 2)) for i in range(50)]
-    assert all(a == b for a, b in reward_model.score_comparisons(comparisons, "helpful"))
+    assert all((a == b).all() for a, b in reward_model.score_comparisons(comparisons))
 
 
 def test_different_prompts_give_different_scores_in_the_order_asked(reward_model):
@@ -134,9 +134,10 @@ def test_the_probability_of_a_preference_is_antisymmetric(reward_model, expected
 
 def test_comparisons_are_scored_as_their_texts(reward_model, expected):
     comparisons = [Comparison(user(EGG), tuple(ANSWERS), (1, 2, 3)), Comparison(user("Why?"), ("a", "b"), (1, 2))]
-    first, second = reward_model.score_comparisons(comparisons, "helpful")
-    assert_close(first, expected)
-    assert_close(second, reward_model.score("Why?", ["a", "b"], **HELPFUL))
+    first, second = reward_model.score_comparisons(comparisons)
+    assert_close(first[:, 0], expected)
+    for z, head in enumerate(reward_model.heads):
+        assert_close(second[:, z], reward_model.score("Why?", ["a", "b"], head=head))
 
 
 def test_a_model_with_one_head_does_not_ask_for_it(make_model):

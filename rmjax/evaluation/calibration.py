@@ -1,0 +1,171 @@
+"""Whether P(winner) = sigmoid(gap / T) means what it says: reliability, errors, and the temperature T that mends it.
+
+`gap_P` as in `metrics.py`: the winner's score less the loser's. T = 1 is the model as it stands. A ranking of K
+responses gives K(K-1)/2 pairs that share responses; pairs are pooled as they stand, so that long rankings weigh more
+and a bin of n pairs is less sure than n independent pairs would be.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rmjax.data.comparisons import Comparison
+from rmjax.evaluation import metrics
+from rmjax.evaluation.pairs import checked_scores, flatten, own_columns
+
+BINS = 10
+REACH = 100.0  # a fitted temperature lies within this factor of the mean size of the gaps
+HALVINGS = 60  # of the interval for log T, down to rounding
+
+
+@dataclasses.dataclass(frozen=True)
+class Temperature:
+    """A fitted temperature.
+
+    Attributes:
+        value: T > 0, in the unit of the scores.
+        pairs: how many pairs it was fitted on.
+        bound: "lower" or "upper" where it stopped at the end of the range of the fit and is no optimum.
+    """
+
+    value: float
+    pairs: int
+    bound: str | None
+
+
+def reliability(gap_P: np.ndarray, *, bins: int = BINS) -> list[dict[str, Any]]:
+    """The pairs by how sure the model is of the response that it prefers, in equal bins of [1/2, 1].
+
+    Returns:
+        For each bin `low` and `high` (its ends), `confidence` (mean of sigmoid(|gap|)), `accuracy` (mean of
+        `metrics.pair_credit`) and `pairs`; NaN in a bin without pairs. A calibrated model has accuracy = confidence.
+
+    Source: DeGroot & Fienberg (1983); on the confidence in the preferred response, Guo et al. (1706.04599), section 2.
+    """
+    confidence_P = metrics.sigmoid(np.abs(np.asarray(gap_P, np.float64)))
+    bin_P = np.minimum(((confidence_P - 0.5) * 2 * bins).astype(int), bins - 1)
+    result = []
+    for bin in range(bins):
+        inside = bin_P == bin
+        result.append(
+            {
+                "low": 0.5 + bin / (2 * bins),
+                "high": 0.5 + (bin + 1) / (2 * bins),
+                "confidence": float(confidence_P[inside].mean()) if inside.any() else math.nan,
+                "accuracy": metrics.accuracy(np.asarray(gap_P)[inside]),
+                "pairs": int(inside.sum()),
+            }
+        )
+    return result
+
+
+def calibration_error(gap_P: np.ndarray, *, bins: int = BINS) -> float:
+    """Expected calibration error: Σ_b (n_b / P) · |accuracy_b - mean confidence_b| over the bins of `reliability`.
+
+    0 means that of the pairs called with 80 %, 80 % are right.
+
+    Source: Naeini et al. (2015); for reward models, Bai et al. (2204.05862), section 3.
+    """
+    if len(gap_P) == 0:
+        return math.nan
+    filled = [bin for bin in reliability(gap_P, bins=bins) if bin["pairs"]]
+    return sum(bin["pairs"] * abs(bin["accuracy"] - bin["confidence"]) for bin in filled) / len(gap_P)
+
+
+def brier_score(gap_P: np.ndarray) -> float:
+    """Mean of (1 - P(winner))²: 0 is certain and right, 1/4 is a coin, 1 is certain and wrong.
+
+    Unlike the calibration error it also rewards telling pairs apart, and it needs no bins.
+
+    Source: Brier (1950), for one of the two outcomes.
+    """
+    return float(np.mean(metrics.sigmoid(-np.asarray(gap_P, np.float64)) ** 2)) if len(gap_P) else math.nan
+
+
+def fit_temperature(gap_P: np.ndarray) -> Temperature | None:
+    """The T of the greatest likelihood of P(winner) = sigmoid(gap / T), or None where every T is as likely.
+
+    The loss Σ log(1 + exp(-gap / T)) is convex in 1 / T, so the sign of its derivative, that of
+    -Σ gap · sigmoid(-gap / T), says on which side of the optimum T lies: log T is halved in on. Where no pair is in the
+    wrong order the likelihood rises for ever as T -> 0, and where the scores are no better than chance it rises as
+    T -> ∞. The fit is therefore bounded to [1/100, 100] times the mean of |gap|, between certainty and a coin for a
+    typical pair, and the result says at which bound it stopped.
+
+    Source: Guo et al. (1706.04599), section 4.2; Platt (1999), without the offset, which antisymmetry forbids.
+    """
+    gap_P = np.asarray(gap_P, np.float64)
+    scale = float(np.abs(gap_P).mean()) if len(gap_P) else 0.0
+    if scale == 0:
+        return None
+
+    def too_low(log_t: float) -> bool:
+        """Whether a higher temperature is likelier, because the pairs in the wrong order weigh more than the others."""
+        return bool(gap_P @ metrics.sigmoid(-gap_P / math.exp(log_t)) < 0)
+
+    low, high = math.log(scale / REACH), math.log(scale * REACH)
+    # Separable data underflow to a derivative of exactly 0: likelier downwards, as for all larger T.
+    if not too_low(low):
+        return Temperature(math.exp(low), len(gap_P), "lower")
+    if too_low(high):
+        return Temperature(math.exp(high), len(gap_P), "upper")
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if too_low(middle) else (low, middle)
+    return Temperature(math.exp(high), len(gap_P), None)
+
+
+def fit_temperatures(
+    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str]
+) -> dict[str, Temperature]:
+    """The temperature of each head, fitted on its own comparisons; a head without a pair to fit on is left out.
+
+    Args:
+        comparisons: judgements that the model neither learned from nor is reported on.
+        scores: for each comparison its scores `[K, Z]`.
+        heads: the names of the model's heads.
+
+    Raises:
+        InputError: a comparison belongs to no head of the model, or a score is not finite.
+        ValueError: the scores do not fit the comparisons.
+    """
+    gaps = own_gaps(comparisons, scores, heads)
+    fitted = {head: fit_temperature(gap_P) for head, gap_P in gaps.items()}
+    return {head: temperature for head, temperature in fitted.items() if temperature is not None}
+
+
+def own_gaps(
+    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The gaps of each head on the pairs of its own comparisons; arguments and errors as in `fit_temperatures`."""
+    column_B = own_columns(comparisons, heads)
+    pairs = flatten(comparisons)
+    gap_PxZ = pairs.gap(np.concatenate(checked_scores(comparisons, scores, heads)))
+    return {head: gap_PxZ[column_B[pairs.comparison_P] == z, z] for z, head in enumerate(heads)}
+
+
+def calibration(gap_P: np.ndarray, temperature: Temperature | None) -> dict[str, Any]:
+    """How far the probabilities of one head can be believed, as it stands and at a temperature fitted elsewhere.
+
+    Returns:
+        `pairs`, `calibration_error`, `brier`, `loss` (nats) and `bins` (see `reliability`); under `tempered` the same
+        at the temperature with its `temperature`, `fitted_pairs` and `bound`, or None without a temperature.
+    """
+    result = {"pairs": len(gap_P), **_measured(gap_P), "tempered": None}
+    if temperature is not None:
+        fit = {"temperature": temperature.value, "fitted_pairs": temperature.pairs, "bound": temperature.bound}
+        result["tempered"] = {**fit, **_measured(gap_P / temperature.value)}
+    return result
+
+
+def _measured(gap_P: np.ndarray) -> dict[str, Any]:
+    return {
+        "calibration_error": calibration_error(gap_P),
+        "brier": brier_score(gap_P),
+        "loss": metrics.bradley_terry_loss(gap_P),
+        "bins": reliability(gap_P),
+    }

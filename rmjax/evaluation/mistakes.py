@@ -1,0 +1,92 @@
+"""The worst mistakes as text: what a model prefers most strongly against the raters, for a person to read."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rmjax.data.comparisons import Comparison
+from rmjax.evaluation import metrics
+from rmjax.evaluation.pairs import checked_scores, flatten, own_columns
+
+COUNT = 20  # kept of a run
+WIDTH = 100
+
+
+def worst_mistakes(
+    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str], count: int
+) -> list[dict[str, Any]]:
+    """Up to `count` pairs in the wrong order, those with the widest gap first, one of a comparison.
+
+    One, because a ranking with a single response that is scored far too high would otherwise fill the list.
+
+    Args:
+        comparisons: the judgements.
+        scores: for each comparison its scores `[K, Z]`; those of its own head count.
+        heads: the names of the model's heads.
+        count: how many.
+
+    Returns:
+        JSON-safe records: `prompt` (messages), `winner` and `loser` (texts, as the raters judged), `scores` (of these
+        two, in this order), `gap` (negative), `probability` (of the winner, sigmoid(gap)), `head`, and of the data
+        `subset`, `strength` and `origin`, None where they do not say.
+
+    Raises:
+        InputError: a comparison belongs to no head of the model, or a score is not finite.
+        ValueError: the scores do not fit the comparisons.
+    """
+    column_B = own_columns(comparisons, heads)
+    pairs = flatten(comparisons)
+    column_P = column_B[pairs.comparison_P]
+    scores_NxZ = np.concatenate(checked_scores(comparisons, scores, heads))
+    texts = [text for comparison in comparisons for text in comparison.responses]
+    gap_P = pairs.gap(scores_NxZ)[np.arange(len(column_P)), column_P]
+    found: dict[int, dict[str, Any]] = {}
+    for p in np.argsort(gap_P, kind="stable"):
+        index = int(pairs.comparison_P[p])
+        if gap_P[p] >= 0 or len(found) == count:
+            break
+        if index in found:
+            continue
+        comparison, ends = comparisons[index], (pairs.winner_P[p], pairs.loser_P[p])
+        found[index] = {
+            "prompt": [message._asdict() for message in comparison.prompt],
+            "winner": texts[ends[0]],
+            "loser": texts[ends[1]],
+            "scores": [float(scores_NxZ[end, column_P[p]]) for end in ends],
+            "gap": float(gap_P[p]),
+            "probability": float(metrics.sigmoid(gap_P[p])),
+            "head": heads[column_P[p]],
+            "subset": comparison.subset,
+            "strength": pairs.strength_P[p],
+            "origin": comparison.origin or None,
+        }
+    return list(found.values())
+
+
+def as_lines(mistakes: Sequence[dict[str, Any]]) -> str:
+    """One JSON record a line."""
+    return "".join(json.dumps(mistake, ensure_ascii=False) + "\n" for mistake in mistakes)
+
+
+def as_text(mistake: dict[str, Any]) -> str:
+    """One mistake for the console: its numbers, the conversation, and both responses in full, wrapped."""
+    better, worse = mistake["scores"]
+    named = [f"{name} {mistake[name]}" for name in ("head", "subset", "strength", "origin") if mistake[name]]
+    title = f"gap {mistake['gap']:.2f}, P(winner) {100 * mistake['probability']:.2g} %"
+    parts = [(message["role"], message["content"]) for message in mistake["prompt"]]
+    parts.append((f"preferred by the raters, scored {better:.2f}", mistake["winner"]))
+    parts.append((f"preferred by the model, scored {worse:.2f}", mistake["loser"]))
+    body = [f"  {label}:\n{_wrapped(text)}" for label, text in parts]
+    return "\n".join([f"{title} ({', '.join(named)})", *body])
+
+
+def _wrapped(text: str) -> str:
+    """The text with its own line breaks, indented, no line wider than `WIDTH`."""
+    lines = text.splitlines() or [""]
+    indent = {"initial_indent": "    ", "subsequent_indent": "    "}
+    return "\n".join(textwrap.fill(line, WIDTH, **indent) if line.strip() else "" for line in lines) or "    (empty)"

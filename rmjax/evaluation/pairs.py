@@ -1,0 +1,131 @@
+"""Comparisons -> flat arrays of their untied pairs and of their responses; and scores that are known to fit them.
+
+The structure is the same for every head: a head's gaps are a difference of two rows of `scores_NxZ`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rmjax.data.comparisons import Comparison
+from rmjax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """All untied pairs of many comparisons, and the responses that they come from.
+
+    Attributes:
+        winner_P: the preferred response of each pair, by its position among the N responses of all comparisons.
+        loser_P: the other response, likewise.
+        comparison_P: the comparison of each pair, by its position.
+        prompt_P: the prompt of each pair, as a whole number; comparisons with equal prompts share one.
+        strength_P: how strongly the winner was preferred, None where the data do not say.
+        prompt_N: the prompt of each response.
+        prompt_B: the prompt of each comparison.
+        length_N: the length of each response in characters, which need no tokenizer and mean the same for every model.
+        ties: how many pairs the raters tied, which are left out.
+    """
+
+    winner_P: np.ndarray
+    loser_P: np.ndarray
+    comparison_P: np.ndarray
+    prompt_P: np.ndarray
+    strength_P: np.ndarray
+    prompt_N: np.ndarray
+    prompt_B: np.ndarray
+    length_N: np.ndarray
+    ties: int
+
+    def gap(self, value_N: np.ndarray) -> np.ndarray:
+        """The winner's value less the loser's, `[P]`, or `[P, Z]` for values `[N, Z]`."""
+        return value_N[self.winner_P] - value_N[self.loser_P]
+
+
+def flatten(comparisons: Sequence[Comparison]) -> Pairs:
+    """The pairs of `comparisons`, in their order."""
+    numbers: dict[Any, int] = {}
+    prompt_B = np.array([numbers.setdefault(c.prompt, len(numbers)) for c in comparisons], int)
+    counts = [len(comparison.responses) for comparison in comparisons]
+    rows, strengths, ties, start = [], [], 0, 0
+    for index, comparison in enumerate(comparisons):
+        for pair, (winner, loser, tied) in enumerate(comparison.pairs):
+            if tied:
+                ties += 1
+                continue
+            rows.append((start + winner, start + loser, index))
+            strengths.append(comparison.strengths[pair] if comparison.strengths else None)
+        start += counts[index]
+    winner_P, loser_P, comparison_P = np.array(rows, int).reshape(-1, 3).T
+    return Pairs(
+        winner_P=winner_P,
+        loser_P=loser_P,
+        comparison_P=comparison_P,
+        prompt_P=prompt_B[comparison_P],
+        strength_P=np.array(strengths, object),
+        prompt_N=np.repeat(prompt_B, counts),
+        prompt_B=prompt_B,
+        length_N=np.array([len(text) for comparison in comparisons for text in comparison.responses], np.float64),
+        ties=ties,
+    )
+
+
+def checked_scores(
+    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str]
+) -> list[np.ndarray]:
+    """The scores of every comparison as `[K, Z] float64`.
+
+    Raises:
+        InputError: a score is not finite.
+        ValueError: the scores do not fit the comparisons and the heads.
+    """
+    if len(scores) != len(comparisons):
+        raise ValueError(f"found scores for {len(scores)} of {len(comparisons)} comparisons")
+    checked = [np.asarray(score_KxZ, np.float64) for score_KxZ in scores]
+    bad, first = 0, None
+    for index, (comparison, score_KxZ) in enumerate(zip(comparisons, checked, strict=True)):
+        expected = (len(comparison.responses), len(heads))
+        if score_KxZ.shape != expected:
+            raise ValueError(f"{where(comparison, index)} needs scores {expected}, but has scores {score_KxZ.shape}")
+        count = int((~np.isfinite(score_KxZ)).sum())
+        bad += count
+        first = first or (where(comparison, index) if count else None)
+    if bad:
+        raise InputError(f"{bad} of {sum(s.size for s in checked)} scores are not finite; the first is in {first}")
+    return checked
+
+
+def own_columns(comparisons: Sequence[Comparison], heads: Sequence[str]) -> np.ndarray:
+    """The head that each comparison is judged by, as a position in `heads`, `[B]`.
+
+    A single head takes every comparison, whatever its label; of several, the comparison's `head` picks one.
+
+    Raises:
+        InputError: a comparison belongs to no head of the model.
+    """
+    columns = []
+    for index, comparison in enumerate(comparisons):
+        head = heads[0] if len(heads) == 1 else comparison.head
+        if head not in heads:
+            found = "names no head" if head is None else f"names the head {head!r}"
+            raise InputError(f"{where(comparison, index)} {found}, but the model has {', '.join(heads)}")
+        columns.append(list(heads).index(head))
+    return np.array(columns, int)
+
+
+def own_scores(
+    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str]
+) -> list[np.ndarray]:
+    """For each comparison its scores `[K]` under the head that it is judged by; errors as in both functions above."""
+    columns = own_columns(comparisons, heads)
+    checked = checked_scores(comparisons, scores, heads)
+    return [score_KxZ[:, z] for score_KxZ, z in zip(checked, columns, strict=True)]
+
+
+def where(comparison: Comparison, index: int) -> str:
+    """Which comparison it is, for messages."""
+    return f"the comparison at {comparison.origin}" if comparison.origin else f"comparison number {index + 1}"

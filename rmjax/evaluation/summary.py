@@ -1,0 +1,204 @@
+"""The result of an evaluation in plain words, for the console: a table, what stands out, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rmjax.evaluation.breakdowns import Metrics
+
+FEW_PROMPTS = 30  # below this the summary warns that a bootstrap interval is itself uncertain
+
+
+def summary(result: Metrics) -> str:
+    """The result of `evaluate` (or of `evaluate_scores`): a table, one line for each finer breakdown, and verdicts."""
+    measured = result.get("calibration", {})
+    heads = {
+        name: {**head, "calibration": measured.get(name)}
+        for name, head in result.get("heads", {"": result}).items()
+        if head is not None
+    }
+    rows = [("accuracy", [_accuracy_cell(head) for head in heads.values()])]
+    for kind in ("subsets", "strengths"):
+        for name in dict.fromkeys(name for head in heads.values() for name in head.get(kind, {})):
+            cells = [head.get(kind, {}).get(name) for head in heads.values()]
+            rows.append((f"  {name}", ["-" if cell is None else _accuracy_cell(cell) for cell in cells]))
+    rows += [(label, [show(head) for head in heads.values()]) for label, show in _ROWS]
+    rows = [row for row in rows if any(cell != "-" for cell in row[1])]
+    titles = [("", list(heads))] if any(heads) else []
+    blocks = [table([*titles, *rows])]
+    if "matrix" in result:
+        blocks.append(_matrix_table(result["matrix"]))
+    if "agreement" in result:
+        blocks.append(_agreement_text(result["agreement"]))
+    if finer := [line for name, head in heads.items() for line in _finer(name, head)]:
+        blocks.append("\n".join(finer))
+    verdicts = [_named(name, _verdict(head)) for name, head in heads.items()]
+    without = [f"{name}: no data." for name, head in result.get("heads", {}).items() if head is None]
+    blocks.append("\n".join([*verdicts, *without]))
+    return "\n\n".join(blocks)
+
+
+def comparison_summary(compared: Metrics, name: str, other: str) -> str:
+    """The result of `compare.compare` for the checkpoints `name` and `other`: a table and a verdict."""
+    columns = {"all pairs": compared, **compared.get("labels", {})}
+    rows = [
+        ("", list(columns)),
+        (name, [percent(column["accuracy"]) for column in columns.values()]),
+        (other, [percent(column["other_accuracy"]) for column in columns.values()]),
+        ("difference, points", [_difference(column) for column in columns.values()]),
+        ("same on", [f"{percent(column['agree'])} of {column['pairs']} pairs" for column in columns.values()]),
+        ("right where the other is not", [f"{column['better']}, {column['worse']}" for column in columns.values()]),
+        ("McNemar's p, were pairs independent", [f"{column['mcnemar_p']:.2g}" for column in columns.values()]),
+    ]
+    if compared["difference_ci95"] is None:
+        verdict = "Without an interval, so chance cannot be excluded."
+    else:
+        low, high = compared["difference_ci95"]
+        word = "better than" if low > 0 else "worse than" if high < 0 else "not distinguishable from"
+        verdict = f"{name} is {word} {other} on these pairs: {_difference(compared, ' points')}."
+    return f"{table(rows)}\n\n{verdict}"
+
+
+def table(rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """Rows of a label and its cells, in columns as wide as what stands in them."""
+    grid = [[label, *cells] for label, cells in rows]
+    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in grid]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def percent(value: float | None) -> str:
+    """A fraction in per cent; a dash where it is undefined."""
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def points(value: float) -> str:
+    """A difference of fractions in percentage points."""
+    return f"{100 * value:+.1f}"
+
+
+def _matrix_table(matrix: dict[str, dict[str, Metrics]]) -> str:
+    labels = next(iter(matrix.values()))
+    rows = [("accuracy of head, on data for", [f"{label} ({part['pairs']} pairs)" for label, part in labels.items()])]
+    for head, parts in matrix.items():
+        rows.append(
+            (f"  {head}", [percent(part["accuracy"]) + _bounds(part, " ({} to {})") for part in parts.values()])
+        )
+    return table(rows)
+
+
+def _agreement_text(agreement: dict[str, dict[str, Metrics]]) -> str:
+    lines = [
+        f"{one} and {other} order {percent(part['order_alike'])} of {part['pairs']} pairs of responses alike; "
+        f"correlation within a prompt {_number(part['pearson'])}"
+        for one, row in agreement.items()
+        for other, part in row.items()
+    ]
+    return "\n".join(lines)
+
+
+def _finer(name: str, head: Metrics) -> list[str]:
+    """The breakdowns of which every part is one number."""
+    kinds = {
+        "turns": "% right by user turns of the prompt",
+        "length_differences": "% right by characters that the winner has more",
+    }
+    lines = []
+    for kind, title in kinds.items():
+        if parts := head.get(kind):
+            cells = [f"{label}: {100 * part['accuracy']:.1f}" for label, part in parts.items()]
+            lines.append(_named(name, f"{title}: {', '.join(cells)}"))
+    return lines
+
+
+def _named(name: str, text: str) -> str:
+    return f"{name}: {text}" if name else text
+
+
+def _difference(compared: Metrics, unit: str = "") -> str:
+    interval = compared["difference_ci95"]
+    bounds = "" if interval is None else f" (95 % interval {points(interval[0])} to {points(interval[1])})"
+    return f"{points(compared['difference'])}{unit}{bounds}"
+
+
+def _verdict(head: Metrics) -> str:
+    rule = f"judging by length alone (the {head['length_rule']} wins)"
+    gain = f"{points(head['length_gain'])} points"
+    if head["length_gain_ci95"] is None:
+        text = f"{gain} against {rule}, without an interval, so chance cannot be excluded."
+    else:
+        low, high = head["length_gain_ci95"]
+        word = "Better than" if low > 0 else "Worse than" if high < 0 else "Not distinguishable from"
+        text = f"{word} {rule}: {gain}, 95 % interval {points(low)} to {points(high)}."
+        if head["prompts"] < FEW_PROMPTS:
+            text += f" With only {head['prompts']} prompts the interval itself is rough."
+    interval, ceiling = head["accuracy_ci95"], head["ceiling"]
+    if interval is not None and ceiling is not None and interval[0] > ceiling:
+        text += " The accuracy lies above the ceiling: look for a leak."
+    return text
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _bounds(part: Metrics, form: str) -> str:
+    interval = part["accuracy_ci95"]
+    return "" if interval is None else form.format(*(f"{100 * bound:.1f}" for bound in interval))
+
+
+def _accuracy_cell(part: Metrics) -> str:
+    if part["accuracy"] is None:
+        return "no untied pair"
+    return f"{percent(part['accuracy'])} ({part['pairs']} pairs{_bounds(part, ', 95 % interval {} to {}')})"
+
+
+def _tau_cell(head: Metrics) -> str:
+    measured = head.get("rankings")
+    if not measured:
+        return "-"
+    interval = measured["kendall_tau_b_ci95"]
+    bounds = "" if interval is None else f", 95 % interval {interval[0]:.3f} to {interval[1]:.3f}"
+    return f"{_number(measured['kendall_tau_b'])} ({measured['comparisons']} rankings{bounds})"
+
+
+def _top1_cell(head: Metrics) -> str:
+    measured = head.get("rankings")
+    return f"{percent(measured['top1'])} (guessing {percent(measured['top1_guessing'])})" if measured else "-"
+
+
+def _tempered_cell(head: Metrics) -> str:
+    tempered = head["calibration"] and head["calibration"]["tempered"]
+    if not tempered:
+        return "-"
+    bound = "" if tempered["bound"] is None else f", stopped at its {tempered['bound']} bound"
+    fit = f"T = {tempered['temperature']:.3g}, fitted on {tempered['fitted_pairs']} pairs{bound}"
+    return f"{percent(tempered['calibration_error'])} ({fit})"
+
+
+def _brier_cell(head: Metrics) -> str:
+    if not head["calibration"]:
+        return "-"
+    tempered = head["calibration"]["tempered"]
+    at_temperature = f", {_number(tempered['brier'])} at the fitted temperature" if tempered else ""
+    return f"{_number(head['calibration']['brier'])}{at_temperature}"
+
+
+_ROWS: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
+    ("length-only baseline (longer wins)", lambda head: percent(head["length_baseline"])),
+    ("length-balanced accuracy", lambda head: percent(head["length_balanced_accuracy"])),
+    ("ceiling", lambda head: percent(head["ceiling"])),
+    ("share of the ceiling's gain", lambda head: percent(head["ceiling_gain"])),
+    ("Kendall's tau-b, K of 3 or more", _tau_cell),
+    ("top response right, K of 3 or more", _top1_cell),
+    ("loss (chance 0.693)", lambda head: _number(head["loss"])),
+    ("mean gap, winner minus loser", lambda head: _number(head["mean_gap"])),
+    ("calibration error", lambda head: percent(head["calibration_error"])),
+    ("  at the fitted temperature", _tempered_cell),
+    ("Brier score (chance 0.250)", _brier_cell),
+    ("reward-length correlation", lambda head: _number(head["reward_length_correlation"])),
+    ("reward, mean and std", lambda head: f"{head['reward_mean']:.3f}, {head['reward_std']:.3f}"),
+    ("prompts", lambda head: str(head["prompts"])),
+    ("pairs tied by the raters", lambda head: str(head["ties"] or "-")),
+    ("pairs tied by the model", lambda head: percent(head["model_ties"] / head["pairs"] or None)),
+)

@@ -1,0 +1,167 @@
+"""Calibration against hand arithmetic, labels drawn from known probabilities, SciPy's optimum; the limits of a fit."""
+
+import numpy as np
+import pytest
+import scipy.optimize
+
+from rmjax.data.comparisons import Comparison, Message
+from rmjax.errors import InputError
+from rmjax.evaluation import metrics
+from rmjax.evaluation.calibration import (
+    REACH,
+    brier_score,
+    calibration,
+    calibration_error,
+    fit_temperature,
+    fit_temperatures,
+    reliability,
+)
+from rmjax.evaluation.evaluate import evaluate
+from rmjax.evaluation.summary import summary
+
+
+def drawn(count, temperature=1.0, seed=5):
+    """Gaps of a model whose probabilities are sigmoid(gap / temperature): each label is drawn from them."""
+    generator = np.random.default_rng(seed)
+    difference = generator.normal(size=count) * 2
+    won = generator.random(count) < 1 / (1 + np.exp(-difference))
+    return temperature * np.where(won, difference, -difference)
+
+
+def test_calibration_error_by_hand():
+    # Confidence 0.75 twice (bin 5 of 10): one right, one wrong; confidence 1: right.
+    gap_P = np.array([np.log(3.0), -np.log(3.0), 100.0])
+    assert calibration_error(gap_P) == pytest.approx(2 / 3 * abs(0.5 - 0.75))
+    assert calibration_error(np.zeros(7)) == 0.0  # a coin that says it is a coin
+    # Too sure in one bin (0.9, wrong) does not make up for too unsure in another (0.6, right).
+    assert calibration_error(np.log([1 / 9, 1.5])) == pytest.approx((0.9 + 0.4) / 2)
+    assert np.isnan(calibration_error(np.array([])))
+
+
+def test_brier_score_by_hand():
+    assert brier_score(np.array([np.log(3.0), -np.log(3.0), 0.0])) == pytest.approx((1 / 16 + 9 / 16 + 1 / 4) / 3)
+    assert brier_score(np.array([1e4])) == 0.0
+    assert brier_score(np.array([-1e4])) == 1.0
+    assert np.isnan(brier_score(np.array([])))
+
+
+def test_reliability_bins_by_hand():
+    bins = reliability(np.array([np.log(3.0), -np.log(3.0), np.log(3.2), 0.0, 50.0]), bins=5)
+    assert [bin["pairs"] for bin in bins] == [1, 0, 3, 0, 1]
+    assert [(bin["low"], bin["high"]) for bin in bins] == [
+        pytest.approx((low, low + 0.1)) for low in np.arange(5, 10) / 10
+    ]
+    assert (bins[0]["confidence"], bins[0]["accuracy"]) == (0.5, 0.5)
+    assert bins[2]["confidence"] == pytest.approx((0.75 + 0.75 + 3.2 / 4.2) / 3)
+    assert bins[2]["accuracy"] == pytest.approx(2 / 3)
+    assert (bins[4]["confidence"], bins[4]["accuracy"]) == (1.0, 1.0)
+    assert np.isnan([bins[1]["confidence"], bins[1]["accuracy"]]).all()
+
+
+def test_labels_drawn_from_the_probabilities_are_calibrated_and_others_are_not():
+    gap_P = drawn(100_000)
+    assert calibration_error(gap_P) < 0.01
+    assert all(abs(bin["accuracy"] - bin["confidence"]) < 0.02 for bin in reliability(gap_P))
+    for factor in (0.25, 4.0):
+        assert calibration_error(factor * gap_P) > 0.05
+        assert brier_score(factor * gap_P) > brier_score(gap_P)
+
+
+@pytest.mark.parametrize("truth", [0.02, 1.0, 30.0])
+def test_the_fit_finds_the_temperature_that_the_labels_were_drawn_at(truth):
+    fitted = fit_temperature(drawn(20_000, truth))
+    assert fitted.value == pytest.approx(truth, rel=0.03)
+    assert (fitted.pairs, fitted.bound) == (20_000, None)
+
+
+def test_the_fit_is_the_optimum_of_the_likelihood():
+    gap_P = np.append(drawn(50, 3.0), 0.0)
+
+    def loss(log_t):
+        return metrics.bradley_terry_loss(gap_P / np.exp(log_t))
+
+    optimum = scipy.optimize.minimize_scalar(loss, bounds=(-5, 5), method="bounded", options={"xatol": 1e-10})
+    assert np.log(fit_temperature(gap_P).value) == pytest.approx(optimum.x, abs=1e-5)
+
+
+def test_the_fit_follows_the_unit_of_the_scores():
+    gap_P = drawn(40)
+    for unit in (1e-9, 7.0, 1e9):
+        assert fit_temperature(unit * gap_P).value == pytest.approx(unit * fit_temperature(gap_P).value)
+
+
+def test_where_the_likelihood_has_no_optimum_the_fit_stops_at_a_bound():
+    separable = fit_temperature(np.array([1.0, 2.0, 3.0]))
+    assert (separable.value, separable.bound) == (pytest.approx(2.0 / REACH), "lower")
+    single = fit_temperature(np.array([0.5]))
+    assert (single.value, single.bound) == (pytest.approx(0.5 / REACH), "lower")
+    backwards = fit_temperature(-np.array([1.0, 2.0, 3.0]))
+    assert (backwards.value, backwards.bound) == (pytest.approx(2.0 * REACH), "upper")
+    chance = fit_temperature(np.array([1.0, -1.0]))
+    assert chance.bound == "upper"
+    assert fit_temperature(np.zeros(3)) is None
+    assert fit_temperature(np.array([])) is None
+
+
+def test_calibration_is_measured_as_it_stands_and_at_the_temperature():
+    fit_P, test_P = drawn(20_000, 3.0), drawn(20_000, 3.0, seed=6)
+    temperature = fit_temperature(fit_P)
+    result = calibration(test_P, temperature)
+    assert result["calibration_error"] == calibration_error(test_P)
+    assert result["brier"] == brier_score(test_P)
+    tempered = result["tempered"]
+    assert tempered["temperature"] == temperature.value
+    assert tempered["calibration_error"] == calibration_error(test_P / temperature.value) < 0.02
+    assert tempered["brier"] < result["brier"]
+    assert tempered["loss"] < result["loss"]
+    assert sum(bin["pairs"] for bin in tempered["bins"]) == result["pairs"] == 20_000
+    # A temperature keeps the order of every pair.
+    right = [sum(bin["accuracy"] * bin["pairs"] for bin in part["bins"] if bin["pairs"]) for part in (result, tempered)]
+    assert right[0] == pytest.approx(right[1])
+    assert calibration(test_P, None)["tempered"] is None
+
+
+def judged(head, count, seed):
+    generator = np.random.default_rng(seed)
+    return [
+        Comparison(
+            (Message("user", f"{head}{n}"),), ("a", "b"), (1, 2) if generator.random() < 0.8 else (2, 1), head=head
+        )
+        for n in range(count)
+    ]
+
+
+def test_each_head_has_the_temperature_of_its_own_comparisons():
+    comparisons = judged("helpful", 40, 0) + judged("safety", 50, 1)
+    scores = [np.array([[2.0, 5.0, 0.0], [0.0, 1.0, 0.0]])] * 90
+    heads = ("helpful", "safety", "style")
+    temperatures = fit_temperatures(comparisons, scores, heads)
+    assert list(temperatures) == ["helpful", "safety"]
+    for head, gap, start, count in (("helpful", 2.0, 0, 40), ("safety", 4.0, 40, 50)):
+        share = np.mean([comparison.ranks == (1, 2) for comparison in comparisons[start : start + count]])
+        # With one gap throughout, the likeliest probability is the share of pairs in the right order.
+        assert temperatures[head].value == pytest.approx(gap / np.log(share / (1 - share)))
+        assert temperatures[head].pairs == count
+
+    result = evaluate(lambda _: scores, comparisons, heads, bootstrap=10, seed=0, temperatures=temperatures)
+    assert list(result["calibration"]) == ["helpful", "safety"]
+    for head in ("helpful", "safety"):
+        assert result["calibration"][head]["calibration_error"] == result["heads"][head]["calibration_error"]
+        assert result["calibration"][head]["tempered"]["calibration_error"] == pytest.approx(0.0, abs=1e-9)
+    assert "fitted on 50 pairs)" in summary(result)
+    alone = evaluate(lambda _: scores, comparisons, heads, bootstrap=10, seed=0)
+    assert alone["heads"] == result["heads"]
+    assert "fitted temperature" not in summary(alone)
+
+
+def test_the_summary_says_where_a_fit_stopped():
+    comparisons = judged("helpful", 20, 0)
+    right = [np.array([[1.0], [0.0]]) * (1 if c.ranks == (1, 2) else -1) for c in comparisons]
+    temperatures = fit_temperatures(comparisons, right, ("helpful",))
+    result = evaluate(lambda _: right, comparisons, ("helpful",), bootstrap=10, seed=0, temperatures=temperatures)
+    assert "stopped at its lower bound" in summary(result)
+
+
+def test_a_temperature_is_fitted_on_comparisons_of_the_heads_only():
+    with pytest.raises(InputError, match="names the head 'other'"):
+        fit_temperatures(judged("other", 2, 0), [np.zeros((2, 2))] * 2, ("helpful", "safety"))
