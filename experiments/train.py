@@ -38,6 +38,7 @@ from rmjax.evaluation.evaluate import evaluate, evaluate_heads
 from rmjax.evaluation.summary import summary
 from rmjax.models.parallel import leads, make_layout
 from rmjax.models.reward import RewardTransformer
+from rmjax.models.transformer import parameter_count
 from rmjax.scoring.reward_model import RewardModel
 from rmjax.scoring.seal import reference_texts, seal
 from rmjax.training.losses import MARGINS
@@ -199,7 +200,7 @@ def train_reward_model(
             figures.reliability_diagram(run.figure(f"reliability-{head}.png"), result["calibration"][head], title)
     worst = mistakes.worst_mistakes(judgements.test, scores, heads, mistakes.COUNT)
     write_text(run.path / "mistakes.jsonl", mistakes.as_lines(worst))
-    write_json(run.evaluation, {"data": config["data"]["eval"], **result})
+    write_json(run.evaluation, {"data": config["data"]["eval"], "parameters": parameter_count(model), **result})
     return result
 
 

@@ -32,7 +32,12 @@ def get_config() -> ConfigDict:
             comparisons={size: (f"data.train=gold/helpful[:{size}]",) for size in DATA},
             width={size[0]: (*shape(*size), rate(1.5e-3, size[0]), f"init={{sft{size[0]}}}") for size in SIZES},
         ),
-        measures=(page.ACCURACY, page.GAIN, ("parameters", "parameters", "")),
+        measures=(
+            page.ACCURACY,
+            page.GAIN,
+            ("parameters", "parameters.total", ""),
+            ("embedding", "parameters.embedding", ""),
+        ),
         compare="width",
         figures=(("accuracy", "curves", "accuracy", "parameters"),),
         fit=("accuracy", "parameters", "comparisons"),

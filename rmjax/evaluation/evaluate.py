@@ -72,7 +72,8 @@ def evaluate_heads(
         The metrics of the first head that has data (see `evaluate_scores`), and
         - heads: those of each head by name, None for a head without data;
         - calibration: head -> reliability, errors, and the same at its temperature (see `calibration.calibration`);
-        - matrix, where the comparisons carry more than one label: head -> label -> accuracy, accuracy_ci95, pairs;
+        - matrix, where the comparisons carry more than one label: head -> label -> accuracy, accuracy_ci95, pairs; and
+          labels, the same by label alone, under the head that judges it;
         - agreement, where the model has several heads: head -> head -> how far they want the same.
 
     Raises:
@@ -97,7 +98,9 @@ def evaluate_heads(
     }
     pairs, resampling = flatten(comparisons), Resampling(bootstrap, seed)
     if len({comparison.head for comparison in comparisons} - {None}) > 1:
-        result["matrix"] = matrix(comparisons, pairs, np.concatenate(scores), heads, resampling)
+        every = matrix(comparisons, pairs, np.concatenate(scores), heads, resampling)
+        result["matrix"] = every
+        result["labels"] = {label: every[label if label in heads else heads[0]][label] for label in every[heads[0]]}
     if len(heads) > 1:
         result["agreement"] = agreement(scores, heads, pairs, resampling)
     return json_safe(result)

@@ -1,35 +1,16 @@
-"""Pictures of a run: how the scores separate, what its probabilities are worth, and how training went.
-
-matplotlib is imported inside the functions, so that evaluation works without it; figures are objects that go straight
-to a file, so that no window, backend or global style is touched. Colours are Okabe & Ito's, distinct to every eye.
-"""
+"""Pictures of a run: how the scores separate, what its probabilities are worth, and how training went."""
 
 from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from rmjax.data.comparisons import Comparison
 from rmjax.evaluation import metrics
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
-INK, FAINT = "#262626", "#8C8C8C"
-DPI = 150
-_ABOVE = {
-    "loc": "lower left",
-    "bbox_to_anchor": (-0.01, 1.0),
-    "ncols": 3,
-    "frameon": False,
-    "fontsize": 9,
-    "handlelength": 1.6,
-}
+from rmjax.evaluation.canvas import ABOVE, BLUE, FAINT, GREEN, INK, ORANGE, dress, new_figure, save, say_empty
 
 
 def reward_histogram(
@@ -54,12 +35,12 @@ def reward_histogram(
             (preferred if rank == top else other).append(float(score))
         gaps += [float(score_K[winner] - score_K[loser]) for winner, loser, tied in comparison.pairs if not tied]
 
-    figure = _figure(9.0, 3.9, title)
+    figure = new_figure(9.0, 3.9, title)
     left, right = figure.subplots(1, 2)
     if not gaps:
         for axes in (left, right):
-            _say_empty(axes, "no untied pair")
-        return _save(figure, path)
+            say_empty(axes, "no untied pair")
+        return save(figure, path)
 
     edges = _edges(np.array(preferred + other))
     for values, colour, label in ((preferred, BLUE, "preferred"), (other, ORANGE, "other")):
@@ -68,8 +49,8 @@ def reward_histogram(
         left.hist(values, edges, weights=share, color=colour, histtype="step", linewidth=1.6)
         left.axvline(np.mean(values), color=colour, linewidth=1.4, linestyle=(0, (4, 2)))
         left.plot([], [], color=colour, linewidth=6, label=f"{label} (mean {np.mean(values):.2f})")
-    _dress(left, xlabel="reward", ylabel="share of responses (%)")
-    left.legend(**_ABOVE)
+    dress(left, xlabel="reward", ylabel="share of responses (%)")
+    left.legend(**ABOVE)
 
     gap_P = np.array(gaps)
     _, _, bars = right.hist(gap_P, _edges(gap_P), weights=np.full(len(gap_P), 100.0 / len(gap_P)), edgecolor="white")
@@ -79,9 +60,9 @@ def reward_histogram(
     accuracy = 100.0 * metrics.accuracy(gap_P)
     right.plot([], [], color=BLUE, linewidth=6, label=f"right order ({accuracy:.1f} %)")
     right.plot([], [], color=ORANGE, linewidth=6, label=f"wrong order ({100 - accuracy:.1f} %)")
-    _dress(right, xlabel="reward gap, winner minus loser", ylabel="share of pairs (%)")
-    right.legend(**_ABOVE)
-    return _save(figure, path)
+    dress(right, xlabel="reward gap, winner minus loser", ylabel="share of pairs (%)")
+    right.legend(**ABOVE)
+    return save(figure, path)
 
 
 def reliability_diagram(path: str | pathlib.Path, measured: Mapping[str, Any], title: str) -> None:
@@ -95,7 +76,7 @@ def reliability_diagram(path: str | pathlib.Path, measured: Mapping[str, Any], t
     series = [(measured, BLUE, "as it stands")]
     if tempered := measured["tempered"]:
         series.append((tempered, ORANGE, f"at temperature {tempered['temperature']:.3g}"))
-    figure = _figure(6.8, 6.4, title)
+    figure = new_figure(6.8, 6.4, title)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([50, 100], [50, 100], color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)), label="perfect", zorder=1)
     for place, (values, colour, name) in enumerate(series):
@@ -111,12 +92,12 @@ def reliability_diagram(path: str | pathlib.Path, measured: Mapping[str, Any], t
             lower.bar(centre, bin["pairs"], 0.86 * width, color=colour, alpha=0.75)
             turned = {"rotation": 90 if len(series) > 1 else 0, "ha": "center", "va": "bottom", "fontsize": 7}
             lower.annotate(f"{bin['pairs']}", (centre, bin["pairs"]), (0, 2), textcoords="offset points", **turned)
-    _dress(upper, ylabel="pairs in the right order (%)")
-    _dress(lower, xlabel="confidence in the preferred response (%)", ylabel="pairs")
+    dress(upper, ylabel="pairs in the right order (%)")
+    dress(lower, xlabel="confidence in the preferred response (%)", ylabel="pairs")
     lower.set_xlim(50, 100)
     lower.margins(y=0.45)
-    upper.legend(**_ABOVE)
-    return _save(figure, path)
+    upper.legend(**ABOVE)
+    return save(figure, path)
 
 
 def training_curve(
@@ -146,11 +127,11 @@ def training_curve(
     series = {key: _series(rows, key) for panel in panels for key in panel[1:3] if key}
     panels = [panel for panel in panels if any(len(series[key][0]) for key in panel[1:3] if key)]
     heights = [1.0 if panel[1] == "learning_rate" else 2.5 for panel in panels] or [2.5]
-    figure = _figure(7.5, 1.0 + sum(heights), title)
+    figure = new_figure(7.5, 1.0 + sum(heights), title)
     stack = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     if not panels:
-        _say_empty(stack[0], "nothing recorded yet")
-        return _save(figure, path)
+        say_empty(stack[0], "nothing recorded yet")
+        return save(figure, path)
 
     handles = {}
     for axes, (label, key, validation_key, unit, chance) in zip(stack, panels, strict=True):
@@ -169,12 +150,12 @@ def training_curve(
             handles["validation"] = axes.plot(steps, unit * values, color=ORANGE, clip_on=False, **style)[0]
         if chance is not None and of_pairs:
             handles["chance"] = axes.axhline(chance, color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
-        _dress(axes, ylabel=label)
-    stack[0].legend(handles.values(), handles.keys(), **_ABOVE)
+        dress(axes, ylabel=label)
+    stack[0].legend(handles.values(), handles.keys(), **ABOVE)
     stack[-1].set_xlabel("step (optimizer updates)")
     stack[-1].xaxis.get_major_locator().set_params(integer=True)
     figure.align_ylabels()
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def smooth(values: np.ndarray, *, share: float = 0.03) -> np.ndarray:
@@ -201,33 +182,3 @@ def _edges(values: np.ndarray) -> np.ndarray:
     count = int(np.clip(2 * len(values) ** (1 / 3), 8, 40))  # Rice's rule
     width = float(np.ptp(values)) / count or 1.0
     return width * np.arange(np.floor(values.min() / width), np.floor(values.max() / width) + 2)
-
-
-def _figure(width: float, height: float, title: str) -> Figure:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
-    figure.suptitle(title, fontsize=12, weight="bold", color=INK, x=0.012, ha="left")
-    return figure
-
-
-def _dress(axes: Axes, *, xlabel: str = "", ylabel: str = "") -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.tick_params(colors=INK, labelsize=9, color=FAINT)
-    axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.set_xlabel(xlabel, color=INK)
-    axes.set_ylabel(ylabel, color=INK)
-
-
-def _say_empty(axes: Axes, text: str) -> None:
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=FAINT, fontsize=11)
-
-
-def _save(figure: Figure, path: str | pathlib.Path) -> None:
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png")

@@ -6,6 +6,7 @@ not a class of its own.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -132,6 +133,17 @@ class LanguageModel(nn.Module):
 def parameter_shapes(model: nn.Module) -> Any:
     """Shapes and dtypes of a module's parameters, nothing computed."""
     return jax.eval_shape(model.init, jax.random.key(0), empty_batch())["params"]
+
+
+def parameter_count(model: nn.Module) -> dict[str, int]:
+    """How many parameters a module has in `total`, and how many of them are `embedding`: rows of the vocabulary and of
+    positions, which scaling laws leave out (Kaplan et al., 2001.08361)."""
+    leaves = jax.tree_util.tree_leaves_with_path(parameter_shapes(model))
+    sizes = [(jax.tree_util.keystr(path), math.prod(leaf.shape)) for path, leaf in leaves]
+    return {
+        "total": sum(n for _, n in sizes),
+        "embedding": sum(n for path, n in sizes if path.endswith("['embedding']")),
+    }
 
 
 def empty_batch() -> PackedBatch:

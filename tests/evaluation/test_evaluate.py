@@ -231,6 +231,7 @@ def test_every_head_is_measured_on_every_label():
         ("safety", "safety"): 1.0,
     }
     assert result["matrix"]["safety"]["helpful"]["pairs"] == 3
+    assert result["labels"] == {head: result["matrix"][head][head] for head in ("helpful", "safety")}
     # On its own label, a head's place in the matrix is its headline.
     for head in heads:
         assert result["matrix"][head][head] == {key: result["heads"][head][key] for key in result["matrix"][head][head]}
@@ -247,6 +248,7 @@ def test_a_single_head_is_also_measured_by_label():
     ]
     result = evaluate(by_length(1), comparisons, ("helpful",), bootstrap=10, seed=0)
     row = result["matrix"]["helpful"]
+    assert result["labels"] == row
     assert [(name, part["accuracy"], part["pairs"]) for name, part in row.items()] == [
         ("helpful", 1.0, 1),
         ("honest", 1.0, 1),

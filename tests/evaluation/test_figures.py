@@ -17,8 +17,8 @@ PROMPT = (Message("user", "hello"),)
 def drawn(monkeypatch):
     """The figures that were saved, to look into."""
     saved = []
-    save = figures._save
-    monkeypatch.setattr(figures, "_save", lambda figure, path: (saved.append(figure), save(figure, path))[1])
+    save = figures.save
+    monkeypatch.setattr(figures, "save", lambda figure, path: (saved.append(figure), save(figure, path))[1])
     return saved
 
 

@@ -11,7 +11,7 @@ from naive import assert_close, hidden_states, make_params, one_bin, random_exam
 from rmjax.data.packing import Shape
 from rmjax.errors import InputError
 from rmjax.models.layers import product_in_bfloat16
-from rmjax.models.transformer import REMAT, LanguageModel
+from rmjax.models.transformer import REMAT, LanguageModel, parameter_count
 
 SHAPE = Shape(6, 32, 24, 24)
 
@@ -98,3 +98,10 @@ def test_what_is_computed_again_gives_the_same_gradient_and_keeps_less(tiny_trun
 def test_impossible_settings_are_named(tiny_trunk, changes, message):
     with pytest.raises(InputError, match=message):
         dataclasses.replace(tiny_trunk, **changes)
+
+
+def test_parameters_are_counted(tiny_trunk):
+    """By hand: width 16, 4 heads of 6 channels on 2 key/value heads, MLP of 20, vocabulary of 300, 2 layers."""
+    layer = 2 * 16 * 24 + 2 * 16 * 12 + 3 * 16 * 20 + 2 * 16
+    counted = parameter_count(LanguageModel(tiny_trunk, jnp.dtype("float32")))
+    assert counted == {"total": 2 * layer + 16 + 300 * 16 + 300 * 16, "embedding": 300 * 16}
