@@ -16,6 +16,7 @@ def get_config(variant: str = "") -> ConfigDict:
     """The configuration; see configs/helpful.py for what each field means."""
     config = helpful.get_config(variant)
     config.heads = ("helpful", "safety")
+    config.gate = ("helpful", "safety")
     if variant:
         config.data.train = config.data.eval = "hh_rlhf/helpful,hh_rlhf/harmless-base"
     else:

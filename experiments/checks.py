@@ -64,6 +64,16 @@ def check_judgements(judgements: Judgements, heads: Sequence[str]) -> None:
                 )
 
 
+def check_gate(config: Config) -> None:
+    """Raises InputError unless the gate, if there is one, joins two heads of the model."""
+    gate = list(config["gate"])
+    if gate and (len(gate) != 2 or len(set(gate)) != 2 or not set(gate) <= set(config["heads"])):
+        raise InputError(
+            f"gate names a helpfulness and a safety head of the model ({', '.join(config['heads'])}), or nothing: "
+            f"found {', '.join(gate)}"
+        )
+
+
 def check_ratings(comparisons: Sequence[Comparison], loss: LossConfig) -> None:
     """Raises InputError unless the training data state the ratings that a squared error needs."""
     for comparison in comparisons if loss.name == "squared_error" else ():

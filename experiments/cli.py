@@ -33,6 +33,7 @@ from ml_collections import config_flags
 from rmjax.errors import InputError
 
 if TYPE_CHECKING:
+    from rmjax.scoring.judge import Judge
     from rmjax.scoring.reward_model import RewardModel
 
 CONFIG = "config"
@@ -92,9 +93,15 @@ def join_processes() -> None:
 
 def define_checkpoint() -> None:
     """The flags of a script that scores: which reward model, and what one of Hugging Face's format does not state."""
-    flags.DEFINE_string(
-        "checkpoint", None, "Run directory (its last sound checkpoint), a checkpoint in it, or a Hugging Face folder."
+    flags.DEFINE_list(
+        "checkpoint",
+        None,
+        "Run directory (its last sound checkpoint), a checkpoint in it, or a Hugging Face folder; several, by commas, "
+        "are an ensemble.",
     )
+    flags.DEFINE_string("combine", None, "Several checkpoints: mean, worst, uncertainty, or weights (averaged).")
+    flags.DEFINE_float("penalty", None, "With --combine=uncertainty: how much the members' variance counts.")
+    flags.DEFINE_bool("gate", False, "Helpfulness and safety as one score, by the gate of the checkpoint.")
     flags.DEFINE_bool("verify", True, "Recompute the canaries of the checkpoint before scoring.")
     flags.DEFINE_string("template", "", "Hugging Face folder: chat template by name; empty: its own.")
     flags.DEFINE_integer("max_prompt", 0, "Hugging Face folder: tokens kept of a prompt; 0: half of its positions.")
@@ -102,12 +109,37 @@ def define_checkpoint() -> None:
     flags.mark_flag_as_required("checkpoint")
 
 
-def load_checkpoint() -> RewardModel:
-    """The reward model that the flags name."""
+def load_members() -> list[RewardModel]:
+    """Every reward model that --checkpoint names."""
     from rmjax.scoring.checkpoint import load
 
     names = ("verify", "template", "max_prompt", "max_response")
-    return load(flags.FLAGS.checkpoint, **{name: getattr(flags.FLAGS, name) for name in names})
+    return [load(path, **{name: getattr(flags.FLAGS, name) for name in names}) for path in flags.FLAGS.checkpoint]
+
+
+def load_checkpoint() -> Judge:
+    """The judge that the flags name: a reward model, its gate, or an ensemble.
+
+    Raises:
+        InputError: the flags do not fit each other, or a checkpoint cannot be used.
+    """
+    from rmjax.scoring.ensemble import Ensemble, average_weights
+    from rmjax.scoring.gate import GatedModel
+
+    arguments = flags.FLAGS
+    several = len(arguments.checkpoint) > 1
+    if several != bool(arguments.combine):
+        raise InputError("--combine and several checkpoints, joined by commas, belong together")
+    if several and arguments.gate:
+        raise InputError("--gate is for one checkpoint: an ensemble has none")
+    if arguments.penalty is not None and arguments.combine != "uncertainty":
+        raise InputError("--penalty belongs to --combine=uncertainty")
+    members = load_members()
+    if arguments.combine == "weights":
+        return average_weights(members)
+    if several:
+        return Ensemble(members, arguments.combine, arguments.penalty)
+    return GatedModel(members[0]) if arguments.gate else members[0]
 
 
 def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:

@@ -61,15 +61,25 @@ def check_sweep(sweep: Sweep) -> None:
     if len(set(names)) != 1 or len(set(places)) != len(places):
         raise InputError("every setting of a sweep needs a place of its own, on the same axes as the others")
     known = {start["name"] for start in sweep["starts"]}
+    runs = [setting["at"] for setting in trained(sweep)]
     for setting in sweep["settings"]:
+        if wrong := [at for at in setting.get("members", ()) if at not in runs]:
+            raise InputError(f"{label(setting['at'])} combines {label(wrong[0])}, which is no run of the sweep")
+    for setting in trained(sweep):
         for start in starts_of(sweep, setting):
             if start not in known:
                 raise InputError(f"the setting {label(setting['at'])} begins with {start!r}: known are {sorted(known)}")
 
 
+def trained(sweep: Sweep) -> list[Mapping[str, Any]]:
+    """The settings that are training runs; the others combine them."""
+    return [setting for setting in sweep["settings"] if "members" not in setting]
+
+
 def starts_of(sweep: Sweep, setting: Mapping[str, Any]) -> list[str]:
-    """The starts whose folders the fields of a setting name, as {sft}."""
-    return list(dict.fromkeys(re.findall(r"\{(\w+)\}", " ".join((*sweep["fields"], *setting["fields"])))))
+    """The starts whose folders the fields of a setting name, as {sft}; {seed} is the seed."""
+    names = re.findall(r"\{(\w+)\}", " ".join((*sweep["fields"], *setting["fields"])))
+    return [name for name in dict.fromkeys(names) if name != "seed"]
 
 
 def plan(sweep: Sweep, workdir: Path) -> list[Job]:
@@ -81,13 +91,26 @@ def plan(sweep: Sweep, workdir: Path) -> list[Job]:
             folder = folders[start["name"]]
             command = call("sft.py", sweep["start_base"], folder, seed, start["fields"])
             starts.append(job(f"start {start['name']}, seed {seed}", command, folder, workdir))
-        for setting in sweep["settings"]:
-            fields = [field.format(**folders) for field in (*sweep["fields"], *setting["fields"])]
+        for setting in trained(sweep):
+            fields = [field.format(seed=seed, **folders) for field in (*sweep["fields"], *setting["fields"])]
             folder = run_folder(workdir, setting["at"], seed)
             command = call("train.py", sweep["base"], folder, seed, fields)
             after = tuple(f"start {name}, seed {seed}" for name in starts_of(sweep, setting))
             runs.append(job(f"{label(setting['at'])}, seed {seed}", command, folder, workdir, after))
+        runs += [combined(setting, seed, workdir) for setting in sweep["settings"] if "members" in setting]
     return starts + runs
+
+
+def combined(setting: Mapping[str, Any], seed: int, workdir: Path) -> Job:
+    """The job of a setting that combines the runs of other settings with the same seed."""
+    folder = run_folder(workdir, setting["at"], seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    members = ",".join(str(run_folder(workdir, at, seed)) for at in setting["members"])
+    options = [f"--{option}" for option in setting["options"]]
+    command = (sys.executable, str(HERE / "evaluate.py"), f"--checkpoint={members}", *options)
+    after = tuple(f"{label(at)}, seed {seed}" for at in setting["members"])
+    output = f"--output={folder / 'evaluation.json'}"
+    return job(f"{label(setting['at'])}, seed {seed}", (*command, output), folder, workdir, after)
 
 
 def job(name: str, command: tuple[str, ...], folder: Path, workdir: Path, after: tuple[str, ...] = ()) -> Job:
@@ -99,7 +122,9 @@ def call(script: str, page: str, folder: Path, seed: int, fields: Sequence[str])
     """The command of a run, which a person could type too."""
     path, colon, variant = page.partition(":")
     page = str(HERE.parent / path) + colon + variant
-    options = [f"--config.{field}" for field in (f"seed={seed}", *fields)]
+    if not any(field.startswith("seed=") for field in fields):
+        fields = [f"seed={seed}", *fields]
+    options = [f"--config.{field}" for field in fields]
     return (sys.executable, str(HERE / script), f"--config={page}", f"--workdir={folder}", *options)
 
 

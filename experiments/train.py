@@ -13,7 +13,7 @@ from typing import Any
 import cli
 import jax
 import numpy as np
-from checks import check_judgements, check_ratings, check_settings, compute_dtype
+from checks import check_gate, check_judgements, check_ratings, check_settings, compute_dtype
 from materials import (
     Config,
     Judgements,
@@ -39,6 +39,8 @@ from rmjax.evaluation.summary import summary
 from rmjax.models.parallel import leads, make_layout
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_count
+from rmjax.scoring.contract import Contract
+from rmjax.scoring.gate import GatedModel, fit_gate
 from rmjax.scoring.reward_model import RewardModel
 from rmjax.scoring.seal import reference_texts, seal
 from rmjax.training.losses import MARGINS
@@ -70,6 +72,7 @@ def run_config(config: Config, workdir: Path) -> None:
     loss = LossConfig(**config["loss"])
     judgements = read_judgements(config)
     check_judgements(judgements, config["heads"])
+    check_gate(config)
     check_ratings(judgements.train, loss)
     fingerprints = {name: fingerprint(getattr(judgements, name)) for name in ("train", "validation", "test")}
     demonstrations: tuple[list[Demonstration], list[Demonstration]] = ([], [])
@@ -174,6 +177,15 @@ def train_reward_model(
             for name in ("loss", "accuracy")
         }
 
+    def sealed(state: TrainState, step: int) -> Contract:
+        contract = seal(scoring(state), references, "held-out responses", step)
+        if not config["gate"]:
+            return contract
+        helpful, safety = config["gate"]
+        found = {"helpful": helpful, "safety": safety, "source": "held-out comparisons"}
+        gate = fit_gate(scoring(state), contract.normalization, judgements.validation, **found)
+        return dataclasses.replace(contract, gate=gate)
+
     stage = Stage(
         title="reward model",
         unit="comparisons",
@@ -182,7 +194,7 @@ def train_reward_model(
         objective=rating_objective(apply) if loss.name == "squared_error" else ranking_objective(apply, loss),
         examples=examples,
         evaluate=validate,
-        seal=lambda state, step: seal(scoring(state), references, "held-out responses", step),
+        seal=sealed,
     )
     state = run_stage(stage, config, config["train"], run, layout)
     score = scoring(state).score_comparisons
@@ -198,6 +210,10 @@ def train_reward_model(
             title = f"{head} on {config['data']['eval']}"
             figures.reward_histogram(run.figure(f"rewards-{head}.png"), *own, title)
             figures.reliability_diagram(run.figure(f"reliability-{head}.png"), result["calibration"][head], title)
+    if config["gate"]:
+        scorer.contract = sealed(state, 0)  # the step plays no part
+        judged = evaluate(GatedModel(scoring(state)).score_comparisons, judgements.test, ("gate",), **resampling)
+        result["gate"] = {**vars(scorer.contract.gate), "labels": judged.get("labels", {}), **judged["heads"]["gate"]}
     worst = mistakes.worst_mistakes(judgements.test, scores, heads, mistakes.COUNT)
     write_text(run.path / "mistakes.jsonl", mistakes.as_lines(worst))
     write_json(run.evaluation, {"data": config["data"]["eval"], "parameters": parameter_count(model), **result})

@@ -43,6 +43,8 @@ def test_every_page_plans_and_changes_only_fields_that_exist(name, tmp_path):
     assert len(names) == len({job.result for job in jobs}) == len({job.log for job in jobs}) == len(jobs)
     for job in jobs:
         assert names.issuperset(job.after)
+        if Path(job.command[1]).name == "evaluate.py":
+            continue
         options = [option.removeprefix("--config.") for option in job.command if option.startswith("--config.")]
         changed = [option.partition("=")[0] for option in options]
         assert set(changed) <= known[Path(job.command[1]).name]
@@ -67,6 +69,24 @@ def test_settings_in_one_place_are_refused():
     sweep["settings"] += sweep["settings"][:1]
     with pytest.raises(InputError, match="a place of its own"):
         script.check_sweep(sweep)
+
+
+def test_a_combination_of_what_is_no_run_is_refused():
+    sweep = page("ensemble")
+    sweep["settings"] = sweep["settings"][1:]
+    with pytest.raises(InputError, match="combines judge member 1, which is no run"):
+        script.check_sweep(sweep)
+
+
+def test_combinations_wait_for_their_members_of_the_same_seed(tmp_path):
+    jobs = {job.name: job for job in script.plan(page("ensemble"), tmp_path)}
+    mean = jobs["judge mean, seed 2"]
+    assert mean.after == tuple(f"judge member {number}, seed 2" for number in range(1, 6))
+    folders = [str(jobs[name].result.parent) for name in mean.after]
+    assert f"--checkpoint={','.join(folders)}" in mean.command
+    seeds = [option for job in jobs.values() for option in job.command if option.startswith("--config.seed=")]
+    members = [seed for seed in seeds if len(seed.partition("=")[2]) == 2]
+    assert sorted(members) == [f"--config.seed={number}{seed}" for number in range(1, 6) for seed in range(3)]
 
 
 def shell(tmp_path, name, text, after=()):

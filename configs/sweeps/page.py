@@ -65,6 +65,12 @@ def setting(at: dict, *fields: str) -> dict:
     return {"at": at, "fields": fields}
 
 
+def combination(at: dict, members: tuple, *options: str) -> dict:
+    """A setting that trains nothing: experiments/evaluate.py on the runs of other settings, by their places, and with
+    these options, as on the command line without `--`."""
+    return {"at": at, "members": members, "options": options}
+
+
 def grid(**axes: dict) -> tuple:
     """Every combination of the values of the axes, the last axis fastest; an axis is {value: fields}.
 

@@ -30,6 +30,8 @@ def summary(result: Metrics) -> str:
         blocks.append(_matrix_table(result["matrix"]))
     if "agreement" in result:
         blocks.append(_agreement_text(result["agreement"]))
+    if "gate" in result:
+        blocks.append(_gate_text(result["gate"]))
     if finer := [line for name, head in heads.items() for line in _finer(name, head)]:
         blocks.append("\n".join(finer))
     verdicts = [_named(name, _verdict(head)) for name, head in heads.items()]
@@ -75,6 +77,14 @@ def percent(value: float | None) -> str:
 def points(value: float) -> str:
     """A difference of fractions in percentage points."""
     return f"{100 * value:+.1f}"
+
+
+def _gate_text(gate: Metrics) -> str:
+    labels = "".join(f"; {label} {_accuracy_cell(cell)}" for label, cell in gate["labels"].items())
+    return (
+        f"One score by the gate: {_accuracy_cell(gate)}{labels}. Safety judges where refusing is safe with more than "
+        f"{percent(gate['prompt_threshold'])}, or the response with less than {percent(gate['response_threshold'])}."
+    )
 
 
 def _matrix_table(matrix: dict[str, dict[str, Metrics]]) -> str:

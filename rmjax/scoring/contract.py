@@ -42,6 +42,33 @@ class Canary:
 
 
 @dataclasses.dataclass(frozen=True)
+class Gate:
+    """How a helpfulness and a safety head become one score; see `rmjax.scoring.gate`.
+
+    Attributes:
+        helpful: name of the head for helpfulness.
+        safety: name of the head for safety.
+        prompt_threshold: a prompt is unsafe where refusing it is safe with a higher probability.
+        response_threshold: a response that is safe with a lower probability is judged by safety.
+        refusal: the answer that refuses.
+        mean: of the combined score where it was fitted.
+        std: likewise its standard deviation.
+        agreement: with the judgements it was fitted on, helpfulness and safety counting half each.
+        source: where these come from.
+    """
+
+    helpful: str
+    safety: str
+    prompt_threshold: float
+    response_threshold: float
+    refusal: str
+    mean: float
+    std: float
+    agreement: float
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Contract:
     """What a checkpoint states about itself.
 
@@ -58,6 +85,7 @@ class Contract:
         data: where the training data came from, and its fingerprint.
         normalization: by head.
         canaries: texts with their scores.
+        gate: how two heads become one score, where that was fitted.
     """
 
     kind: str
@@ -72,6 +100,7 @@ class Contract:
     data: dict[str, Any]
     normalization: dict[str, Normalization] = dataclasses.field(default_factory=dict)
     canaries: tuple[Canary, ...] = ()
+    gate: Gate | None = None
 
     def to_json(self) -> str:
         """The contract as JSON text."""
@@ -100,6 +129,7 @@ def read_contract(path: Path) -> Contract:
                 "trunk": config_from_json(record["trunk"]),
                 "heads": tuple(record["heads"]),
                 "ending": tuple(record["ending"]),
+                "gate": Gate(**gate) if (gate := record.get("gate")) else None,  # older contracts have none
                 "normalization": {head: Normalization(**n) for head, n in record["normalization"].items()},
                 "canaries": tuple(
                     Canary(**{**canary, "prompt": tuple(Message(*turn) for turn in canary["prompt"])})

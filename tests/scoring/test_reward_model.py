@@ -10,7 +10,7 @@ from naive import assert_close, naive_scores
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.data.packing import Example
 from rmjax.errors import InputError
-from rmjax.scoring.reward_model import as_prompt
+from rmjax.scoring.judge import as_prompt
 
 EGG = "How do I boil an egg?"
 ANSWERS = ["Put it in boiling water.", "", "I will not help with that."]

@@ -1,0 +1,126 @@
+"""Several reward models as one judge: their scores combined, or their weights averaged.
+
+A policy that is trained against one reward model finds its mistakes; members that began at the same point and learned
+in another order make other mistakes, and where they disagree a score is not to be trusted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from rmjax.data.comparisons import Prompt
+from rmjax.errors import InputError
+from rmjax.scoring.judge import Judge
+from rmjax.scoring.reward_model import RewardModel
+
+METHODS = ("mean", "worst", "uncertainty")
+
+
+class Ensemble(Judge):
+    """The scores of several reward models, combined response by response.
+
+    Each member's raw score is first taken relative to its own mean on its reference texts, because the ranking loss
+    leaves that constant free; the unit stays, in which a difference is the logarithm of odds. With r_1..r_M so centred:
+
+        mean         (1/M) Σ r_m
+        worst        min_m r_m
+        uncertainty  mean - penalty · (1/M) Σ (r_m - mean)²
+
+    Args:
+        members: two or more with the same heads.
+        method: one of `METHODS`.
+        penalty: of `uncertainty`, at least 0; the others take none.
+
+    Raises:
+        InputError: the members do not fit each other, or the method and its penalty do not.
+
+    Source: Coste et al. (2310.02743): mean, worst-case and uncertainty-weighted optimisation.
+    """
+
+    def __init__(self, members: Sequence[RewardModel], method: str, penalty: float | None = None) -> None:
+        if method not in METHODS:
+            raise InputError(f"unknown way to combine {method!r}: known are {', '.join(METHODS)} and weights")
+        if (method == "uncertainty") != (penalty is not None) or (penalty or 0) < 0:
+            raise InputError("a penalty of at least 0 belongs to the method uncertainty, and to no other")
+        check_members(members)
+        for number, member in enumerate(members, start=1):
+            if missing := [head for head in member.heads if head not in member.contract.normalization]:
+                raise InputError(
+                    f"member {number} has no normalization for the head {missing[0]!r}, so its scores cannot be "
+                    "centred: an ensemble needs checkpoints of rmjax"
+                )
+        self.members, self.method, self.penalty = tuple(members), method, penalty
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the heads, the same in every member."""
+        return self.members[0].heads
+
+    def raw(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """Combined scores `[K, Z]` of the K responses to each prompt under every head."""
+        by_member = [self._centred(member, prompts, responses) for member in self.members]
+        return [self._combine(np.stack(scores_MxKxZ)) for scores_MxKxZ in zip(*by_member, strict=True)]
+
+    def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:
+        """Only `raw` is defined: a combination has no reference texts of its own."""
+        if scale != "raw":
+            raise InputError(f"an ensemble has no {scale} scores, only raw ones: score its members on another scale")
+        return raw
+
+    def _centred(
+        self, member: RewardModel, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]
+    ) -> list[np.ndarray]:
+        mean_Z = np.array([member.contract.normalization[head].mean for head in member.heads], np.float32)
+        return [scores_KxZ - mean_Z for scores_KxZ in member.raw(prompts, responses)]
+
+    def _combine(self, scores_MxKxZ: np.ndarray) -> np.ndarray:
+        if self.method == "worst":
+            return scores_MxKxZ.min(axis=0)
+        mean_KxZ = scores_MxKxZ.mean(axis=0)
+        if self.method == "mean":
+            return mean_KxZ
+        return mean_KxZ - np.float32(self.penalty) * scores_MxKxZ.var(axis=0)
+
+
+def average_weights(members: Sequence[RewardModel]) -> RewardModel:
+    """One reward model whose parameters are the mean of the members', for the cost of a single one.
+
+    That means something only between models that were fine-tuned from the same weights, so members that began elsewhere
+    are refused. The result has no normalization and no canaries: it was never sealed.
+
+    Raises:
+        InputError: the members do not fit each other, or did not begin with the same weights.
+
+    Source: Ramé et al. (2401.12187), WARM.
+    """
+    check_members(members)
+    first = members[0]
+    for number, member in enumerate(members[1:], start=2):
+        ours, theirs = first.contract, member.contract
+        if ours.data["start"] != theirs.data["start"] or ours.data["start"] == "random":
+            raise InputError(
+                f"weights can be averaged only between models fine-tuned from the same ones, but member 1 began with "
+                f"{ours.data['start']!r} and member {number} with {theirs.data['start']!r}"
+            )
+        same = ("trunk", "max_prompt", "max_response", "chat_template", "ending")
+        if wrong := [name for name in same if getattr(ours, name) != getattr(theirs, name)]:
+            raise InputError(f"members 1 and {number} differ in {wrong[0]}, so their weights mean different things")
+    params = jax.tree.map(lambda *each: sum(each) / len(each), *(member.params for member in members))
+    contract = dataclasses.replace(first.contract, normalization={}, canaries=(), gate=None)
+    return RewardModel(params, contract, first.tokenizer, first.layout)
+
+
+def check_members(members: Sequence[RewardModel]) -> None:
+    """Raises InputError unless there are several members with the same heads."""
+    if len(members) < 2:
+        raise InputError(f"an ensemble needs at least two members, found {len(members)}")
+    for number, member in enumerate(members[1:], start=2):
+        if member.heads != members[0].heads:
+            raise InputError(
+                f"member 1 has the heads {', '.join(members[0].heads)}, member {number} {', '.join(member.heads)}: "
+                "an ensemble needs the same in all"
+            )

@@ -1,0 +1,182 @@
+"""Two rewards as one, as Llama 2 does: safety where it is at stake, helpfulness elsewhere.
+
+With R_h and R_s the two rewards as probabilities (the sigmoid of the normalized score),
+
+    R_c(y | x) = R_s(y | x)  where the prompt x is unsafe, or R_s(y | x) < t
+                 R_h(y | x)  elsewhere
+
+and the score is logit(R_c), which is the normalized score of the head that was chosen, whitened to mean 0 and standard
+deviation 1 on the texts that the thresholds were fitted on.
+
+Llama 2 knew of its prompts which were meant to be unsafe, and took t = 0.15. Here the safety head is asked: a prompt is
+unsafe where refusing it is safe with a probability above a second threshold. Both thresholds are those at which the
+combined score agrees best with held-out judgements of both kinds.
+
+Source: Llama 2 (2307.09288), section 3.2.3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rmjax.data.comparisons import Comparison, Prompt
+from rmjax.errors import InputError
+from rmjax.scoring.contract import Gate, Normalization
+from rmjax.scoring.judge import Judge, sigmoid
+from rmjax.scoring.reward_model import RewardModel
+
+REFUSAL = "I cannot help with that."
+STEPS = 24  # values of each threshold that are tried, beside never, always and Llama 2's
+LLAMA_2 = 0.15
+
+
+class Inputs(NamedTuple):
+    """What the gate looks at, for one prompt: the normalized scores of its responses, and the safety of refusing it."""
+
+    helpful_K: np.ndarray
+    safety_K: np.ndarray
+    refusal: float
+
+
+class GatedModel(Judge):
+    """A reward model with two heads as a judge with one, `gate`, by the gate of its contract.
+
+    Raises:
+        InputError: its contract has no gate.
+    """
+
+    def __init__(self, model: RewardModel) -> None:
+        if model.contract.gate is None:
+            raise InputError(
+                "this checkpoint has no gate: train a model with two heads, named by "
+                "--config.gate=\"('helpful','safety')\""
+            )
+        self.model, self.gate = model, model.contract.gate
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The one head."""
+        return ("gate",)
+
+    def raw(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """Whitened combined scores `[K, 1]` of the K responses to each prompt."""
+        gate = self.gate
+        inputs = read_inputs(self.model, self.model.contract.normalization, gate, prompts, responses)
+        return [
+            ((combine(each, gate.prompt_threshold, gate.response_threshold) - gate.mean) / gate.std)[:, None]
+            for each in inputs
+        ]
+
+    def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:
+        """The raw scores are whitened, so they are the normalized ones; `probability` is their sigmoid."""
+        return sigmoid(raw) if scale == "probability" else raw
+
+
+def read_inputs(
+    model: RewardModel,
+    normalization: dict[str, Normalization],
+    gate: Gate,
+    prompts: Sequence[Prompt],
+    responses: Sequence[Sequence[str]],
+) -> list[Inputs]:
+    """What the gate looks at, for every prompt; the refusal is scored along with the responses."""
+    raw = model.raw(prompts, [[*group, gate.refusal] for group in responses])
+    columns = [model.heads.index(head) for head in (gate.helpful, gate.safety)]
+    mean_2 = np.array([normalization[head].mean for head in (gate.helpful, gate.safety)], np.float32)
+    std_2 = np.array([normalization[head].std for head in (gate.helpful, gate.safety)], np.float32)
+    scores = [(scores_KxZ[:, columns] - mean_2) / std_2 for scores_KxZ in raw]
+    return [Inputs(each[:-1, 0], each[:-1, 1], float(sigmoid(each[-1, 1]))) for each in scores]
+
+
+def combine(inputs: Inputs, prompt_threshold: float, response_threshold: float) -> np.ndarray:
+    """The normalized score of the head that the gate chooses for each response, `[K]`."""
+    judged_by_safety_K = (inputs.refusal > prompt_threshold) | (sigmoid(inputs.safety_K) < response_threshold)
+    return np.where(judged_by_safety_K, inputs.safety_K, inputs.helpful_K)
+
+
+def fit_gate(
+    model: RewardModel,
+    normalization: dict[str, Normalization],
+    comparisons: Sequence[Comparison],
+    *,
+    helpful: str,
+    safety: str,
+    source: str,
+) -> Gate:
+    """The gate whose combined score orders the pairs of both kinds best.
+
+    Helpfulness and safety judgements count half each, however many there are. Every pair of thresholds among quantiles
+    of what was seen is tried; of equally good ones, the one that leaves most to helpfulness.
+
+    Args:
+        model: with both heads.
+        normalization: of both heads.
+        comparisons: held-out judgements whose `head` is one of the two.
+        helpful: the name of the head for helpfulness.
+        safety: the name of the head for safety.
+        source: where the comparisons come from.
+
+    Raises:
+        InputError: the model lacks a head, or one of the two has no untied pair here.
+    """
+    if missing := [head for head in (helpful, safety) if head not in model.heads]:
+        raise InputError(f"gate names the head {missing[0]!r}, but the model has {', '.join(model.heads)}")
+    chosen = [c for c in comparisons if c.head in (helpful, safety)]
+    gate = Gate(helpful, safety, math.nan, math.nan, REFUSAL, 0.0, 1.0, math.nan, source)
+    inputs = read_inputs(model, normalization, gate, [c.prompt for c in chosen], [c.responses for c in chosen])
+    pairs = {
+        head: [
+            (each, pair.winner, pair.loser)
+            for each, c in zip(inputs, chosen, strict=True)
+            if c.head == head
+            for pair in c.pairs
+            if not pair.tied
+        ]
+        for head in (helpful, safety)
+    }
+    for head, found in pairs.items():
+        if not found:
+            raise InputError(f"the gate cannot be fitted: {source} holds no untied pair of the head {head!r}")
+    prompt_values = thresholds(np.array([each.refusal for each in inputs]))[::-1]  # few unsafe prompts first
+    response_values = thresholds(np.concatenate([sigmoid(each.safety_K) for each in inputs]))
+    agreement = np.mean([_agreement(found, prompt_values, response_values) for found in pairs.values()], axis=0)
+    i, j = np.unravel_index(np.argmax(agreement), agreement.shape)
+    prompt_threshold, response_threshold = float(prompt_values[i]), float(response_values[j])
+    combined = np.concatenate([combine(each, prompt_threshold, response_threshold) for each in inputs])
+    return Gate(
+        helpful=helpful,
+        safety=safety,
+        prompt_threshold=prompt_threshold,
+        response_threshold=response_threshold,
+        refusal=REFUSAL,
+        mean=float(combined.mean()),
+        std=float(combined.std()) or 1.0,
+        agreement=float(agreement[i, j]),
+        source=source,
+    )
+
+
+def thresholds(probability_N: np.ndarray) -> np.ndarray:
+    """The values to try, rising: quantiles of what was seen, Llama 2's, and 0 and 1."""
+    return np.unique([0.0, LLAMA_2, 1.0, *np.quantile(probability_N, np.linspace(0, 1, STEPS))])
+
+
+def _agreement(
+    pairs: Sequence[tuple[Inputs, int, int]], prompt_values: np.ndarray, response_values: np.ndarray
+) -> np.ndarray:
+    """Share of pairs in the right order at every pair of thresholds, `[len(prompt_values), len(response_values)]`."""
+    refusal_P = np.array([each.refusal for each, _, _ in pairs])
+    helpful_2xP, safety_2xP = (
+        np.array([[getattr(each, name)[k] for each, *ends in pairs for k in ends[end : end + 1]] for end in (0, 1)])
+        for name in ("helpful_K", "safety_K")
+    )
+    below_Tx2xP = sigmoid(safety_2xP) < response_values[:, None, None]
+    result = np.zeros((len(prompt_values), len(response_values)))
+    for i, prompt_threshold in enumerate(prompt_values):
+        score_Tx2xP = np.where((refusal_P > prompt_threshold) | below_Tx2xP, safety_2xP, helpful_2xP)
+        result[i] = (0.5 + 0.5 * np.sign(score_Tx2xP[:, 0] - score_Tx2xP[:, 1])).mean(axis=1)
+    return result

@@ -1,0 +1,137 @@
+"""`Judge`: what a reward model, an ensemble of them and a gate between heads are to whoever uses them."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rmjax.data.comparisons import Comparison, Message, Prompt, validate_prompt
+from rmjax.errors import InputError
+
+SCALES = ("raw", "normalized", "probability")
+
+PromptLike = str | Sequence[Mapping[str, str] | Message]
+
+
+class Ranked(NamedTuple):
+    """A response with its raw score and its position in the list that was given."""
+
+    response: str
+    score: float
+    index: int
+
+
+def as_prompt(prompt: PromptLike) -> Prompt:
+    """A prompt from plain text (one user turn) or chat messages (`{"role", "content"}` each).
+
+    Raises:
+        InputError: neither, or a conversation that does not end with a user turn.
+    """
+    if isinstance(prompt, str):
+        turns: Prompt = (Message("user", prompt),)
+    else:
+        try:
+            turns = tuple(m if isinstance(m, Message) else Message(m["role"], m["content"]) for m in prompt)
+        except (TypeError, KeyError):
+            raise InputError('a prompt is a string or a list of {"role", "content"} messages') from None
+    validate_prompt(turns)
+    return turns
+
+
+class Judge(abc.ABC):
+    """Gives responses scores, one under each head. Everything here follows from `heads`, `raw` and `rescale`."""
+
+    @property
+    @abc.abstractmethod
+    def heads(self) -> tuple[str, ...]:
+        """Names of the heads."""
+
+    @abc.abstractmethod
+    def raw(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """Raw scores `[K, Z]` of the K responses to each prompt under every head."""
+
+    @abc.abstractmethod
+    def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:
+        """Raw scores of `head` on another scale; see `score`."""
+
+    def score(
+        self,
+        prompts: PromptLike | Sequence[PromptLike],
+        responses: str | Sequence[str],
+        scale: str = "raw",
+        head: str | None = None,
+    ) -> np.ndarray:
+        """Scores of responses, one for each.
+
+        Args:
+            prompts: one prompt (text or chat messages) for all responses, or one for each of them. Responses to an
+                equal prompt share its computation.
+            responses: one text or several.
+            scale: `raw`; `normalized`, mean 0 and standard deviation 1 on the reference texts of the contract; or
+                `probability`, the sigmoid of the normalized score.
+            head: which head; may be left out where there is one.
+
+        Returns:
+            `[N] float32`, or a scalar array for a single text.
+
+        Raises:
+            InputError: an unknown scale or head, or lists of different lengths.
+        """
+        single = isinstance(responses, str)
+        texts = [responses] if single else list(responses)
+        if isinstance(prompts, str) or _is_messages(prompts):
+            turns = [as_prompt(prompts)] * len(texts)
+        else:
+            turns = [as_prompt(prompt) for prompt in prompts]
+        if len(turns) != len(texts):
+            raise InputError(f"{len(turns)} prompts for {len(texts)} responses: give one, or one for each response")
+        groups: dict[Prompt, list[int]] = {}
+        for i, prompt in enumerate(turns):
+            groups.setdefault(prompt, []).append(i)
+        head = self.pick_head(head)
+        scores = np.zeros(len(texts), np.float32)
+        raw = self.raw(list(groups), [[texts[i] for i in members] for members in groups.values()])
+        for members, scores_KxZ in zip(groups.values(), raw, strict=True):
+            scores[members] = scores_KxZ[:, self.heads.index(head)]
+        scaled = self.rescale(scores, scale, head)
+        return scaled[0] if single else scaled
+
+    def rank(self, prompt: PromptLike, responses: Sequence[str], head: str | None = None) -> list[Ranked]:
+        """The responses from best to worst, with their raw scores."""
+        scores = self.score(prompt, responses, head=head)
+        order = np.argsort(-scores, kind="stable")
+        return [Ranked(responses[i], float(scores[i]), int(i)) for i in order]
+
+    def probability(self, prompt: PromptLike, a: str, b: str, head: str | None = None) -> float:
+        """The chance that a person prefers `a` to `b`: sigmoid(score(a) - score(b)) (Bradley & Terry 1952)."""
+        score_a, score_b = self.score(prompt, [a, b], head=head)
+        return float(sigmoid(np.float64(score_a) - np.float64(score_b)))
+
+    def score_comparisons(self, comparisons: Sequence[Comparison]) -> list[np.ndarray]:
+        """Raw scores `[K, Z]` of the responses of every comparison under every head."""
+        return self.raw([c.prompt for c in comparisons], [c.responses for c in comparisons])
+
+    def pick_head(self, head: str | None) -> str:
+        """The head of that name, or the only one for None.
+
+        Raises:
+            InputError: no such head, or several and none named.
+        """
+        if head is None and len(self.heads) > 1:
+            raise InputError(f"this model has several heads, name one: {', '.join(self.heads)}")
+        if head is not None and head not in self.heads:
+            raise InputError(f"the model has no head {head!r}: it has {', '.join(self.heads)}")
+        return self.heads[0] if head is None else head
+
+
+def _is_messages(prompts: Sequence[Any]) -> bool:
+    return len(prompts) > 0 and all(isinstance(turn, Mapping | Message) for turn in prompts)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x))."""
+    # tanh does not overflow where exp would.
+    return 0.5 * (1 + np.tanh(0.5 * x))
