@@ -34,7 +34,8 @@ setup(
     extras_require={
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
-        "test": ["pytest", "pytest-xdist"],
+        "slurm": ["submitit"],
+        "test": ["pytest", "pytest-xdist", "submitit"],
         "parity": ["pytest", "pytest-xdist", "torch==2.13.0"],
         "bench": ["datasets", "torch==2.13.0", "trl==1.16.0"],
         "dev": ["pre-commit", "pytest", "pytest-xdist", "ruff"],

@@ -24,7 +24,6 @@ from harness import markdown, write_results
 from jax.experimental import topologies
 
 import rmjax.models.attention
-import rmjax.models.layers
 from rmjax.data.packing import Shape, fill
 from rmjax.models.config import TransformerConfig
 from rmjax.models.reward import RewardTransformer
@@ -174,7 +173,6 @@ def main() -> None:
     arguments = parser.parse_args()
     # As on an accelerator, whatever this machine has.
     rmjax.models.attention.pays_for_row_length = lambda: True
-    rmjax.models.layers.widens_bfloat16 = lambda: False
     rows = []
     for case in {"one": ONE, "pod": POD, "all": ONE + POD}[arguments.cases]:
         try:

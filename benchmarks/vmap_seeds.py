@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.harness import Contender, median, ratio, resident_peak, serve, take_turns
+from harness import Contender, median, ratio, resident_peak, serve, take_turns
 
 STEPS = 4
 

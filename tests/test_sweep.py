@@ -11,7 +11,7 @@ from pathlib import Path
 import launchers
 import pytest
 import sweep as script
-from launchers import Job, Local, places
+from launchers import Job, Local, Slurm, places
 from ml_collections import ConfigDict
 
 from configs import helpful, sft
@@ -163,6 +163,27 @@ def test_gpus_are_those_that_the_environment_names(monkeypatch):
     assert launchers.visible_gpus() == ["1", "3"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert launchers.visible_gpus() == []
+
+
+def test_jobs_of_slurm_are_run_waited_for_and_told_apart(tmp_path):
+    """Through submitit's own executor on this machine, which has the interface of Slurm's."""
+    launcher = Slurm(tmp_path / "slurm", ["timeout_min=2"], cluster="local")
+    jobs = [
+        shell(tmp_path, "good", "echo some noise; touch $0"),
+        shell(tmp_path, "bad", "echo error: out of memory; exit 1"),
+        shell(tmp_path, "after", "touch $0", ("good",)),
+    ]
+    assert script.run_jobs(jobs, launcher) == {"bad": "out of memory"}
+    assert (tmp_path / "after").exists()
+
+
+def test_without_slurm_the_reason_is_told(tmp_path):
+    with pytest.raises(InputError, match="submitit cannot submit to slurm"):
+        Slurm(tmp_path, [])
+    with pytest.raises(InputError, match="write NAME=VALUE"):
+        Slurm(tmp_path, ["gpu"], cluster="local")
+    with pytest.raises(InputError, match="submitit cannot submit to local"):
+        Slurm(tmp_path, ["no_such_parameter=1"], cluster="local")
 
 
 TINY = """

@@ -11,7 +11,8 @@ from jax import Array
 
 from rmjax.data.packing import PackedBatch
 from rmjax.models.config import TransformerConfig
-from rmjax.models.layers import Norm, dense
+from rmjax.models.layers import Norm
+from rmjax.models.linear import Linear
 from rmjax.models.tiles import TILE, tiled_attention
 from rmjax.models.visibility import MASKED, Places, Rule, sees
 
@@ -90,7 +91,7 @@ class Attention(nn.Module):
         R, L, _ = x.shape
 
         def project(name: str, heads: int) -> Array:
-            projected = dense(heads * c.head_dim, name, self.dtype, bias=c.query_bias)(x)
+            projected = Linear(heads * c.head_dim, self.dtype, c.query_bias, name=name)(x)
             return projected.reshape(R, L, heads, c.head_dim)
 
         q, k, v = project("query", c.heads), project("key", c.kv_heads), project("value", c.kv_heads)
@@ -104,7 +105,7 @@ class Attention(nn.Module):
             q * (c.attention_scale or c.head_dim**-0.5), k, v, places, rule
         )
         # Residual branches start small in deep trunks, so that the stream keeps its scale (Radford et al. 2019).
-        return dense(c.width, "out", self.dtype, bias=c.out_bias, scale=0.5 / c.layers)(mixed.reshape(R, L, -1))
+        return Linear(c.width, self.dtype, c.out_bias, 0.5 / c.layers, name="out")(mixed.reshape(R, L, -1))
 
 
 def attention(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> Array:

@@ -1,4 +1,4 @@
-"""The small parts of a trunk: linear maps, norms, the MLP."""
+"""The small parts of a trunk: norms, the MLP."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.ad_checkpoint import checkpoint_name
 
 from rmjax.models.config import TransformerConfig
+from rmjax.models.linear import Linear
 
 ACTIVATIONS = {
     "silu": nn.silu,
@@ -19,48 +19,6 @@ ACTIVATIONS = {
     "tanh": jnp.tanh,
     "relu": nn.relu,
 }
-
-
-def dense(features: int, name: str | None, dtype: jnp.dtype, *, bias: bool = False, scale: float = 1.0) -> nn.Dense:
-    """A linear map, its kernel drawn with variance scale / inputs."""
-    init = nn.initializers.variance_scaling(scale, "fan_in", "normal")
-    dot = _dot_in_bfloat16 if dtype == jnp.bfloat16 and widens_bfloat16() else None
-    return nn.Dense(features, use_bias=bias, dtype=dtype, kernel_init=init, name=name, dot_general=dot)
-
-
-def widens_bfloat16() -> bool:
-    """Whether XLA computes products of bfloat16 in float32 unless it is told otherwise."""
-    return jax.default_backend() == "cpu"
-
-
-# What a product is called for `REMAT`, whose policies do not look into it.
-LINEAR = "linear"
-
-
-def _dot_in_bfloat16(x: Array, kernel: Array, *_: object, **__: object) -> Array:
-    """`[..., I] x [I, O] -> [..., O]`, as linen calls for it; see `product_in_bfloat16`."""
-    out = product_in_bfloat16(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], -1)
-    return checkpoint_name(out, LINEAR)
-
-
-@jax.custom_vjp
-def product_in_bfloat16(x: Array, kernel: Array) -> Array:
-    """x @ kernel of bfloat16 matrices `[T, I]` and `[I, O]`, summed in float32 and rounded once, backwards too.
-
-    XLA widens a bfloat16 product on a CPU, and gives it to the matrix unit only if its result is asked for in float32;
-    what it derives for the backward pass would have float32 operands again.
-    """
-    return _narrow_dot(x, kernel, ((1,), (0,)))
-
-
-def _narrow_dot(a: Array, b: Array, contracted: tuple[tuple[int], tuple[int]]) -> Array:
-    return jax.lax.dot_general(a, b, (contracted, ((), ())), preferred_element_type=jnp.float32).astype(a.dtype)
-
-
-product_in_bfloat16.defvjp(
-    lambda x, kernel: (product_in_bfloat16(x, kernel), (x, kernel)),
-    lambda kept, d_out: (_narrow_dot(d_out, kept[1], ((1,), (1,))), _narrow_dot(kept[0], d_out, ((0,), (0,)))),
-)
 
 
 def keep_whole(x: Array) -> Array:
@@ -115,10 +73,10 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         c = self.config
-        up = dense(c.mlp_width, "up", self.dtype, bias=c.mlp_bias)(x)
-        gate = dense(c.mlp_width, "gate", self.dtype, bias=c.mlp_bias)(x) if c.gated else None
+        up = Linear(c.mlp_width, self.dtype, c.mlp_bias, name="up")(x)
+        gate = Linear(c.mlp_width, self.dtype, c.mlp_bias, name="gate")(x) if c.gated else None
         inner = activate(up, gate, c.activation)
-        return dense(c.width, "down", self.dtype, bias=c.mlp_bias, scale=0.5 / c.layers)(inner)
+        return Linear(c.width, self.dtype, c.mlp_bias, 0.5 / c.layers, name="down")(inner)
 
 
 @functools.partial(jax.checkpoint, static_argnums=(2,), prevent_cse=False)

@@ -8,7 +8,8 @@ from jax import Array
 
 from rmjax.data.packing import PackedBatch
 from rmjax.models.config import TransformerConfig
-from rmjax.models.layers import ACTIVATIONS, dense
+from rmjax.models.layers import ACTIVATIONS
+from rmjax.models.linear import Linear
 from rmjax.models.transformer import Transformer
 
 
@@ -50,7 +51,7 @@ class RewardTransformer(nn.Module):
         c = self.config
         self.trunk = Transformer(c, self.dtype, self.remat)
         if c.pooler:
-            self.pooler = dense(c.width, None, self.dtype, bias=True)
+            self.pooler = Linear(c.width, self.dtype, bias=True)
         self.reward = RewardHeads(self.heads, bias=not c.causal)
 
     def __call__(self, batch: PackedBatch) -> Array:

@@ -17,7 +17,8 @@ from jax import Array
 from rmjax.data.packing import PackedBatch, Shape, fill
 from rmjax.models.attention import Attention, View, view
 from rmjax.models.config import TransformerConfig
-from rmjax.models.layers import LINEAR, MLP, Norm, dense, keep_whole
+from rmjax.models.layers import MLP, Norm, keep_whole
+from rmjax.models.linear import LINEAR, Embedding, Linear
 
 
 class Block(nn.Module):
@@ -72,14 +73,11 @@ class Transformer(nn.Module):
     def setup(self) -> None:
         c = self.config
 
-        def table(rows: int) -> nn.Embed:
-            return nn.Embed(rows, c.width, dtype=self.dtype, embedding_init=nn.initializers.normal(c.width**-0.5))
-
-        self.embedding = table(c.vocab_size)
+        self.embedding = Embedding(c.vocab_size, c.width, self.dtype)
         if c.positions == "learned":
-            self.position = table(c.max_positions)
+            self.position = Embedding(c.max_positions, c.width, self.dtype)
         if c.token_types:
-            self.token_type = table(c.token_types)
+            self.token_type = Embedding(c.token_types, c.width, self.dtype)
         if c.embedding_norm:
             self.embedding_norm = Norm(c, self.dtype)
         policy = REMAT[self.remat]
@@ -121,7 +119,7 @@ class LanguageModel(nn.Module):
     def setup(self) -> None:
         self.trunk = Transformer(self.config, self.dtype, self.remat)
         if not self.config.tie_embeddings:
-            self.output = dense(self.config.vocab_size, None, self.dtype)
+            self.output = Linear(self.config.vocab_size, self.dtype)
 
     def __call__(self, batch: PackedBatch) -> Array:
         c = self.config

@@ -10,7 +10,7 @@ from naive import assert_close, hidden_states, make_params, one_bin, random_exam
 
 from rmjax.data.packing import Shape
 from rmjax.errors import InputError
-from rmjax.models.layers import product_in_bfloat16
+from rmjax.models.linear import Embedding, product
 from rmjax.models.transformer import REMAT, LanguageModel, parameter_count
 
 SHAPE = Shape(6, 32, 24, 24)
@@ -51,18 +51,29 @@ def test_hidden_states_come_in_the_compute_dtype_and_logits_in_float32(tiny_trun
 
 
 def test_products_in_bfloat16_are_summed_in_float32_forwards_and_backwards():
-    """Against float64 on the same bfloat16 numbers: each of the three products is rounded once, at its end."""
+    """Against float64 on the same numbers: each product is rounded once, and the gradient of the kernel not at all."""
     rng = np.random.default_rng(0)
     x, kernel, d_out = (jnp.asarray(rng.normal(size=size), jnp.bfloat16) for size in ((300, 64), (64, 96), (300, 96)))
-    out, pull = jax.vjp(product_in_bfloat16, x, kernel)
+    out, pull = jax.vjp(product, x, kernel.astype(jnp.float32))
     a, b, c = (np.asarray(matrix, np.float64) for matrix in (x, kernel, d_out))
-    for found, expected in zip((out, *pull(d_out)), (a @ b, c @ b.T, a.T @ c), strict=True):
-        assert found.dtype == jnp.bfloat16
-        np.testing.assert_allclose(np.asarray(found, np.float64), expected, rtol=2**-8, atol=1e-4)
-    program = jax.jit(lambda x, kernel: jax.vjp(product_in_bfloat16, x, kernel)[1](d_out)).lower(x, kernel).as_text()
+    expected = ((a @ b, jnp.bfloat16, 2**-8), (c @ b.T, jnp.bfloat16, 2**-8), (a.T @ c, jnp.float32, 1e-5))
+    for found, (exact, dtype, error) in zip((out, *pull(d_out)), expected, strict=True):
+        assert found.dtype == dtype
+        np.testing.assert_allclose(np.asarray(found, np.float64), exact, rtol=error, atol=1e-4)
+    program = jax.jit(lambda x, kernel: jax.vjp(product, x, kernel)[1](d_out)).lower(x, kernel).as_text()
     products = [line for line in program.splitlines() if "stablehlo.dot_general" in line]
     assert len(products) >= 2
     assert all(line.count("xbf16>") == 2 and line.count("xf32>") == 1 for line in products)
+
+
+def test_the_gradients_of_a_row_that_comes_often_are_summed_in_float32():
+    """A thousand gradients of 2^-10 beside one of 1: summed in bfloat16, they would be lost."""
+    table = Embedding(3, 2, jnp.dtype("bfloat16"))
+    params = {"params": {"embedding": jnp.zeros((3, 2), jnp.float32)}}
+    ids = jnp.zeros(1025, jnp.int32)
+    weight = jnp.full((1025, 1), 2.0**-10, jnp.bfloat16).at[0].set(1.0)
+    gradient = jax.grad(lambda p: jnp.sum((table.apply(p, ids) * weight).astype(jnp.float32)))(params)
+    np.testing.assert_allclose(gradient["params"]["embedding"], [[2.0, 2.0], [0, 0], [0, 0]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
