@@ -9,6 +9,7 @@ orders most strongly against the raters are printed, three of them in full, and 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,13 @@ from rmjax.data.sources import load_comparisons
 from rmjax.errors import InputError
 from rmjax.evaluation import mistakes
 from rmjax.evaluation.breakdowns import Resampling
-from rmjax.evaluation.calibration import fit_temperatures
+from rmjax.evaluation.calibration import Temperature, fit_temperatures
 from rmjax.evaluation.compare import compare
 from rmjax.evaluation.evaluate import evaluate_heads, json_safe
-from rmjax.evaluation.pairs import own_scores
+from rmjax.evaluation.pairs import own_columns, own_scores
 from rmjax.evaluation.summary import comparison_summary, summary
 from rmjax.scoring.checkpoint import is_hugging_face, load
+from rmjax.scoring.reward_model import RewardModel
 from rmjax.training.run import write_json, write_text
 
 SHOWN = 3  # mistakes on the console
@@ -39,12 +41,11 @@ def main() -> None:
     if output and not output.parent.is_dir():
         raise InputError(f"the folder of --output={output} does not exist")
     comparisons = load_comparisons(arguments.data, "test", manual_dir=arguments.manual_dir)
-    validation = arguments.validation and load_comparisons(
-        arguments.validation, "validation", manual_dir=arguments.manual_dir
-    )
+    validation = read_validation(comparisons) if arguments.validation else []
     model = cli.load_checkpoint()
     heads = model.heads
-    temperatures = validation and fit_temperatures(validation, model.score_comparisons(validation), heads)
+    own_columns(comparisons, heads)  # an error here should not cost the time of scoring
+    temperatures = fitted(validation, model) if validation else {}
     scores = model.score_comparisons(comparisons)
     result = evaluate_heads(
         comparisons, scores, heads, bootstrap=arguments.bootstrap, seed=arguments.seed, temperatures=temperatures
@@ -63,12 +64,37 @@ def main() -> None:
             write_text(output.with_suffix(".mistakes.jsonl"), mistakes.as_lines(worst))
 
 
+def read_validation(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons of --validation; warns of prompts that `comparisons` have too."""
+    arguments = flags.FLAGS
+    validation = load_comparisons(arguments.validation, "validation", manual_dir=arguments.manual_dir)
+    if shared := len({c.prompt for c in validation} & {c.prompt for c in comparisons}):
+        print(
+            f"warning: {shared} prompts of --validation={arguments.validation} also stand in --data={arguments.data}: "
+            "the calibration at the fitted temperature is too good to be true",
+            file=sys.stderr,
+        )
+    return validation
+
+
+def fitted(validation: Sequence[Comparison], model: RewardModel) -> dict[str, Temperature]:
+    """The temperature of each head; warns of a head that has nothing to fit it on."""
+    temperatures = fit_temperatures(validation, model.score_comparisons(validation), model.heads)
+    for head in model.heads:
+        if head not in temperatures:
+            print(
+                f"warning: --validation holds no pair to fit the temperature of the head {head!r} on", file=sys.stderr
+            )
+    return temperatures
+
+
 def against(comparisons: Sequence[Comparison], scores: Sequence[np.ndarray]) -> dict[str, Any]:
     """The comparison with the checkpoint --against, each model by the head that a comparison is judged by."""
     arguments = flags.FLAGS
     # What the flags state for a Hugging Face folder holds for this checkpoint too if it is one.
     stated = ("template", "max_prompt", "max_response") if is_hugging_face(Path(arguments.against)) else ()
     other = load(arguments.against, verify=arguments.verify, **{name: getattr(arguments, name) for name in stated})
+    own_columns(comparisons, other.heads)
     other_scores = own_scores(comparisons, other.score_comparisons(comparisons), other.heads)
     compared = compare(comparisons, scores, other_scores, Resampling(arguments.bootstrap, arguments.seed))
     return {"checkpoint": arguments.against, **json_safe(compared)}

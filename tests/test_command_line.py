@@ -76,6 +76,7 @@ def test_a_run_leaves_everything_it_promises_and_says_where(finished):
         "packing.json",
         "metrics.jsonl",
         "evaluation.json",
+        "mistakes.jsonl",
     ):
         assert (workdir / name).stat().st_size > 0
     assert sorted(path.name for path in (workdir / "figures").iterdir()) == [
@@ -141,10 +142,22 @@ def test_a_text_scores_the_same_everywhere(finished, tmp_path):
         "--data=gold/helpful[:40]",
         f"--output={tmp_path}/e.json",
         "--bootstrap=50",
+        "--validation=gold/helpful[:30]",
+        f"--against={workdir}",
+        "--mistakes=7",
     )
     assert evaluated.returncode == 0, evaluated.stderr
     mine, theirs = (json.loads(p.read_text()) for p in (tmp_path / "e.json", workdir / "evaluation.json"))
     assert mine["heads"] == theirs["heads"]
+    assert mine["calibration"]["helpful"]["bins"] == theirs["calibration"]["helpful"]["bins"]
+    fitted = [result["calibration"]["helpful"]["tempered"]["fitted_pairs"] for result in (mine, theirs)]
+    assert fitted[0] != fitted[1]  # each on its own validation data
+    assert (mine["against"]["difference"], mine["against"]["agree"]) == (0.0, 1.0)
+    kept, all_kept = (p.read_text().splitlines() for p in (tmp_path / "e.mistakes.jsonl", workdir / "mistakes.jsonl"))
+    assert kept == all_kept[:7]
+    assert len(kept) == 7
+    assert evaluated.stdout.count("preferred by the model, scored") == 3
+    assert "is not distinguishable from" in evaluated.stdout
 
     records = [
         {"id": 7, "prompt": "Hi, how are you?", "response": "I am good?"},

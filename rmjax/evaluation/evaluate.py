@@ -43,6 +43,7 @@ def evaluate(
         seed: of the resampling.
         temperatures: of heads, fitted on other data.
     """
+    own_columns(comparisons, heads)  # an error here should not cost the time of scoring
     scores = score_fn(comparisons)
     return evaluate_heads(comparisons, scores, heads, bootstrap=bootstrap, seed=seed, temperatures=temperatures)
 
@@ -80,8 +81,6 @@ def evaluate_heads(
         InputError: there is nothing to evaluate, a comparison belongs to no head, or a score is not finite.
         ValueError: the scores do not fit the comparisons.
     """
-    if not comparisons:
-        raise InputError("there is no comparison to evaluate on")
     column_B = own_columns(comparisons, heads)
     scores = checked_scores(comparisons, scores, heads)
     results: dict[str, Metrics | None] = {}

@@ -105,8 +105,10 @@ def own_columns(comparisons: Sequence[Comparison], heads: Sequence[str]) -> np.n
     A single head takes every comparison, whatever its label; of several, the comparison's `head` picks one.
 
     Raises:
-        InputError: a comparison belongs to no head of the model.
+        InputError: there is no comparison, or one belongs to no head of the model.
     """
+    if not comparisons:
+        raise InputError("there is no comparison to evaluate on")
     columns = []
     for index, comparison in enumerate(comparisons):
         head = heads[0] if len(heads) == 1 else comparison.head

@@ -5,6 +5,7 @@ environment.json  versions, commit, devices
 data_fingerprint.json  what a resumed run must find unchanged
 data_audit.json   what was read
 metrics.jsonl     one line per logged step
+mistakes.jsonl    the pairs that the model orders most strongly against the raters
 checkpoints/      see rmjax.scoring.checkpoint
 figures/*.png
 evaluation.json   written last: a run that has it is finished

@@ -57,6 +57,20 @@ def test_every_two_heads_once_and_the_extremes():
     assert result["x"]["z"]["pearson"] == pytest.approx(-1.0)
 
 
+def test_pairs_of_one_prompt_are_drawn_together():
+    generator = np.random.default_rng(3)
+    scores = [generator.normal(size=(2, 2)) for _ in range(60)]
+
+    def width(prompts):
+        comparisons = [Comparison((Message("user", f"q{prompt}"),), ("a", "b"), (1, 2)) for prompt in prompts]
+        copies = [scores[i % 60] for i in range(len(prompts))]
+        part = agreement(copies, ("x", "y"), flatten(comparisons), RESAMPLING)["x"]["y"]
+        return np.ptp(part["order_alike_ci95"])
+
+    assert width([*range(60)] * 4) == pytest.approx(width(range(60)))
+    assert width(range(240)) < 0.7 * width(range(60))
+
+
 def test_models_with_several_heads_are_told_of_it_and_others_are_not():
     comparisons = [judged(3, "helpful"), judged(4, "safety")]
     generator = np.random.default_rng(2)

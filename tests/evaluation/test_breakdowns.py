@@ -98,6 +98,11 @@ def test_the_parts_of_a_breakdown_add_up_to_the_whole():
         assert sum(part["pairs"] for part in parts.values()) == len(gap_P)
         right = sum(part["accuracy"] * part["pairs"] for part in parts.values())
         assert right / len(gap_P) == pytest.approx(metrics.accuracy(gap_P))
+    one_P = np.array([sum(m.role == "user" for m in comparisons[i].prompt) == 1 for i in pairs.comparison_P])
+    expected = metrics.bootstrap_interval(
+        metrics.pair_credit(gap_P[one_P]), pairs.prompt_P[one_P], resamples=10, seed=0
+    )
+    assert result["turns"]["1"]["accuracy_ci95"] == expected
     lows = [int(name.split(" to ")[0]) for name in result["length_differences"]]
     assert lows == sorted(lows)
     assert list(result["turns"]) == list(TURNS)

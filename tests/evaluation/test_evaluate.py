@@ -278,12 +278,12 @@ def test_scores_are_asked_for_once_and_all_of_them_are_checked():
 def test_among_several_heads_a_comparison_must_name_one(head):
     comparisons = [comparison("a", ["xx", "y"], (1, 2), head=head, origin="test.jsonl:3")]
     with pytest.raises(InputError, match=r"test\.jsonl:3.*helpful, safety"):
-        evaluate(by_length(1, 1), comparisons, ("helpful", "safety"), bootstrap=10, seed=0)
+        evaluate(pytest.fail, comparisons, ("helpful", "safety"), bootstrap=10, seed=0)
 
 
 def test_nothing_to_evaluate():
     with pytest.raises(InputError, match="no comparison"):
-        evaluate(by_length(1), [], ("reward",), bootstrap=10, seed=0)
+        evaluate(pytest.fail, [], ("reward",), bootstrap=10, seed=0)
 
 
 def test_summary_says_better_when_the_interval_says_so():
@@ -306,6 +306,13 @@ def test_summary_is_not_taken_in_by_a_score_that_follows_length():
     assert shorter["accuracy"] > shorter["length_baseline"] + 0.2
     assert "Not distinguishable from judging by length alone (the shorter wins)" in summary(shorter)
     assert "Worse than" in summary(scored(comparisons, [-np.array(s) for s in drawn(400, length_effect=-10.0)[1]]))
+
+
+def test_summary_does_not_decide_where_the_interval_does_not():
+    comparisons, scores = drawn(400)
+    result = scored(comparisons, scores)
+    for interval, word in (([-0.01, 0.2], "Not distinguishable"), ([0.01, 0.2], "Better"), ([-0.2, -0.01], "Worse")):
+        assert word in summary({**result, "length_gain_ci95": interval})
 
 
 def test_summary_warns_of_few_prompts_missing_intervals_and_leaks():
