@@ -94,8 +94,9 @@ def centring(score_winner_P: jax.Array, score_loser_P: jax.Array) -> jax.Array:
 def safety_classification(score_N: jax.Array, unsafe_N: jax.Array) -> jax.Array:
     """-log σ(r) of a safe response, -log σ(-r) of an unsafe one, so the score is the logit of "safe".
 
-    Beside a ranking loss it ties down the constant per prompt that the ranking leaves free: σ(r) of the raw score is
-    P(safe), r < 0 calls a response unsafe, and scores of different prompts can be compared. Coefficient: caller's.
+    Beside a ranking loss it ties down the constant per prompt that the ranking leaves free: r < 0 calls a response
+    unsafe, and σ(r) of the raw score is P(safe), as far as the gaps that the ranking asks for allow. Coefficient:
+    caller's.
 
     Args:
         score_N: score of each response.
