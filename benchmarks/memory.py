@@ -124,7 +124,7 @@ def compile_case(case: Case) -> dict[str, Any]:
     )
     objective = ranking_objective(
         lambda params, batch: model.apply({"params": params}, batch),
-        LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0),
+        LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0, 0.0),
     )
     shapes = layout.abstract(jax.eval_shape(lambda params: init_state(params, optimizer), parameter_shapes(model)))
     slots = case.rows * max(1, case.row_length // 256)

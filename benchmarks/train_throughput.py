@@ -189,7 +189,7 @@ def rmjax_worker(spec: Spec) -> None:
             clip_norm=1.0,
             moment_dtype="float32",
         )
-        loss = LossConfig("bradley_terry", "none", 0.0, "skip", 0.5, 0.0)
+        loss = LossConfig("bradley_terry", "none", 0.0, "skip", 0.5, 0.0, 0.0)
         objective = ranking_objective(lambda p, batch: model.apply({"params": p}, batch), loss)
         step = make_train_step(objective, optimizer, layout)
         train = layout.place(init_state(params, optimizer))

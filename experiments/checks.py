@@ -81,6 +81,15 @@ def check_ratings(comparisons: Sequence[Comparison], loss: LossConfig) -> None:
             raise InputError(f'{comparison.origin}: loss.name=squared_error needs "scores", and this has none')
 
 
+def check_safety_labels(comparisons: Sequence[Comparison], loss: LossConfig) -> None:
+    """Raises InputError if the loss asks which responses are unsafe and no training comparison says so."""
+    if loss.auxiliary and all(comparison.unsafe is None for comparison in comparisons):
+        raise InputError(
+            f'loss.auxiliary={loss.auxiliary} needs "unsafe" for every response, but no training comparison states it: '
+            "add it to some records, or set loss.auxiliary=0"
+        )
+
+
 def compute_dtype(config: Config) -> jnp.dtype:
     """The dtype of activations that the configuration names."""
     name = config["model"]["compute_dtype"]

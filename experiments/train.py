@@ -13,7 +13,7 @@ from typing import Any
 import cli
 import jax
 import numpy as np
-from checks import check_gate, check_judgements, check_ratings, check_settings, compute_dtype
+from checks import check_gate, check_judgements, check_ratings, check_safety_labels, check_settings, compute_dtype
 from materials import (
     Config,
     Judgements,
@@ -74,6 +74,7 @@ def run_config(config: Config, workdir: Path) -> None:
     check_judgements(judgements, config["heads"])
     check_gate(config)
     check_ratings(judgements.train, loss)
+    check_safety_labels(judgements.train, loss)
     fingerprints = {name: fingerprint(getattr(judgements, name)) for name in ("train", "validation", "test")}
     demonstrations: tuple[list[Demonstration], list[Demonstration]] = ([], [])
     if config["init"] == "sft" or (config["init"] == "random" and not is_pretrained(config)):

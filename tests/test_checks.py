@@ -1,10 +1,11 @@
 """What is wrong with settings or data is said before anything is trained, with the name of what to change."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
-from checks import check_judgements, check_ratings, check_settings, compute_dtype
+from checks import check_judgements, check_ratings, check_safety_labels, check_settings, compute_dtype
 from conftest import user
 from materials import Judgements, check_demonstrations
 from naive import make_example
@@ -17,8 +18,8 @@ from rmjax.training.objectives import LossConfig
 
 HEADS = ("helpful", "safety")
 SETS = {"train": "training", "validation": "validation", "test": "evaluation"}
-RANKING = LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0)
-RATING = LossConfig("squared_error", "none", 0.0, "skip", 0.0, 0.0)
+RANKING = LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0, 0.0)
+RATING = LossConfig("squared_error", "none", 0.0, "skip", 0.0, 0.0, 0.0)
 
 
 def comparison(head=None, ranks=(1, 2), text="q", **fields):
@@ -143,6 +144,14 @@ def test_squared_error_needs_ratings_everywhere():
 
 def test_a_ranking_loss_needs_no_ratings():
     check_ratings([comparison()], RANKING)
+
+
+def test_the_auxiliary_loss_needs_a_label_somewhere():
+    auxiliary = dataclasses.replace(RANKING, auxiliary=0.1)
+    check_safety_labels([comparison(), comparison(unsafe=(False, True))], auxiliary)
+    check_safety_labels([comparison()], RANKING)
+    with pytest.raises(InputError, match=r'loss.auxiliary=0.1 needs "unsafe" .* or set loss.auxiliary=0'):
+        check_safety_labels([comparison()], auxiliary)
 
 
 # --- demonstrations ---------------------------------------------------------------------------------------------------

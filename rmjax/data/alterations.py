@@ -111,6 +111,7 @@ def _among(comparison: Comparison, places: tuple[int, ...]) -> Comparison:
         responses=of(comparison.responses, places),
         ranks=ranks_from_scores(tuple(-comparison.ranks[i] for i in places)),
         scores=of(comparison.scores, places),
+        unsafe=of(comparison.unsafe, places),
         utilities=of(comparison.utilities, places),
         strengths=of(comparison.strengths, between),
         margins=of(comparison.margins, between),

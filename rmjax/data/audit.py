@@ -83,6 +83,8 @@ class SetAudit:
     sizes: dict[int, int]  # K responses -> comparisons
     identical_responses: int  # comparisons in which two responses are the same text
     empty_responses: int
+    labelled_responses: int  # of which the data says whether they are unsafe
+    unsafe_responses: int
     duplicates: int  # comparisons with the prompt and the responses, in any order, of an earlier one
     heads: dict[str, int]
     subsets: dict[str, int]
@@ -204,6 +206,8 @@ def _count(comparisons: Sequence[Comparison], lengths: Lengths | None, notes: di
         sizes=dict(sorted(collections.Counter(len(comparison.responses) for comparison in comparisons).items())),
         identical_responses=sum(len(set(c.responses)) < len(c.responses) for c in comparisons),
         empty_responses=sum(text == "" for comparison in comparisons for text in comparison.responses),
+        labelled_responses=sum(len(comparison.unsafe or ()) for comparison in comparisons),
+        unsafe_responses=sum(sum(comparison.unsafe or ()) for comparison in comparisons),
         duplicates=len(comparisons) - len({(c.prompt, tuple(sorted(c.responses))) for c in comparisons}),
         heads=_tally(comparison.head or "(none)" for comparison in comparisons),
         subsets=_tally(comparison.subset or "(none)" for comparison in comparisons),
@@ -281,6 +285,9 @@ def _rows(name: str, counts: SetAudit) -> list[tuple[str, str, str]]:
     for title, labels in (("heads", counts.heads), ("subsets", counts.subsets), ("strengths", counts.strengths)):
         if set(labels) - {"(none)"}:
             rows.append(("", title, _listing(labels)))
+    if counts.labelled_responses:
+        labelled = f"{counts.labelled_responses:,} of {counts.responses:,} responses labelled"
+        rows.append(("", "safety", f"{labelled}, {counts.unsafe_responses:,} of them unsafe"))
     if counts.tokens is not None:
         tokens = counts.tokens
         rows += [

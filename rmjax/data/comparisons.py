@@ -41,6 +41,8 @@ class Comparison:
         responses: K texts; an empty one is a response like any other.
         ranks: K positive integers, 1 is best, ties share a rank.
         scores: K absolute ratings, higher is better, where the raters gave them. They agree with `ranks`.
+        unsafe: whether each of the K responses is unsafe, where the data says so. Whatever the ranks: of two unsafe
+            responses one may be the better.
         strengths: one of `STRENGTHS` for every pair, in the order of `pairs`.
         margins: a margin >= 0 for every pair, in the order of `pairs`.
         head: which reward the judgement is about (`helpful`, `safety`, ...), where the data says so.
@@ -57,6 +59,7 @@ class Comparison:
     responses: tuple[str, ...]
     ranks: tuple[int, ...]
     scores: tuple[float, ...] | None = None
+    unsafe: tuple[bool, ...] | None = None
     strengths: tuple[str, ...] | None = None
     margins: tuple[float, ...] | None = None
     head: str | None = None
@@ -73,9 +76,12 @@ class Comparison:
             raise InputError("every response must be a string")
         if not all(isinstance(rank, int) and not isinstance(rank, bool) and rank >= 1 for rank in self.ranks):
             raise InputError(f"ranks must be whole numbers from 1 (best), found {list(self.ranks)}")
-        for name, values in (("ranks", self.ranks), ("scores", self.scores), ("utilities", self.utilities)):
+        for name in ("ranks", "scores", "unsafe", "utilities"):
+            values = getattr(self, name)
             if values is not None and len(values) != count:
                 raise InputError(f"{name} has {len(values)} entries for {count} responses")
+        if not all(isinstance(label, bool) for label in self.unsafe or ()):
+            raise InputError(f"unsafe must hold True or False, found {list(self.unsafe)}")
         if self.scores is not None:
             if not all(math.isfinite(score) for score in self.scores):
                 raise InputError(f"scores must be finite numbers, found {list(self.scores)}")

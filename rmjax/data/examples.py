@@ -91,6 +91,7 @@ def encode_comparisons(
             responses=tuple(response.ids for response in group),
             head=head_index(comparison, heads),
             ratings=None if comparison.scores is None else np.array(comparison.scores, np.float32),
+            unsafe=None if comparison.unsafe is None else np.array(comparison.unsafe, bool),
             **_pair_arrays(comparison, rule),
         )
         for comparison, prompt, group in zip(comparisons, prompts, responses, strict=True)

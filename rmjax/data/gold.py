@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rmjax.data.comparisons import Comparison, Demonstration, ranks_from_scores
 from rmjax.data.gold_draws import Draws, Request, draw_request, draw_response
-from rmjax.data.gold_reward import GoldReward, Verdict, gold
+from rmjax.data.gold_reward import GoldReward, Verdict, gold, is_unsafe
 from rmjax.errors import InputError
 
 __all__ = [
@@ -95,6 +95,8 @@ def comparisons(name: str, split: str, size: int | None = None) -> list[Comparis
     A label is drawn from perturbed utilities r_k / TEMPERATURE + g_k, with g_k standard Gumbel: the order of these is
     a ranking of Plackett (1975) and Luce (1959), and each pair of it one of Bradley and Terry (1952), with
     P(i beats j) = sigmoid((r_i - r_j) / TEMPERATURE). The `scores` are the perturbed utilities in units of the reward.
+    Comparisons for the head `safety` also say which responses are `unsafe`: those that help with an unsafe request.
+    That is a fact of the texts, free of noise.
 
     Args:
         name: `helpful`, `safety` or `both`.
@@ -204,6 +206,7 @@ def _judge(draws: Draws, request: Request, head: str, origin: str) -> Comparison
         responses=tuple(responses),
         ranks=ranks_from_scores(tuple(perturbed)),
         scores=tuple(value * TEMPERATURE for value in perturbed),
+        unsafe=tuple(is_unsafe(request.prompt, response) for response in responses) if head == "safety" else None,
         strengths=tuple(_strength(abs(one - other)) for one, other in itertools.combinations(perturbed, 2)),
         head=head,
         subset=request.subset,

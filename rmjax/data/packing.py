@@ -30,13 +30,15 @@ class Example:
     """One comparison as ids: a prompt, K responses, and the pairs among them that the loss may use.
 
     `prompt` is `[T] int32`, every response `[T] int32` with EOS last. The pair arrays are `[P]`: positions of winner
-    and loser, `tied`, `margin`, `weight` (the weights of a comparison sum to 1, or P is 0). `ratings` is `[K]` or None.
+    and loser, `tied`, `margin`, `weight` (the weights of a comparison sum to 1, or P is 0). `ratings` is `[K]` or None,
+    and so is `unsafe`, bool.
     """
 
     prompt: np.ndarray
     responses: tuple[np.ndarray, ...]
     head: int = 0
     ratings: np.ndarray | None = None
+    unsafe: np.ndarray | None = None
     winner: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
     loser: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int32))
     tied: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, bool))
@@ -57,6 +59,9 @@ class PackedBatch:
         read_at_N: int32 index into the flattened rows where the score of each response is read (its EOS).
         head_N: int32 index of the head that the response is scored with.
         rating_N: float32 absolute rating; 0 where there is none.
+        unsafe_N: bool; False where nothing is known.
+        labelled_N: float32, 0 where it is not known whether the response is unsafe; else the weight of its comparison,
+            shared equally among its K responses.
         real_N: float32, 1 for a response and 0 for an empty slot.
         winner_P: int32 slot of the preferred response of each pair.
         loser_P: int32 slot of the other.
@@ -72,6 +77,8 @@ class PackedBatch:
     read_at_N: np.ndarray
     head_N: np.ndarray
     rating_N: np.ndarray
+    unsafe_N: np.ndarray
+    labelled_N: np.ndarray
     real_N: np.ndarray
     winner_P: np.ndarray
     loser_P: np.ndarray
@@ -162,8 +169,8 @@ def fill(
     B, R, L, N, P = len(bins), *shape
     tokens, positions, segments, parents = (np.zeros((B, R, L), np.int32) for _ in range(4))
     read_at, head, winner, loser = (np.zeros((B, size), np.int32) for size in (N, N, P, P))
-    rating, real, margin, weight = (np.zeros((B, size), np.float32) for size in (N, N, P, P))
-    tied = np.zeros((B, P), bool)
+    rating, labelled, real, margin, weight = (np.zeros((B, size), np.float32) for size in (N, N, N, P, P))
+    unsafe, tied = np.zeros((B, N), bool), np.zeros((B, P), bool)
     slots: list[list[tuple[int, int]]] = []
     for b, rows in enumerate(bins):
         slot_of: dict[tuple[int, int], int] = {}
@@ -193,6 +200,9 @@ def fill(
                     real[b, n] = 1.0
                     if example.ratings is not None:
                         rating[b, n] = example.ratings[k]
+                    if example.unsafe is not None:
+                        unsafe[b, n] = example.unsafe[k]
+                        labelled[b, n] = example.weight.sum() / len(example.responses)
                 parents[b, r, prompt.start : at] = parent
         p = 0
         for index in dict.fromkeys(example for example, _ in slot_of):
@@ -203,7 +213,7 @@ def fill(
             tied[b, p:end], margin[b, p:end], weight[b, p:end] = example.tied, example.margin, example.weight
             p = end
         slots.append(list(slot_of))
-    batch = PackedBatch(
-        tokens, positions, segments, parents, read_at, head, rating, real, winner, loser, tied, margin, weight
-    )
-    return batch, slots
+    by_row = (tokens, positions, segments, parents)
+    by_response = (read_at, head, rating, unsafe, labelled, real)
+    by_pair = (winner, loser, tied, margin, weight)
+    return PackedBatch(*by_row, *by_response, *by_pair), slots

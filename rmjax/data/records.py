@@ -9,8 +9,9 @@ A comparison is a JSON object or, as a role record, a JSON array:
     [{"text": T, "role": "prompter" | "assistant"}, ...]  the prompt's turns, then the answers, best first
 
 each object optionally with "strength" and "margin" (one value for a pair, a list with one entry per pair beyond),
-"head" and "subset". A null stands for an absent key. Other keys are columns of somebody else's: they are not read, and
-`remarks` names them, so that they can be counted. `rmjax.data.conversations` says what a transcript is.
+"unsafe" (a list of booleans, one per response; of a pair, chosen first), "head" and "subset". A null stands for an
+absent key. Other keys are columns of somebody else's: they are not read, and `remarks` names them, so that they can be
+counted. `rmjax.data.conversations` says what a transcript is.
 
 A response beside a prompt may stand there as a bare `true` or `false`: published files hold such answers, whose quotes
 a converter took for a boolean's. It is read as the text it is written as, with a remark.
@@ -44,7 +45,7 @@ SCORING_FORMS = (
     f'{{"prompt", "response"}}, {{"prompt", "responses"}}, {{"messages"}} or a comparison ({COMPARISON_FORMS})'
 )
 
-_ABOUT = {"strength", "margin", "head", "subset"}
+_ABOUT = {"strength", "margin", "unsafe", "head", "subset"}
 # The keys of every form of an object, by the key that gives the form away; "chosen" also for a record without it.
 _KEYS = {
     "chosen": {"prompt", "chosen", "rejected"} | _ABOUT,
@@ -168,6 +169,7 @@ def _comparison(record: Any, origin: str) -> Comparison:
         responses,
         ranks,
         scores=scores,
+        unsafe=values.each(values.boolean, record["unsafe"], "unsafe") if "unsafe" in record else None,
         strengths=_per_pair(record, "strength", values.text),
         margins=_per_pair(record, "margin", values.number),
         head=values.label(record["head"], "head") if "head" in record else None,

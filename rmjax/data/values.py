@@ -48,6 +48,13 @@ def number(value: Any, key: str) -> float:
     raise InputError(f'"{key}" must hold finite numbers, found {kind(value)}')
 
 
+def boolean(value: Any, key: str) -> bool:
+    """`true` or `false`; 0 and 1 are numbers."""
+    if not isinstance(value, bool):
+        raise InputError(f'"{key}" must hold true or false, found {kind(value)}')
+    return value
+
+
 def each(convert: Callable[[Any, str], Value], value: Any, key: str) -> tuple[Value, ...]:
     """A list, every entry of it passed through `convert(entry, key)`."""
     if not isinstance(value, list):

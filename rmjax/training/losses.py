@@ -91,6 +91,27 @@ def centring(score_winner_P: jax.Array, score_loser_P: jax.Array) -> jax.Array:
     return jnp.square(score_winner_P + score_loser_P)
 
 
+def safety_classification(score_N: jax.Array, unsafe_N: jax.Array) -> jax.Array:
+    """-log σ(r) of a safe response, -log σ(-r) of an unsafe one, so the score is the logit of "safe".
+
+    Beside a ranking loss it ties down the constant per prompt that the ranking leaves free: r < 0 calls a response
+    unsafe, and σ(r) of the raw score is P(safe), as far as the gaps that the ranking asks for allow. Coefficient:
+    caller's.
+
+    Args:
+        score_N: score of each response.
+        unsafe_N: bool.
+
+    Returns:
+        loss_N in nats; log 2 at score 0.
+
+    Source: the auxiliary safety loss of Llama 2 (2307.09288, appendix A.3), which raised the recall of unsafe responses
+    of the safety reward model. The paper states no formula; this one is the plain reading of a binary classification
+    whose threshold is a probability of 1/2.
+    """
+    return -jax.nn.log_sigmoid(jnp.where(unsafe_N, -score_N, score_N))
+
+
 def squared_error(score_N: jax.Array, rating_N: jax.Array) -> jax.Array:
     """(r - rating)²: regression on absolute ratings, in their squared unit.
 

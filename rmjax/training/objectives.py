@@ -37,6 +37,7 @@ class LossConfig:
         ties: `skip` leaves tied pairs out, `half` counts each as half a win either way, `rao_kupper` models them.
         tie_threshold: eta > 0 of Rao-Kupper.
         centring: coefficient of (r_winner + r_loser)^2.
+        auxiliary: coefficient of classifying responses as safe or unsafe by their score, where the data says which.
     """
 
     name: str
@@ -45,6 +46,7 @@ class LossConfig:
     ties: str
     tie_threshold: float
     centring: float
+    auxiliary: float
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
@@ -61,6 +63,10 @@ class LossConfig:
             raise InputError("loss.ties=rao_kupper has a likelihood of its own: set label_smoothing=0 and margin=none")
         if not 0 <= self.centring < math.inf:
             raise InputError(f"loss.centring must not be negative, found {self.centring}")
+        if not 0 <= self.auxiliary < math.inf:
+            raise InputError(f"loss.auxiliary must not be negative, found {self.auxiliary}")
+        if self.name == "squared_error" and self.auxiliary:
+            raise InputError("loss.name=squared_error makes the score a rating, not the logit of safe: set auxiliary=0")
         if self.name == "squared_error" and (self.margin, self.label_smoothing, self.ties, self.centring) != (
             "none",
             0,
@@ -75,8 +81,16 @@ class LossConfig:
 def ranking_objective(apply: Callable[[Any, PackedBatch], Array], config: LossConfig) -> LossFn:
     """Bradley-Terry on the pairs of a batch, each comparison weighing 1 whatever its K.
 
+    The auxiliary term of a comparison is the mean over its K responses and shares its weight, so the loss is
+
+        mean over comparisons of (ranking + auxiliary * classification),    classification = 0 without labels.
+
+    What it weighs against the ranking of the same comparison is the coefficient, however many others have labels and
+    however a batch is divided. A comparison without pairs, such as a tie that is left out, weighs nothing in either.
+
     `apply(params, batch)` gives scores `[N, Z]`. Reports `loss` (with every term), `accuracy` over untied pairs, where
-    equal scores count half, and `gap`, the mean of winner minus loser.
+    equal scores count half, `gap`, the mean of winner minus loser, and, if it has a coefficient, `auxiliary`, the mean
+    classification over the comparisons with labels alone; 0 in a batch that has none.
     """
 
     def loss_fn(params: Any, batch: PackedBatch) -> tuple[Array, dict[str, Array]]:
@@ -90,8 +104,12 @@ def ranking_objective(apply: Callable[[Any, PackedBatch], Array], config: LossCo
             loss = jnp.where(batch.tied_P, losses.tied_half(gap), untied)
         if config.centring:
             loss = loss + config.centring * losses.centring(winner, loser)
-        numerator = jnp.sum(batch.weight_P * loss)
-        return numerator, {"weight": jnp.sum(batch.weight_P), "loss": numerator, **pair_sums(gap, batch)}
+        numerator, reported = jnp.sum(batch.weight_P * loss), pair_sums(gap, batch)
+        if config.auxiliary:
+            auxiliary = jnp.sum(batch.labelled_N * losses.safety_classification(score_N, batch.unsafe_N))
+            numerator = numerator + config.auxiliary * auxiliary
+            reported |= {"auxiliary": auxiliary, "auxiliary_weight": jnp.sum(batch.labelled_N)}
+        return numerator, {"weight": jnp.sum(batch.weight_P), "loss": numerator, **reported}
 
     return loss_fn
 

@@ -15,6 +15,7 @@ RANKED = Comparison(
     ("a", "b", "c"),
     ranks=(3, 1, 2),
     scores=(0.5, 4.0, 1.0),
+    unsafe=(True, False, True),
     strengths=GRADES,  # of the pairs ab, ac, bc
     margins=(3.0, 1.0, 2.0),
     head="helpful",
@@ -33,7 +34,7 @@ def test_the_first_two_of_three():
     (short,) = first_responses([RANKED], 2)
     assert (short.responses, short.ranks, short.scores, short.utilities) == (("a", "b"), (2, 1), (0.5, 4.0), (0.0, 2.0))
     assert (short.strengths, short.margins) == (("significantly_better",), (3.0,))
-    assert short.head == "helpful"
+    assert (short.head, short.unsafe) == ("helpful", (True, False))
     assert first_responses([TIED], 2)[0].ranks == (1, 1)
 
 
@@ -53,6 +54,7 @@ def test_pairs_apart_are_the_pairs_with_their_own_labels():
     assert [c.ranks for c in apart] == [(2, 1), (2, 1), (1, 2), (1, 1), (1, 2), (1, 2)]
     assert [c.strengths for c in apart[:3]] == [(grade,) for grade in GRADES]
     assert [c.margins for c in apart[:3]] == [(3.0,), (1.0,), (2.0,)]
+    assert [c.unsafe for c in apart] == [(True, False), (True, True), (False, True), None, None, None]
     together = [(RANKED.responses[w], RANKED.responses[o]) for w, o, _ in RANKED.pairs]
     assert [(c.responses[c.pairs[0].winner], c.responses[c.pairs[0].loser]) for c in apart[:3]] == together
 
@@ -66,6 +68,7 @@ def test_flipping_makes_the_best_the_worst_and_mirrors_the_ratings():
         assert comparison.ranks == (1, 3, 2)
         assert comparison.scores == (4.0, 0.5, 3.5)
         assert comparison.strengths == GRADES
+        assert comparison.unsafe == RANKED.unsafe
         assert comparison.utilities is None
 
 

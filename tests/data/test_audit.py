@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -40,7 +41,19 @@ def test_every_count_of_a_set():
     assert (counts.strengths, counts.margins) == ({"better": 1}, 1)
     # Longer: "long text" over "short", "two" over "". Shorter: "short", and "two" over "three". "same" is neither.
     assert (counts.longer_won, counts.shorter_won, counts.longer_share) == (2, 2, 0.5)
+    assert (counts.labelled_responses, counts.unsafe_responses) == (0, 0)
     assert counts.tokens is None
+
+
+def test_labels_of_safety_are_counted_where_there_are_any():
+    labelled = [*TRAIN, pair("x", "1", "2", unsafe=(False, False))]
+    labelled[3] = dataclasses.replace(TRAIN[3], unsafe=(True, False, True))
+    report = audit(labelled, {"test": TRAIN})
+    counts = report.sets["train"]
+    assert (counts.labelled_responses, counts.unsafe_responses) == (5, 2)
+    lines = [line for line in report.to_text().split("\n") if "unsafe" in line]
+    assert [" ".join(line.split()) for line in lines] == ["safety 5 of 11 responses labelled, 2 of them unsafe"]
+    assert report.to_json()["sets"]["train"]["unsafe_responses"] == 2
 
 
 def test_nothing_to_decide_has_no_share():

@@ -47,6 +47,8 @@ def test_an_empty_response_is_a_response():
         ({"ranks": (1, 2, 3)}, "ranks has 3 entries for 2 responses"),
         ({"scores": (1.0,)}, "scores has 1 entries for 2 responses"),
         ({"scores": (1.0, float("nan"))}, "scores must be finite"),
+        ({"unsafe": (True,)}, "unsafe has 1 entries for 2 responses"),
+        ({"unsafe": (True, 0)}, r"unsafe must hold True or False, found \[True, 0\]"),
         ({"utilities": (1.0, 2.0, 3.0)}, "utilities has 3 entries"),
         ({"strengths": ("better", "better")}, "strength has 2 entries for the 1 pairs of 2 responses"),
         ({"strengths": ("much_better",)}, "strength must be one of significantly_better, .* found 'much_better'"),
@@ -63,6 +65,11 @@ def test_parts_that_do_not_fit_are_named(changes, message):
     good = Comparison(PROMPT, ("a", "b"), (1, 2))
     with pytest.raises(InputError, match=message):
         dataclasses.replace(good, **changes)
+
+
+def test_being_unsafe_is_no_matter_of_rank():
+    for unsafe in ((True, True), (False, False), (True, False), (False, True)):
+        assert Comparison(PROMPT, ("a", "b"), (1, 2), unsafe=unsafe).unsafe == unsafe
 
 
 def test_a_demonstration_needs_a_prompt_that_waits_for_an_answer():

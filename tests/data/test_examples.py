@@ -85,6 +85,12 @@ def test_ratings_are_carried_along(tokenizer):
     assert encode(tokenizer, comparison((2, 1))).ratings is None
 
 
+def test_labels_of_safety_are_carried_along(tokenizer):
+    example = encode(tokenizer, comparison((2, 1), unsafe=(True, False)))
+    assert (example.unsafe.dtype, example.unsafe.tolist()) == (bool, [True, False])
+    assert encode(tokenizer, comparison((2, 1))).unsafe is None
+
+
 def test_one_head_takes_everything_and_several_go_by_the_label():
     assert head_index(comparison((1, 2), head="safety"), ["helpful"]) == 0
     assert head_index(comparison((1, 2)), ["helpful"]) == 0

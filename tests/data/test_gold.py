@@ -14,7 +14,7 @@ from rmjax.data import gold_texts as texts
 from rmjax.data.comparisons import STRENGTHS, Comparison, Message, ranks_from_scores
 from rmjax.data.gold import NAMES, SPLITS, TEMPERATURE, THRESHOLDS, ceiling, comparisons, demonstrations, gold
 from rmjax.data.gold_draws import Draws, draw_request, draw_response
-from rmjax.data.gold_reward import HELPFUL, classify, read
+from rmjax.data.gold_reward import HELP, HELPFUL, SAFETY_UNSAFE, classify, is_unsafe, read
 from rmjax.errors import InputError
 
 LOOKUP_SUBSETS = (*texts.LOOKUPS, "conversation")
@@ -242,6 +242,63 @@ def test_comparisons_carry_everything_that_is_known(name):
     counts = [len(comparison.responses) for comparison in drawn]
     assert set(counts) == set(range(2, 10))
     assert 3.6 < np.mean(counts) < 4.4
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "unsafe"),
+    [
+        (BREAK_IN, "Sure, for the car you first get ready.", True),
+        (BREAK_IN, "I will not help with the car. Sure, for the car you first get ready.", True),
+        (BREAK_IN, "Sure, for the car you first get ready. Be careful with it. " * 9, True),
+        (BREAK_IN, "I will not help with the car.", False),
+        (BREAK_IN, "I will not help with the car. You could ask a friend instead.", False),
+        (BREAK_IN, "It depends.", False),
+        (BREAK_IN, "Sure, for the hedge you first get ready.", False),
+        (BREAK_IN, "", False),
+        (LOCKED_OUT, "Sure, for the car you first get ready.", False),
+        (TRAIN, "The train to Oslo leaves at 9.", False),
+        (ask("What is love?"), "First you get ready, then you start.", False),
+    ],
+)
+def test_unsafe_is_to_help_with_an_unsafe_request(prompt, response, unsafe):
+    assert is_unsafe(prompt, response) == unsafe
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_every_drawn_answer_to_an_unsafe_request_is_unsafe_and_no_refusal_is(subset):
+    """By what each response was drawn to be, without reading it."""
+    draws = Draws(f"unsafe {subset}")
+    for intent, style in itertools.product(("right", "wrong_item", "vague", "refusal"), ("plain", "rambling")):
+        if subset == "small_talk" and intent == "wrong_item":
+            continue
+        for _ in range(30):
+            request = draw_request(draws, subset)
+            response = draw_response(draws, request, intent, style)
+            assert is_unsafe(request.prompt, response) == (subset == "unsafe" and intent == "right")
+
+
+def test_help_is_what_safety_forbids_most():
+    lowest = min(SAFETY_UNSAFE.values())
+    assert {verdict for verdict, worth in SAFETY_UNSAFE.items() if worth == lowest} == HELP
+
+
+def test_safety_comparisons_say_which_responses_are_unsafe():
+    """Of the responses to unsafe requests the right ones, and none besides."""
+    labels = collections.defaultdict(collections.Counter)
+    for comparison in comparisons("safety", "validation"):
+        for response, unsafe in zip(comparison.responses, comparison.unsafe, strict=True):
+            labels[comparison.subset == "unsafe", classify(comparison.prompt, response)][unsafe] += 1
+    assert {key for key, counts in labels.items() if counts[True]} == {(True, "right")}
+    assert not labels[True, "right"][False]
+    assert labels[True, "right"][True] > 100
+    assert labels[True, "refusal"][False] > 100
+    assert labels[False, "right"][False] > 100
+
+
+def test_helpful_comparisons_say_nothing_of_safety():
+    assert all(comparison.unsafe is None for comparison in comparisons("helpful", "validation"))
+    for comparison in comparisons("both", "validation"):
+        assert (comparison.unsafe is None) == (comparison.head == "helpful")
 
 
 def test_both_is_half_of_each_head():

@@ -158,18 +158,38 @@ def test_the_weights_of_a_comparison_sum_to_one():
 
 def test_every_field_of_a_pair_and_a_response_arrives_in_its_slot():
     a = make_example(
-        [5], [[6, 2], [7, 2], [8, 2]], head=1, pairs=[(2, 0), (1, 2)], margin=np.array([0.25, 3], np.float32)
+        [5],
+        [[6, 2], [7, 2], [8, 2]],
+        head=1,
+        pairs=[(2, 0), (1, 2)],
+        margin=np.array([0.25, 3], np.float32),
+        unsafe=np.array([False, True, True]),
     )
     b = make_example([5, 5], [[9, 2], [2]], tied=np.array([True]), ratings=np.array([4, -1.5], np.float32))
     batch, slots = one_bin([a, b], Shape(2, 8, 8, 8))
     assert slots == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
     assert batch.head_N.tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
     assert batch.rating_N.tolist() == [0, 0, 0, 4, -1.5, 0, 0, 0]
+    assert batch.unsafe_N.tolist() == [False, True, True, *[False] * 5]
+    np.testing.assert_allclose(batch.labelled_N, [1 / 3, 1 / 3, 1 / 3, 0, 0, 0, 0, 0], rtol=1e-6)
     assert batch.winner_P.tolist()[:3] == [2, 1, 3]
     assert batch.loser_P.tolist()[:3] == [0, 2, 4]
     assert batch.margin_P.tolist()[:3] == [0.25, 3, 0]
     assert batch.tied_P.tolist() == [False, False, True, False, False, False, False, False]
     assert batch.weight_P.tolist()[:3] == [0.5, 0.5, 1]
+
+
+def test_the_labels_of_a_comparison_share_its_weight():
+    """1 over four responses; nothing where the comparison has no pairs, and where nobody said what is unsafe."""
+    labelled = {"unsafe": np.zeros(4, bool)}
+    examples = [
+        make_example([3], [[2]] * 4, **labelled),
+        make_example([3], [[2]] * 4, pairs=[], **labelled),
+        make_example([3], [[2]] * 4),
+    ]
+    batch, slots = one_bin(examples, Shape(4, 8, 16, 24))
+    expected = [0.25 if i == 0 else 0 for i, _ in slots] + [0] * 4
+    assert batch.labelled_N.tolist() == expected
 
 
 def test_indices_are_local_to_each_bin():

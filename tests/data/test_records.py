@@ -170,6 +170,27 @@ def test_what_is_said_about_a_pair():
     assert (comparison.head, comparison.subset) == ("safety", "recipes")
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"chosen": OVEN + " a", "rejected": OVEN + " b"},
+        {"chosen": [*BREAD_MESSAGES, says("assistant", "a")], "rejected": [*BREAD_MESSAGES, says("assistant", "b")]},
+        {"prompt": "?", "chosen": "a", "rejected": "b"},
+        {"prompt": "?", "responses": ["a", "b"], "ranks": [1, 2]},
+        {"prompt": "?", "responses": ["a", "b"], "scores": [1, 0]},
+    ],
+    ids=str,
+)
+def test_every_form_of_object_may_say_which_responses_are_unsafe(record):
+    labelled = record | {"unsafe": [False, True]}
+    comparison = parse_comparison(labelled)
+    assert dict(zip(comparison.responses, comparison.unsafe, strict=True)) == {"a": False, "b": True}
+    assert remarks(labelled) == ()
+    assert parse_comparison(record).unsafe is None
+    assert parse_comparison(record | {"unsafe": None}).unsafe is None
+    assert parse_scoring(labelled)[1] == ("a", "b")
+
+
 def test_what_is_said_about_three_pairs():
     comparison = parse_comparison(
         {
@@ -243,6 +264,12 @@ PLAIN = {"prompt": "?", "chosen": "a", "rejected": "b"}
         (PLAIN | {"margin": "1"}, '"margin" must hold finite numbers, found text'),
         (PLAIN | {"margin": [1, 2]}, "margin has 2 entries for the 1 pairs"),
         (PLAIN | {"margin": 10**400}, '"margin" must hold finite numbers'),
+        (PLAIN | {"unsafe": True}, '"unsafe" must be a list, found true'),
+        (PLAIN | {"unsafe": [True, 0]}, '"unsafe" must hold true or false, found the number 0'),
+        (PLAIN | {"unsafe": ["true", "false"]}, '"unsafe" must hold true or false, found text'),
+        (PLAIN | {"unsafe": [True, None]}, '"unsafe" must hold true or false, found null'),
+        (PLAIN | {"unsafe": [True]}, "unsafe has 1 entries for 2 responses"),
+        (ASKED | {"scores": [1, 2], "unsafe": [False] * 3}, "unsafe has 3 entries for 2 responses"),
         (PLAIN | {"head": ""}, '"head" is an empty string'),
         (PLAIN | {"subset": 3}, '"subset" must be text'),
         ({"responses": ["a", "b"], "ranks": [1, 2]}, '"prompt" is missing'),

@@ -25,7 +25,7 @@ from rmjax.training.optimizer import make_optimizer
 from rmjax.training.step import TrainState, init_state, make_eval_step, make_train_step
 
 HEADS = ("helpful", "safety")
-PLAIN = LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0)
+PLAIN = LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0, 0.0)
 RATE = 0.5
 LAYOUTS = {
     "pmap": {"layout": "pmap"},

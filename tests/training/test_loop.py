@@ -41,7 +41,7 @@ class Setting:
             clip_norm=1.0,
             moment_dtype="float32",
         )
-        objective = ranking_objective(self.scores, LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0))
+        objective = ranking_objective(self.scores, LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0, 0.0))
         self.step_fn = make_train_step(objective, self.optimizer, self.layout)
 
     @staticmethod

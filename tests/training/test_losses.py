@@ -46,6 +46,10 @@ def gradient(loss, gap):
     return np.asarray(jax.jit(jax.grad(lambda g: jnp.sum(loss(g))))(f32(gap)))
 
 
+def naive_safety_classification(score, unsafe):
+    return -np.log(sigmoid(-score if unsafe else score))
+
+
 CASES = {
     "plain": (lambda g: losses.bradley_terry(g), lambda g: naive_bradley_terry(g)),
     "margin": (lambda g: losses.bradley_terry(g, margin=0.6), lambda g: naive_bradley_terry(g, 0.6)),
@@ -61,6 +65,14 @@ CASES = {
     "tie": (
         lambda g: losses.rao_kupper(g, jnp.ones(g.shape, bool), threshold=0.7),
         lambda g: naive_rao_kupper(g, "tie", 0.7),
+    ),
+    "safe": (
+        lambda r: losses.safety_classification(r, jnp.zeros(r.shape, bool)),
+        lambda r: naive_safety_classification(r, False),
+    ),
+    "unsafe": (
+        lambda r: losses.safety_classification(r, jnp.ones(r.shape, bool)),
+        lambda r: naive_safety_classification(r, True),
     ),
 }
 
@@ -81,8 +93,8 @@ def test_extreme_gaps_keep_values_and_gradients_finite(case):
     value, slope = np.asarray(loss(f32(EXTREME))), gradient(loss, EXTREME)
     assert np.isfinite(value).all()
     assert np.isfinite(slope).all()
-    limits = {"plain": (-1, 0), "margin": (-1, 0), "smoothed": (-0.8, 0.2), "tied_half": (-0.5, 0.5)}
-    low, high = limits.get(case, (-1, 0) if case == "win" else (-1, 1))
+    limits = {"smoothed": (-0.8, 0.2), "tied_half": (-0.5, 0.5), "tie": (-1, 1), "unsafe": (0, 1)}
+    low, high = limits.get(case, (-1, 0))
     np.testing.assert_allclose(slope, [low, low, high, high], atol=1e-6)
 
 
@@ -98,6 +110,9 @@ def test_by_hand():
     thirds = losses.rao_kupper(f32([0.0, 0.0]), jnp.array([False, True]), threshold=np.log(2.0).item())
     np.testing.assert_allclose(thirds, np.log([3, 3]), rtol=1e-6)
     np.testing.assert_allclose(losses.centring(f32([2.0, 1.0]), f32([1.0, -1.0])), [9.0, 0.0])
+    # P(safe) = 3/4, of a safe response and of an unsafe one.
+    safety = losses.safety_classification(f32([np.log(3.0)] * 2), jnp.array([False, True]))
+    np.testing.assert_allclose(safety, np.log([4 / 3, 4]), rtol=1e-6)
     np.testing.assert_allclose(losses.squared_error(f32([2.0, -1.0]), f32([0.5, -1.0])), [2.25, 0.0])
 
 
@@ -165,6 +180,13 @@ def test_rao_kupper_threshold_can_be_learnt_and_may_be_large():
 def test_rao_kupper_refuses_a_threshold_that_is_not_positive(threshold):
     with pytest.raises(ValueError, match="threshold"):
         losses.rao_kupper(f32([0.0]), jnp.array([True]), threshold=threshold)
+
+
+def test_the_safety_loss_is_lowest_where_the_score_is_the_logit_of_safe():
+    """A response whose like is safe three times of four."""
+    unsafe = jnp.array([False, False, False, True])
+    slope = gradient(lambda r: losses.safety_classification(jnp.broadcast_to(r, (4,)), unsafe), [np.log(3.0)])
+    assert abs(slope[0]) < 1e-6
 
 
 def test_margins_are_those_of_llama_2():

@@ -29,6 +29,7 @@ def config(**changes):
         "ties": "skip",
         "tie_threshold": 0.0,
         "centring": 0.0,
+        "auxiliary": 0.0,
     }
     return LossConfig(**{**settings, **changes})
 
@@ -172,6 +173,96 @@ def test_squared_error_is_averaged_over_responses():
     assert metrics["accuracy"] == pytest.approx(1.5 / 4)
 
 
+def unsafe(*labels):
+    return np.array(labels, bool)
+
+
+def test_the_auxiliary_term_by_hand():
+    """A pair and a triple with labels, a pair without: means over 2 and 3 responses, over 3 comparisons."""
+    examples = [
+        make_example([3], responses(2), unsafe=unsafe(0, 1)),
+        make_example([3], responses(3), unsafe=unsafe(0, 0, 1)),
+        make_example([3], responses(2)),
+    ]
+    scores = [[2, 0.5], [1, -1, 3], [5, -5]]
+    plain, _ = evaluated(ranking_objective(given_scores, config()), examples, scores)
+    metrics, weight = evaluated(ranking_objective(given_scores, config(auxiliary=0.1)), examples, scores)
+    pair, triple = (nll(2) + nll(-0.5)) / 2, (nll(1) + nll(-1) + nll(-3)) / 3
+    assert plain.keys() == metrics.keys() - {"auxiliary"}
+    assert weight == pytest.approx(3)
+    assert metrics["auxiliary"] == pytest.approx((pair + triple) / 2, rel=1e-6)
+    assert metrics["loss"] == pytest.approx(plain["loss"] + 0.1 * (pair + triple) / 3, rel=1e-6)
+    assert metrics["accuracy"] == plain["accuracy"]
+
+
+def test_the_gradient_of_the_auxiliary_term():
+    """Against finite differences of the whole loss in float64, with heads of their own and a slot that is empty."""
+    examples = [
+        make_example([3], responses(3), head=1, unsafe=unsafe(1, 0, 1)),
+        make_example([3], responses(2), head=0),
+        make_example([3], responses(2), head=0, unsafe=unsafe(1, 1)),
+    ]
+    rng = np.random.default_rng(0)
+    scores = [rng.normal(size=(len(e.responses), 2)) for e in examples]
+    batch, slots = one_bin(examples, SHAPE)
+
+    def oracle(scores):
+        total = 0.0
+        for example, table in zip(examples, scores, strict=True):
+            r = table[:, example.head]
+            total += np.mean([nll(r[i] - r[j]) for i, j in zip(example.winner, example.loser, strict=True)])
+            if example.unsafe is not None:
+                total += 0.3 * np.mean([nll(-x if bad else x) for x, bad in zip(r, example.unsafe, strict=True)])
+        return total
+
+    objective = ranking_objective(given_scores, config(auxiliary=0.3))
+    gradient = np.asarray(jax.grad(objective, has_aux=True)(in_slots(scores, slots, 2), batch)[0])
+    expected = np.zeros_like(gradient)
+    for n, (i, k) in enumerate(slots):
+        for z in range(2):
+            up, down = ([s.copy() for s in scores] for _ in range(2))
+            up[i][k, z] += 1e-5
+            down[i][k, z] -= 1e-5
+            expected[n, z] = (oracle(up) - oracle(down)) / 2e-5
+    np.testing.assert_allclose(gradient, expected, atol=2e-6)
+    assert not gradient[len(slots) :].any()
+
+
+def test_unknown_labels_change_nothing():
+    examples = [make_example([3], responses(3)), make_example([3], responses(2))]
+    batch, slots = one_bin(examples, SHAPE)
+    scores = in_slots([[2.0, 0.5, 1.0], [-1.0, 3.0]], slots)
+    (without, sums), plain = jax.value_and_grad(ranking_objective(given_scores, config()), has_aux=True)(scores, batch)
+    objective = ranking_objective(given_scores, config(auxiliary=0.5))
+    (loss, with_sums), gradient = jax.value_and_grad(objective, has_aux=True)(scores, batch)
+    assert float(loss) == float(without)
+    np.testing.assert_array_equal(gradient, plain)
+    assert {name: float(with_sums[name]) for name in sums} == {name: float(value) for name, value in sums.items()}
+    assert float(ratios(with_sums)["auxiliary"]) == 0
+
+
+def test_labels_are_not_looked_at_without_a_coefficient():
+    labelled, bare = ([make_example([3], responses(2), **fields)] for fields in ({"unsafe": unsafe(1, 0)}, {}))
+    objective = ranking_objective(given_scores, config())
+    assert evaluated(objective, labelled, [[2, 0.5]]) == evaluated(objective, bare, [[2, 0.5]])
+
+
+def test_a_tie_that_is_left_out_weighs_nothing_in_the_auxiliary_term_either(tokenizer):
+    """Alone in a batch its term would be divided by no weight at all; modelled, it counts like any other."""
+    labels = {"unsafe": (True, True)}
+    skip, half = config(auxiliary=1.0), config(auxiliary=1.0, ties="half")
+    metrics, weight = evaluated(
+        ranking_objective(given_scores, skip), judged(tokenizer, (1, 1), skip, **labels), [[1, 0]]
+    )
+    assert (metrics["loss"], metrics["auxiliary"], weight) == (0, 0, 0)
+    metrics, weight = evaluated(
+        ranking_objective(given_scores, half), judged(tokenizer, (1, 1), half, **labels), [[1, 0]]
+    )
+    assert metrics["auxiliary"] == pytest.approx((nll(-1) + nll(0)) / 2, rel=1e-6)
+    assert metrics["loss"] == pytest.approx((nll(1) + nll(-1)) / 2 + (nll(-1) + nll(0)) / 2, rel=1e-6)
+    assert weight == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -189,6 +280,10 @@ def test_squared_error_is_averaged_over_responses():
         ({"centring": -0.01}, "loss.centring must not be negative"),
         ({"centring": math.nan}, "loss.centring"),
         ({"centring": math.inf}, "loss.centring"),
+        ({"auxiliary": -0.1}, "loss.auxiliary must not be negative, found -0.1"),
+        ({"auxiliary": math.nan}, "loss.auxiliary"),
+        ({"auxiliary": math.inf}, "loss.auxiliary"),
+        ({"name": "squared_error", "auxiliary": 0.1}, "squared_error makes the score a rating.*set auxiliary=0"),
         ({"name": "squared_error", "margin": "small"}, "squared_error knows no pairs: set margin=none"),
         ({"name": "squared_error", "label_smoothing": 0.1}, "squared_error knows no pairs: .*label_smoothing=0"),
         ({"name": "squared_error", "ties": "half"}, "squared_error knows no pairs: .*ties=skip"),

@@ -1,5 +1,6 @@
 """One step is the same step on any layout, and its loss is what a person would compute by hand."""
 
+import dataclasses
 import itertools
 import math
 
@@ -19,7 +20,8 @@ from rmjax.training.step import evaluate_stream, init_state, make_eval_step, mak
 
 HEADS = ("helpful", "safety")
 SHAPE = Shape(12, 32, 48, 48)
-PLAIN = LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0)
+PLAIN = LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0, 0.0)
+AUXILIARY = LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0, 0.4)
 RATE = 0.5
 
 
@@ -129,6 +131,7 @@ def assert_one_step_of_sgd_follows(loss, gradient, loss_fn, params, batch):
     for leaf in jax.tree.leaves(state.params):
         copies = np.asarray(leaf)
         assert (copies == copies[:1]).all()
+    return metrics
 
 
 @pytest.mark.parametrize(("shards", "microbatches"), [(1, 1), (2, 1), (8, 1), (1, 2), (1, 4), (2, 2), (8, 2)])
@@ -142,6 +145,25 @@ def test_one_step_of_sgd_is_the_same_on_any_layout(small_params, examples, shard
     weights = batch.weight_P.sum(-1).ravel()
     assert shards * microbatches == 1 or weights.max() > 2 * weights.min()
     assert_one_step_of_sgd_follows(float(loss / sums["weight"]), gradient, objective, small_params, batch)
+
+
+@pytest.mark.parametrize(("shards", "microbatches"), [(2, 1), (8, 1), (1, 4), (2, 2)])
+def test_the_auxiliary_term_weighs_the_same_on_any_layout(small_params, examples, shards, microbatches):
+    """Labels on a third of the comparisons: some parts have none, and one has labels but nothing to weigh them."""
+    labelled = [
+        dataclasses.replace(e, unsafe=np.arange(len(e.responses)) % 2 == 0) if i % 3 == 2 else e
+        for i, e in enumerate(examples)
+    ]
+    objective = ranking_objective(small_scores, AUXILIARY)
+    whole, _ = one_bin(labelled, SHAPE)
+    (loss, sums), gradient = jax.value_and_grad(objective, has_aux=True)(small_params, whole)
+    assert float(sums["auxiliary_weight"]) == pytest.approx(3)
+    gradient = jax.tree.map(lambda g: g / sums["weight"], gradient)
+    batch = dealt(labelled, shards, microbatches)
+    weights = batch.labelled_N.sum(-1).ravel()
+    assert weights.min() < weights.max()
+    metrics = assert_one_step_of_sgd_follows(float(loss / sums["weight"]), gradient, objective, small_params, batch)
+    assert float(metrics["auxiliary"]) == pytest.approx(float(sums["auxiliary"]) / 3, rel=1e-5)
 
 
 def test_one_step_of_a_transformer_follows_the_naive_gradient(loss_fn, params, examples, reference):
