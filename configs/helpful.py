@@ -75,7 +75,8 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.evaluation = ConfigDict()
     config.evaluation.bootstrap = 2000  # resamples of the prompts for the 95 % interval
-    config.evaluation.references = 256  # held-out responses that fix the normalized scale and the canaries
+    config.evaluation.references = 256  # held-out texts that fix the normalized scale and the canaries
+    config.evaluation.normalize_on = "responses"  # which: responses of comparisons, or demonstrations, as InstructGPT
 
     config.parallel = ConfigDict()
     config.parallel.layout = "pmap"  # parameters on every device; or cut: fsdp, tensor, fsdp_tensor (docs/scaling.md)

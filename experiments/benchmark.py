@@ -53,7 +53,7 @@ def main() -> None:
         tables.append(probes.summary(results["probes"]))
     print("\n\n".join(tables))
     if output:
-        write_json(output, {"checkpoint": arguments.checkpoint, "head": head, "sources": sources, **results})
+        write_json(output, {"checkpoint": ",".join(arguments.checkpoint), "head": head, "sources": sources, **results})
 
 
 if __name__ == "__main__":

@@ -99,7 +99,11 @@ def define_checkpoint() -> None:
         "Run directory (its last sound checkpoint), a checkpoint in it, or a Hugging Face folder; several, by commas, "
         "are an ensemble.",
     )
-    flags.DEFINE_string("combine", None, "Several checkpoints: mean, worst, uncertainty, or weights (averaged).")
+    flags.DEFINE_string(
+        "combine",
+        None,
+        "Several checkpoints: mean, worst, uncertainty, or weights (averaged); evaluate.py: or best.",
+    )
     flags.DEFINE_float("penalty", None, "With --combine=uncertainty: how much the members' variance counts.")
     flags.DEFINE_bool("gate", False, "Helpfulness and safety as one score, by the gate of the checkpoint.")
     flags.DEFINE_bool("verify", True, "Recompute the canaries of the checkpoint before scoring.")

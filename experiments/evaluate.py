@@ -5,6 +5,9 @@
 `--validation` names comparisons to fit a temperature on, for calibrated probabilities: what the model neither learned
 from nor is reported on. `--against` names another checkpoint, scored on the same comparisons. The pairs that the model
 orders most strongly against the raters are printed, three of them in full, and kept in RESULT.mistakes.jsonl.
+
+Several checkpoints, joined by commas, are an ensemble: `--combine` says how their scores become one, or, as `best`,
+that the one with the highest accuracy on `--validation` stands for all.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from rmjax.evaluation.evaluate import evaluate_heads, json_safe
 from rmjax.evaluation.pairs import own_columns, own_scores
 from rmjax.evaluation.summary import comparison_summary, summary
 from rmjax.scoring.checkpoint import is_hugging_face, load
+from rmjax.scoring.judge import Judge
 from rmjax.scoring.reward_model import RewardModel
 from rmjax.training.run import write_json, write_text
 
@@ -42,7 +46,7 @@ def main() -> None:
         raise InputError(f"the folder of --output={output} does not exist")
     comparisons = load_comparisons(arguments.data, "test", manual_dir=arguments.manual_dir)
     validation = read_validation(comparisons) if arguments.validation else []
-    model = cli.load_checkpoint()
+    model = best_member(validation) if arguments.combine == "best" else cli.load_checkpoint()
     heads = model.heads
     own_columns(comparisons, heads)  # an error here should not cost the time of scoring
     temperatures = fitted(validation, model) if validation else {}
@@ -57,9 +61,9 @@ def main() -> None:
     if worst:
         print("\nWorst mistakes:", *map(mistakes.as_text, worst[:SHOWN]), sep="\n\n")
     if arguments.against:
-        print("", comparison_summary(result["against"], arguments.checkpoint, arguments.against), sep="\n")
+        print("", comparison_summary(result["against"], ",".join(arguments.checkpoint), arguments.against), sep="\n")
     if output:
-        write_json(output, {"data": arguments.data, "checkpoint": arguments.checkpoint, **result})
+        write_json(output, {"data": arguments.data, "checkpoint": ",".join(arguments.checkpoint), **result})
         if arguments.mistakes:
             write_text(output.with_suffix(".mistakes.jsonl"), mistakes.as_lines(worst))
 
@@ -77,7 +81,26 @@ def read_validation(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return validation
 
 
-def fitted(validation: Sequence[Comparison], model: RewardModel) -> dict[str, Temperature]:
+def best_member(validation: Sequence[Comparison]) -> RewardModel:
+    """The member with the highest accuracy on the validation data; of equally good ones the first.
+
+    Raises:
+        InputError: there are no validation data.
+    """
+    if not validation:
+        raise InputError("--combine=best chooses by accuracy on --validation: name comparisons for it")
+    members = cli.load_members()
+    accuracies = []
+    for member in members:
+        results = evaluate_heads(
+            validation, member.score_comparisons(validation), member.heads, bootstrap=0, seed=flags.FLAGS.seed
+        )["heads"]
+        accuracies.append(np.mean([result["accuracy"] for result in results.values() if result]))
+    print(f"best on --validation: {flags.FLAGS.checkpoint[int(np.argmax(accuracies))]}, {max(accuracies):.1%}\n")
+    return members[int(np.argmax(accuracies))]
+
+
+def fitted(validation: Sequence[Comparison], model: Judge) -> dict[str, Temperature]:
     """The temperature of each head; warns of a head that has nothing to fit it on."""
     temperatures = fit_temperatures(validation, model.score_comparisons(validation), model.heads)
     for head in model.heads:

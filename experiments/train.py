@@ -8,12 +8,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cli
-import jax
 import numpy as np
-from checks import check_gate, check_judgements, check_ratings, check_safety_labels, check_settings, compute_dtype
+from checks import check_gate, check_judgements, check_ratings, check_safety_labels, check_settings
 from materials import (
     Config,
     Judgements,
@@ -24,29 +22,19 @@ from materials import (
     read_judgements,
     texts_of,
 )
+from reward_stage import train_reward_model
 from sft import train_language_model
-from stages import Stage, make_contract, run_stage
-from starts import Start, begin, begin_from, is_pretrained
+from starts import begin, begin_from, is_pretrained
 
 from rmjax.data.comparisons import Demonstration
-from rmjax.data.examples import PairRule, encode_comparisons, head_index
-from rmjax.data.packing import Example, PackedBatch
+from rmjax.data.examples import PairRule, encode_comparisons
+from rmjax.data.packing import Example
 from rmjax.errors import InputError
-from rmjax.evaluation import figures, mistakes
-from rmjax.evaluation.calibration import fit_temperatures
-from rmjax.evaluation.evaluate import evaluate, evaluate_heads
 from rmjax.evaluation.summary import summary
-from rmjax.models.parallel import leads, make_layout
-from rmjax.models.reward import RewardTransformer
-from rmjax.models.transformer import parameter_count
-from rmjax.scoring.contract import Contract
-from rmjax.scoring.gate import GatedModel, fit_gate
-from rmjax.scoring.reward_model import RewardModel
-from rmjax.scoring.seal import reference_texts, seal
+from rmjax.scoring.seal import References, demonstration_texts, reference_texts
 from rmjax.training.losses import MARGINS
-from rmjax.training.objectives import LossConfig, ranking_objective, rating_objective
-from rmjax.training.run import RunDirectory, write_json, write_text
-from rmjax.training.step import TrainState
+from rmjax.training.objectives import LossConfig
+from rmjax.training.run import RunDirectory, write_json
 
 NEXT = """Everything is in {workdir}: evaluation.json, metrics.jsonl, figures/, checkpoints/.
 Score your own text:
@@ -77,13 +65,15 @@ def run_config(config: Config, workdir: Path) -> None:
     check_safety_labels(judgements.train, loss)
     fingerprints = {name: fingerprint(getattr(judgements, name)) for name in ("train", "validation", "test")}
     demonstrations: tuple[list[Demonstration], list[Demonstration]] = ([], [])
-    if config["init"] == "sft" or (config["init"] == "random" and not is_pretrained(config)):
+    learns_from_them = config["init"] == "sft" or (config["init"] == "random" and not is_pretrained(config))
+    if learns_from_them or config["evaluation"]["normalize_on"] == "demonstrations":
         source = config["data"]["sft"] or config["data"]["train"]
         demonstrations = read_demonstrations(config, source)
         check_demonstrations(config, demonstrations[0], judgements)
         fingerprints["sft"] = fingerprint(demonstrations[0])
     elif config["data"]["sft"]:
         raise InputError(f"data.sft is set, but init={config['init']} needs no demonstrations: leave data.sft empty")
+    references = references_of(config, judgements, demonstrations[1])
     start = begin(config, lambda: texts_of(demonstrations[0], judgements.train), config["heads"])
     audit, encoded = audit_judgements(config, judgements, start.tokenizer)
     margins = None if loss.margin in ("none", "given") else MARGINS[loss.margin]
@@ -99,7 +89,7 @@ def run_config(config: Config, workdir: Path) -> None:
         train_language_model(sft_config(config, source), run.path / "sft", start, demonstrations)
         start = begin_from(config, run.path / "sft")
         print("Stage 2 of 2: the reward model, from its weights")
-    result = train_reward_model(config, run, start, judgements, examples, loss)
+    result = train_reward_model(config, run, start, judgements, references, examples, loss)
     print(f"\nOn {config['data']['eval']}, held out:\n\n{summary(result)}\n")
     one = len(config["heads"]) == 1
     head = config["heads"][0]
@@ -119,6 +109,20 @@ def sft_config(config: Config, source: str) -> Config:
     }
 
 
+def references_of(config: Config, judgements: Judgements, demonstrations: Sequence[Demonstration]) -> References:
+    """The held-out texts that `evaluation.normalize_on` names, by head.
+
+    Raises:
+        InputError: there is no such kind.
+    """
+    kind, count = config["evaluation"]["normalize_on"], config["evaluation"]["references"]
+    if kind == "responses":
+        return reference_texts(judgements.validation, config["heads"], count)
+    if kind == "demonstrations":
+        return demonstration_texts(demonstrations, config["heads"], count)
+    raise InputError(f"unknown evaluation.normalize_on {kind!r}: known are responses and demonstrations")
+
+
 def standardized(examples: Sequence[Example]) -> list[Example]:
     """The examples with the ratings of each head at mean 0 and standard deviation 1: a causal head has no bias to
     learn a mean with, and raters' scales are their own."""
@@ -129,95 +133,6 @@ def standardized(examples: Sequence[Example]) -> list[Example]:
         for i, example in enumerate(result):
             if example.head == head:
                 result[i] = dataclasses.replace(example, ratings=(example.ratings - mean) / std)
-    return result
-
-
-def train_reward_model(
-    config: Config,
-    run: RunDirectory,
-    start: Start,
-    judgements: Judgements,
-    examples: Sequence[Example],
-    loss: LossConfig,
-) -> dict[str, Any]:
-    """Trains and evaluates a reward model.
-
-    Args:
-        config: the whole configuration.
-        run: its run directory.
-        start: tokenizer and trunk.
-        judgements: comparisons for training, validation and test.
-        examples: the training comparisons as ids, with the pairs that the loss uses.
-        loss: the loss.
-
-    Returns:
-        The contents of its `evaluation.json`.
-    """
-    heads = tuple(config["heads"])
-    layout = make_layout(**config["parallel"])
-    model = RewardTransformer(start.trunk, heads, compute_dtype(config), config["train"]["remat"])
-
-    def apply(params: Any, batch: PackedBatch) -> jax.Array:
-        return model.apply({"params": params}, batch)
-
-    data = fingerprint(judgements.train)
-    contract = make_contract("reward_model", heads, config, start, config["data"]["train"], data)
-    references = reference_texts(judgements.validation, heads, config["evaluation"]["references"])
-    scorer = RewardModel(None, contract, start.tokenizer, layout)
-
-    def scoring(state: TrainState) -> RewardModel:
-        scorer.params = state.params
-        return scorer
-
-    def validate(state: TrainState) -> dict[str, float]:
-        score = scoring(state).score_comparisons
-        measured = evaluate(score, judgements.validation, heads, bootstrap=0, seed=0)["heads"].values()
-        pairs = sum(head["pairs"] for head in measured)
-        return {
-            f"validation_{name}": sum(head[name] * head["pairs"] for head in measured) / pairs
-            for name in ("loss", "accuracy")
-        }
-
-    def sealed(state: TrainState, step: int) -> Contract:
-        contract = seal(scoring(state), references, "held-out responses", step)
-        if not config["gate"]:
-            return contract
-        helpful, safety = config["gate"]
-        found = {"helpful": helpful, "safety": safety, "source": "held-out comparisons"}
-        gate = fit_gate(scoring(state), contract.normalization, judgements.validation, **found)
-        return dataclasses.replace(contract, gate=gate)
-
-    stage = Stage(
-        title="reward model",
-        unit="comparisons",
-        model=model,
-        start=start,
-        objective=rating_objective(apply) if loss.name == "squared_error" else ranking_objective(apply, loss),
-        examples=examples,
-        evaluate=validate,
-        seal=sealed,
-    )
-    state = run_stage(stage, config, config["train"], run, layout)
-    score = scoring(state).score_comparisons
-    temperatures = fit_temperatures(judgements.validation, score(judgements.validation), heads)
-    scores = score(judgements.test)
-    resampling = {"bootstrap": config["evaluation"]["bootstrap"], "seed": config["seed"]}
-    result = evaluate_heads(judgements.test, scores, heads, **resampling, temperatures=temperatures)
-    if leads():
-        figures.training_curve(run.figure("training.png"), run.metrics())
-        for z, head in enumerate(heads):
-            mine = [i for i, comparison in enumerate(judgements.test) if head_index(comparison, heads) == z]
-            own = [judgements.test[i] for i in mine], [scores[i][:, z] for i in mine]
-            title = f"{head} on {config['data']['eval']}"
-            figures.reward_histogram(run.figure(f"rewards-{head}.png"), *own, title)
-            figures.reliability_diagram(run.figure(f"reliability-{head}.png"), result["calibration"][head], title)
-    if config["gate"]:
-        scorer.contract = sealed(state, 0)  # the step plays no part
-        judged = evaluate(GatedModel(scoring(state)).score_comparisons, judgements.test, ("gate",), **resampling)
-        result["gate"] = {**vars(scorer.contract.gate), "labels": judged.get("labels", {}), **judged["heads"]["gate"]}
-    worst = mistakes.worst_mistakes(judgements.test, scores, heads, mistakes.COUNT)
-    write_text(run.path / "mistakes.jsonl", mistakes.as_lines(worst))
-    write_json(run.evaluation, {"data": config["data"]["eval"], "parameters": parameter_count(model), **result})
     return result
 
 

@@ -5,11 +5,11 @@ import math
 
 import numpy as np
 import pytest
-from checks import check_judgements, check_ratings, check_safety_labels, check_settings, compute_dtype
+from checks import check_gate, check_judgements, check_ratings, check_safety_labels, check_settings, compute_dtype
 from conftest import user
 from materials import Judgements, check_demonstrations
 from naive import make_example
-from train import standardized
+from train import references_of, standardized
 
 from configs import helpful
 from rmjax.data.comparisons import Comparison, Demonstration
@@ -30,6 +30,24 @@ def judgements(**sets):
     """Both heads in every set, but for the sets that are given."""
     whole = [comparison("helpful"), comparison("safety")]
     return Judgements(**{**dict.fromkeys(SETS, whole), **sets}, notes={})
+
+
+@pytest.mark.parametrize("gate", [("helpful",), ("helpful", "helpful"), ("helpful", "harmless"), ("a", "b", "c")])
+def test_a_gate_joins_two_heads_of_the_model(gate):
+    with pytest.raises(InputError, match=r"gate names .* of the model \(helpful, safety\), or nothing: found"):
+        check_gate({"heads": HEADS, "gate": gate})
+    check_gate({"heads": HEADS, "gate": ()})
+    check_gate({"heads": HEADS, "gate": ("safety", "helpful")})
+
+
+def test_references_are_of_a_kind_that_exists():
+    held_out = judgements(validation=[comparison("helpful"), comparison("safety")])
+    config = {"heads": HEADS, "evaluation": {"references": 9, "normalize_on": "demonstrations"}}
+    texts = references_of(config, held_out, [Demonstration(user("q"), "good")])
+    assert [response for _, response in texts["safety"]] == ["good"]
+    config["evaluation"]["normalize_on"] = "prompts"
+    with pytest.raises(InputError, match=r"unknown evaluation\.normalize_on 'prompts'"):
+        references_of(config, held_out, [])
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

@@ -243,6 +243,27 @@ def test_bad_input_ends_training_before_it_begins(arguments, status, words, tmp_
     assert not (tmp_path / "run").exists()
 
 
+def test_several_checkpoints_are_an_ensemble(finished, tmp_path):
+    """A model beside itself is itself, however the two are combined, but for what their variance costs."""
+    workdir, _ = finished
+    twice, data = f"--checkpoint={workdir},{workdir}", "--data=gold/helpful[:40]"
+    alone = json.loads((workdir / "evaluation.json").read_text())["accuracy"]
+    for way in (["--combine=mean"], ["--combine=best", "--validation=gold/helpful[:9]"]):
+        done = call("evaluate", twice, data, *way, "--bootstrap=0", f"--output={tmp_path}/e.json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads((tmp_path / "e.json").read_text())["accuracy"] == alone
+    for flags, words in (
+        ([twice], "--combine and several checkpoints"),
+        ([f"--checkpoint={workdir}", "--combine=mean"], "--combine and several checkpoints"),
+        ([twice, "--combine=mean", "--penalty=1"], "--penalty belongs to --combine=uncertainty"),
+        ([twice, "--combine=best"], "--combine=best chooses by accuracy on --validation"),
+        ([f"--checkpoint={workdir}", "--gate"], "this checkpoint has no gate"),
+    ):
+        refused = call("evaluate", *flags, data)
+        assert refused.returncode == 1
+        assert words in refused.stderr
+
+
 def test_bad_input_ends_scoring_with_nothing_written(finished, tmp_path):
     workdir, _ = finished
     good = '{"prompt": "Hi", "response": "Hello"}\n'

@@ -25,6 +25,7 @@ from rmjax.evaluation.evaluate import evaluate
 from rmjax.models.parallel import make_layout
 from rmjax.scoring.checkpoint import find_checkpoint, load_tree
 from rmjax.scoring.contract import read_contract
+from rmjax.scoring.gate import GatedModel
 
 ONE = make_layout(layout="pmap", devices=1)
 ROOT = Path(__file__).resolve().parent.parent
@@ -158,6 +159,17 @@ def test_a_base_model_has_its_sft_first(joint, llama):
     assert params.keys() == {"trunk", "reward"}
     assert contract.heads == ("helpful", "safety")
     assert json.loads((joint / "evaluation.json").read_text())["heads"].keys() == {"helpful", "safety"}
+
+
+def test_two_heads_are_joined_by_the_gate_that_was_reported(joint, data):
+    stated = json.loads((joint / "evaluation.json").read_text())["gate"]
+    gated = GatedModel(rmjax.load(joint, devices=1))
+    assert (stated["helpful"], stated["safety"]) == ("helpful", "safety")
+    assert stated["prompt_threshold"] == gated.gate.prompt_threshold
+    test = load_comparisons(data["data.eval"], "test")
+    again = evaluate(gated.score_comparisons, test, gated.heads, bootstrap=0, seed=0)
+    assert again["accuracy"] == stated["accuracy"]
+    assert again["labels"]["safety"]["accuracy"] == stated["labels"]["safety"]["accuracy"]
 
 
 def test_one_head_of_several_is_exported_and_scores_the_same(joint, tmp_path):

@@ -6,9 +6,9 @@ Claims: a helpfulness and a safety model are each best on their own data (Llama 
 64.5 % against the helpfulness model's 62.8, on helpfulness data 56.2 against 63.2), because the two conflict; a mixed
 model does better the more the harmless data weigh, up to two or three times (Bai et al., 2204.05862, section 4.2).
 
-All runs learn from 8,000 comparisons. The mixes of Llama 2: helpfulness half and half with other data, which is the
-model "mixed 1:1" here; safety nine to one with helpfulness.
-Each is judged on both kinds of data, 1,000 comparisons of each.
+All runs learn from 24,000 comparisons. The mixes of Llama 2: helpfulness half and half with other data, which is the
+model "mixed 1:1" here; safety nine to one with helpfulness. Each is judged on both kinds of data, 1,000 comparisons of
+each.
 
 Found: not yet measured.
 """
@@ -18,13 +18,13 @@ from ml_collections import ConfigDict
 from configs.sweeps import page
 
 MODELS = {
-    "helpful alone": "gold/helpful[:8000]",
-    "safety alone": "gold/safety[:8000]",
-    "safety, Llama 2's mix": "gold/safety[:7200],gold/helpful[:800]",
-    "mixed 1:1": "gold/helpful[:4000],gold/safety[:4000]",
-    "mixed 1:2": "gold/helpful[:2667],gold/safety[:5333]",
-    "mixed 1:3": "gold/helpful[:2000],gold/safety[:6000]",
-    "two heads": "gold/helpful[:4000],gold/safety[:4000]",
+    "helpful alone": "gold/helpful[:24000]",
+    "safety alone": "gold/safety[:24000]",
+    "safety, Llama 2's mix": "gold/safety[:21600],gold/helpful[:2400]",
+    "mixed 1:1": "gold/helpful[:12000],gold/safety[:12000]",
+    "mixed 1:2": "gold/helpful[:8000],gold/safety[:16000]",
+    "mixed 1:3": "gold/helpful[:6000],gold/safety[:18000]",
+    "two heads": "gold/helpful[:12000],gold/safety[:12000]",
 }
 
 

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from configs.sweeps import page
 
-DATA = (1_000, 4_000, 16_000)
+DATA = (4_000, 16_000, 32_000)
 
 
 def get_config() -> ConfigDict:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rmjax.data.comparisons import Comparison, Prompt
+from rmjax.data.comparisons import Comparison, Demonstration, Prompt
 from rmjax.data.examples import head_index
 from rmjax.scoring.contract import Contract, Normalization, choose_canaries
 from rmjax.scoring.reward_model import RewardModel
@@ -25,6 +25,17 @@ def reference_texts(comparisons: Sequence[Comparison], heads: Sequence[str], cou
         head: np.linspace(0, len(mine) - 1, min(count, len(mine))).round().astype(int) for head, mine in texts.items()
     }
     return {head: [texts[head][i] for i in places] for head, places in spread.items()}
+
+
+def demonstration_texts(demonstrations: Sequence[Demonstration], heads: Sequence[str], count: int) -> References:
+    """For every head the same up to `count` (prompt, response) texts, spread evenly over the demonstrations.
+
+    The normalized score of a demonstration is then 0 on average, as InstructGPT set it before reinforcement learning
+    (2203.02155, section 3.5).
+    """
+    places = np.linspace(0, len(demonstrations) - 1, min(count, len(demonstrations))).round().astype(int)
+    texts = [(demonstrations[i].prompt, demonstrations[i].response) for i in places]
+    return dict.fromkeys(heads, texts)
 
 
 def seal(model: RewardModel, references: References, source: str, step: int) -> Contract:

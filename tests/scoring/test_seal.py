@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import user
 
-from rmjax.data.comparisons import Comparison
-from rmjax.scoring.seal import reference_texts, seal
+from rmjax.data.comparisons import Comparison, Demonstration
+from rmjax.scoring.seal import demonstration_texts, reference_texts, seal
 
 
 def comparison(name, K, head=None):
@@ -44,6 +44,15 @@ def test_references_are_as_often_the_chosen_as_the_rejected(pairs):
 def test_a_single_head_takes_references_from_everything():
     texts = reference_texts([comparison("a", 2, "safety"), comparison("b", 2)], ("helpful",), 10)
     assert len(texts["helpful"]) == 4
+
+
+def test_demonstrations_are_references_of_every_head():
+    demonstrations = [Demonstration(user(f"q{i}"), f"a{i}") for i in range(10)]
+    texts = demonstration_texts(demonstrations, ("helpful", "safety"), 4)
+    spread = ["a0", "a3", "a6", "a9"]
+    assert responses_of(texts) == {"helpful": spread, "safety": spread}
+    assert texts["helpful"][1] == (user("q3"), "a3")
+    assert len(demonstration_texts(demonstrations, ("helpful",), 99)["helpful"]) == 10
 
 
 def test_a_seal_states_step_normalization_and_canaries(reward_model, references):
