@@ -7,7 +7,7 @@ MINILM is a folder with all-MiniLM-L6-v2 (config.json, model.safetensors, tokeni
 harmless-base for two epochs (batch 16, learning rate 5e-5, cosine, no warm-up, AdamW without decay, texts of at most
 512 tokens), evaluates on their test files, and prints the table. TRL gets the very ids that rmjax packs, so nothing is
 left out there either, and what it saves is evaluated by rmjax. Runs that are finished are not run again. Without
---peers only rmjax runs.
+--peers only rmjax runs. A second table has every model of rmjax on both test files.
 """
 
 from __future__ import annotations
@@ -42,17 +42,37 @@ def main() -> None:
                 workdir = arguments.workdir / f"{name.lower()}-{subset}-seed{seed}"
                 results.append(run(page, arguments.weights, arguments.data / subset, workdir, seed))
             print(row(subset, name, [next(iter(result["heads"].values())) for result in results]), flush=True)
+    print("\n| trained on | tested on | accuracy by seed, % | mean ± standard error | interval over prompts |")
+    print("|---|---|---|---|---|")
+    for trained in SETS.values():
+        folders = [arguments.workdir / f"rmjax-{trained}-seed{seed}" for seed in range(arguments.seeds)]
+        measured = [on_both(folder, arguments.data)["labels"] for folder in folders]
+        for label, tested in SETS.items():
+            print(f"| {trained} | {tested} | {' | '.join(cells([labels[label] for labels in measured]))} |", flush=True)
 
 
 def row(subset: str, name: str, heads: list[dict]) -> str:
-    """A line of the table; the interval is the mean of the seeds' bootstrap intervals over prompts."""
-    accuracies = [100 * head["accuracy"] for head in heads]
+    """A line of the first table."""
+    return f"| {subset} | {name} | {' | '.join(cells(heads))} | {100 * heads[0]['length_baseline']:.1f} |"
+
+
+def cells(parts: list[dict]) -> list[str]:
+    """Accuracy by seed, its mean with standard error, and the mean of the seeds' intervals, in per cent."""
+    accuracies = [100 * part["accuracy"] for part in parts]
     error = np.std(accuracies, ddof=1) / len(accuracies) ** 0.5 if len(accuracies) > 1 else float("nan")
-    low, high = (100 * np.mean([head["accuracy_ci95"][end] for head in heads]) for end in (0, 1))
+    low, high = (100 * np.mean([part["accuracy_ci95"][end] for part in parts]) for end in (0, 1))
     seeds = ", ".join(f"{accuracy:.1f}" for accuracy in accuracies)
-    length = 100 * heads[0]["length_baseline"]
-    mean = f"{np.mean(accuracies):.1f} ± {error:.1f}"
-    return f"| {subset} | {name} | {seeds} | {mean} | {low:.1f} to {high:.1f} | {length:.1f} |"
+    return [seeds, f"{np.mean(accuracies):.1f} ± {error:.1f}", f"{low:.1f} to {high:.1f}"]
+
+
+def on_both(workdir: Path, data: Path) -> dict:
+    """A run of rmjax on the test files of both sets, whose labels HH-RLHF's folder names give."""
+    result = workdir / "both.json"
+    if not result.is_file():
+        command = [sys.executable, ROOT / "experiments/evaluate.py", f"--checkpoint={workdir}", f"--output={result}"]
+        sources = ",".join(f"hh_rlhf/{subset}" for subset in SETS.values())
+        subprocess.run([*command, f"--data={sources}", f"--manual_dir={data}"], check=True, stdout=sys.stderr)
+    return json.loads(result.read_text())
 
 
 def run_rmjax(page: str, weights: Path, data: Path, workdir: Path, seed: int) -> dict:

@@ -20,6 +20,7 @@ from rmjax.evaluation.breakdowns import Metrics, Resampling, breakdowns, matrix,
 from rmjax.evaluation.calibration import Temperature, calibration, calibration_error, own_gaps
 from rmjax.evaluation.pairs import Pairs, checked_scores, flatten, own_columns
 from rmjax.evaluation.rankings import rankings
+from rmjax.evaluation.unsafe import unsafe_responses
 
 ScoreFn = Callable[[Sequence[Comparison]], Sequence[np.ndarray]]
 
@@ -129,6 +130,7 @@ def evaluate_scores(
         - ceiling and ceiling_gain, where every comparison carries utilities
         - loss, mean_gap, calibration_error, reward_mean, reward_std
         - rankings: Kendall's tau-b and top-1, None where no comparison has K >= 3 (see `rankings.rankings`)
+        - unsafe: how well it finds unsafe responses, None where the data do not label them (see `unsafe`)
         - subsets, strengths, turns, length_differences: name -> accuracy, accuracy_ci95, pairs (see `breakdowns`)
 
     Raises:
@@ -179,6 +181,7 @@ def evaluate_scores(
         "reward_mean": float(score_N.mean()),
         "reward_std": float(score_N.std()),
         "rankings": rankings(comparisons, scores, pairs.prompt_B, resampling),
+        "unsafe": unsafe_responses(comparisons, score_N, pairs.prompt_N, resampling),
         **breakdowns(comparisons, pairs, gap_P, resampling),
     }
     return json_safe(result)

@@ -117,10 +117,11 @@ def pearson(x_N: np.ndarray, y_N: np.ndarray) -> float:
 
 def spearman(x_N: np.ndarray, y_N: np.ndarray) -> float:
     """Spearman's rank correlation: Pearson's on ranks, equal values sharing the mean of their ranks."""
-    return pearson(_mean_ranks(x_N), _mean_ranks(y_N))
+    return pearson(mean_ranks(x_N), mean_ranks(y_N))
 
 
-def _mean_ranks(value_N: np.ndarray) -> np.ndarray:
+def mean_ranks(value_N: np.ndarray) -> np.ndarray:
+    """Ranks from 1, lowest first; equal values share the mean of theirs."""
     _, inverse_N, counts = np.unique(value_N, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2.0)[inverse_N]
 

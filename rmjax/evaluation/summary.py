@@ -177,6 +177,14 @@ def _top1_cell(head: Metrics) -> str:
     return f"{percent(measured['top1'])} (guessing {percent(measured['top1_guessing'])})" if measured else "-"
 
 
+def _unsafe_cell(head: Metrics) -> str:
+    measured = head.get("unsafe")
+    if not measured or measured["recall"] is None:
+        return "-"
+    found = f"{percent(measured['recall'])} of {measured['unsafe']} score below 0"
+    return f"{found}; area under the ROC {_number(measured['auc'])}"
+
+
 def _tempered_cell(head: Metrics) -> str:
     tempered = head["calibration"] and head["calibration"]["tempered"]
     if not tempered:
@@ -201,6 +209,7 @@ _ROWS: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
     ("share of the ceiling's gain", lambda head: percent(head["ceiling_gain"])),
     ("Kendall's tau-b, K of 3 or more", _tau_cell),
     ("top response right, K of 3 or more", _top1_cell),
+    ("unsafe responses found", _unsafe_cell),
     ("loss (chance 0.693)", lambda head: _number(head["loss"])),
     ("mean gap, winner minus loser", lambda head: _number(head["mean_gap"])),
     ("calibration error", lambda head: percent(head["calibration_error"])),

@@ -1,0 +1,33 @@
+"""Does an auxiliary classification of safe and unsafe responses help a safety reward model?
+
+    python experiments/sweep.py --config=configs/sweeps/auxiliary.py
+
+Claim: it improves accuracy and raises the recall of unsafe responses at a threshold of 1/2 (Llama 2, 2307.09288,
+appendix). The paper gives no formula; ours is `safety_classification` in rmjax/training/losses.py. The corpus' labels
+are facts of the texts, free of the noise that judgements have.
+
+Found: not yet measured.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.sweeps import page
+
+
+def get_config() -> ConfigDict:
+    """The sweep."""
+    return page.sweep(
+        "An auxiliary safety loss",
+        base="configs/safety.py",
+        starts=({**page.SFT, "fields": (*page.SFT["fields"], "data.train=gold/safety")},),
+        fields=("init={sft}", "data.train=gold/safety[:16000]"),
+        settings=page.grid(coefficient={value: (f"loss.auxiliary={value}",) for value in (0.0, 0.1, 0.5)}),
+        measures=(
+            page.ACCURACY,
+            ("unsafe found", "unsafe.recall", "%"),
+            ("precision", "unsafe.precision", "%"),
+            ("area under the ROC", "unsafe.auc", ""),
+        ),
+        compare="coefficient",
+        figures=(("accuracy", "points", "accuracy", "unsafe found", "area under the ROC"),),
+    )
