@@ -100,7 +100,8 @@ def comparisons(heads, count=40, odd="plain"):
     generator = np.random.default_rng(0)
     made = []
     for i in range(count):
-        texts = (f"good {i} " + "x" * int(generator.integers(20)), f"bad {i} " + "y" * int(generator.integers(20)), odd)
+        more = ["x" * int(generator.integers(20)) for _ in range(2)]
+        texts = (f"good {i} {more[0]}", f"bad {i} {more[1]}", f"{odd} and worst of all")  # the shorter wins
         made.append(
             Comparison(
                 (Message("user", f"question {i} {odd}"),),
@@ -183,11 +184,13 @@ def test_the_numbers_are_those_of_the_evaluation(complete):
     page = read(folder)
     for name, head in result["heads"].items():
         low, high = (100 * end for end in head["accuracy_ci95"])
-        assert f"{100 * head['accuracy']:.1f} %" in page.text
         assert f"95 % interval {low:.1f} to {high:.1f}; {head['pairs']} pairs" in page.text
-        for number in (head["length_rule_accuracy"], head["length_baseline"], head["ceiling"], head["ceiling_gain"]):
-            assert f"{100 * number:.1f} %" in page.text
-        assert f"{head['loss']:.3f}" in page.text
+        assert f"“the longer wins” gets {100 * head['length_baseline']:.1f} %" in page.text
+        assert f"{100 * head['ceiling_gain']:.1f} % of the gain over guessing" in page.text
+        tiles = ("accuracy", "length_rule_accuracy", "ceiling", "calibration_error")
+        for title, key in zip(("accuracy", "length alone", "ceiling", "calibration error"), tiles, strict=True):
+            assert f" {title} {100 * head[key]:.1f} % " in page.text
+        assert f" loss {head['loss']:.3f}" in page.text
         for kind in ("subsets", "strengths", "turns", "length_differences"):
             for part_name, part in head[kind].items():
                 ends = " to ".join(f"{100 * end:.1f}" for end in part["accuracy_ci95"])
