@@ -2,6 +2,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+TEST = ["ipykernel", "nbclient", "nbformat", "pytest", "pytest-xdist"]
+
 setup(
     name="rmjax",
     version="0.1.0",
@@ -34,9 +36,10 @@ setup(
     extras_require={
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
-        "test": ["pytest", "pytest-xdist"],
-        "parity": ["pytest", "pytest-xdist", "torch==2.13.0"],
+        "notebooks": ["jupyterlab"],
+        "test": TEST,
+        "parity": [*TEST, "torch==2.13.0"],
         "bench": ["datasets", "torch==2.13.0", "trl==1.16.0"],
-        "dev": ["pre-commit", "pytest", "pytest-xdist", "ruff"],
+        "dev": [*TEST, "pre-commit", "ruff"],
     },
 )
