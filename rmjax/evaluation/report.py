@@ -9,7 +9,7 @@ from rmjax.errors import InputError
 from rmjax.evaluation import report_data, report_parts
 from rmjax.evaluation.page import Html, absent, contents, details, figure, joined, page, paragraph, section, table, tag
 from rmjax.evaluation.run_files import RunFiles, read_run
-from rmjax.evaluation.summary import NUMBERS, Metrics, accuracy_cell, measured_heads, verdict
+from rmjax.evaluation.summary import NUMBERS, Metrics, accuracy_cell, measured_heads, percent, verdict
 from rmjax.evaluation.sweep_report import sweep_report
 
 MEASURE = "experiments/evaluate.py measures it anew"
@@ -21,6 +21,7 @@ RELIABILITY = (
     "Above: of the pairs that the model is so sure of, how many it has right; on the dashed line its probabilities "
     "are frequencies. Below: how many pairs there are."
 )
+DASH = "A dash: there are none, or it was not measured."
 TRAINING = "Faint: every logged step. Solid: smoothed. Points: the validation set."
 
 
@@ -69,10 +70,14 @@ def _top_without_judgements(run: RunFiles) -> Html:
     if run.evaluation is None:
         last = f"the last logged step is {run.metrics[-1]['step']:,}" if run.metrics else "no step was logged"
         return paragraph(f"Not finished: evaluation.json is missing, {last}. The same command resumes it.", "warning")
+    result = run.evaluation
     tiles = [
-        report_parts.tile(name, f"{value:,.4g}", "on held-out demonstrations") for name, value in run.evaluation.items()
+        report_parts.tile("loss", f"{result['loss']:.3f}", "nats per token"),
+        report_parts.tile("perplexity", f"{result['perplexity']:.2f}", "e to the power of the loss"),
+        report_parts.tile("accuracy", percent(result["accuracy"]), "of next tokens"),
+        report_parts.tile("demonstrations", f"{result['demonstrations']:,}", "held out, for these numbers"),
     ]
-    return tag("div", *tiles, class_="tiles")
+    return joined([paragraph(f"{run.path}.", "lead"), tag("div", *tiles, class_="tiles")], "\n")
 
 
 def _top(run: RunFiles, result: Metrics) -> Html:
@@ -98,7 +103,7 @@ def _measured(run: RunFiles, result: Metrics) -> dict[str, Html]:
         "Heads and domains": _domains(result),
         "Scores": _each(result, lambda name, _: _figure(run, f"rewards-{name}", REWARDS)),
         "Calibration": _each(result, lambda name, head: _calibration(run, name, head)),
-        "All numbers": table(("", *heads), rows, "l" + "w" * len(heads)),
+        "All numbers": joined([table(("", *heads), rows, "l" + "w" * len(heads)), paragraph(DASH, "note")], "\n"),
     }
 
 
@@ -150,7 +155,7 @@ def _training(run: RunFiles) -> Html:
             (f"{row['step']:,}", f"{row['validation_loss']:.3f}", f"{100 * row['validation_accuracy']:.1f} %")
             for row in points
         ]
-        blocks.append(details(f"Validation set, {len(rows)} times", table(head, rows, "lrr")))
+        blocks.append(details("Validation set by step", table(head, rows, "lrr")))
     else:
         blocks.append(absent("metrics.jsonl holds no validation."))
     if run.packing is None:

@@ -338,7 +338,8 @@ def test_a_language_model(tmp_path):
     make_run(tmp_path)
     page = read(tmp_path / "sft")
     assert "language model" in page.text
-    assert [page.texts[page.texts.index("perplexity") + 1]] == ["3.49"]
+    for title, value in (("loss", "1.250"), ("perplexity", "3.49"), ("accuracy", "40.0 %"), ("demonstrations", "2")):
+        assert page.texts[page.texts.index(title) + 1] == value
 
 
 def test_hostile_texts_stay_texts(tmp_path):
