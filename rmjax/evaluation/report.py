@@ -9,7 +9,7 @@ from rmjax.errors import InputError
 from rmjax.evaluation import report_data, report_parts
 from rmjax.evaluation.page import Html, absent, contents, details, figure, joined, page, paragraph, section, table, tag
 from rmjax.evaluation.run_files import RunFiles, read_run
-from rmjax.evaluation.summary import NUMBERS, Metrics, accuracy_cell, measured_heads, percent, verdict
+from rmjax.evaluation.summary import NUMBERS, Metrics, measured_heads, percent, verdict
 from rmjax.evaluation.sweep_report import sweep_report
 
 MEASURE = "experiments/evaluate.py measures it anew"
@@ -96,7 +96,7 @@ def _top(run: RunFiles, result: Metrics) -> Html:
 def _measured(run: RunFiles, result: Metrics) -> dict[str, Html]:
     """The sections about what was measured."""
     heads = measured_heads(result)
-    rows = [("accuracy", *(accuracy_cell(head) for head in heads.values()))]
+    rows = [("accuracy", *(report_parts.accuracy(head) for head in heads.values()))]
     rows += [(label, *(show(head) for head in heads.values())) for label, show in NUMBERS]
     return {
         "Where it is right": _each(result, lambda _, head: report_parts.breakdowns(head)),
@@ -130,6 +130,10 @@ def _domains(result: Metrics) -> Html:
         blocks.append(report_parts.agreement(result["agreement"]))
     else:
         blocks.append(absent("No agreement of heads: the model has one."))
+    if "gate" in result:
+        blocks.append(report_parts.gate(result["gate"]))
+    else:
+        blocks.append(absent("No gate between heads: the run fitted none."))
     return joined(blocks, "\n")
 
 

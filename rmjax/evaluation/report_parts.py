@@ -53,6 +53,11 @@ def tile(name: str, value: str, note: str, mark: str = "") -> Html:
     return tag("div", tag("span", *key, name, class_="name"), tag("b", value), tag("span", note), class_="tile")
 
 
+def accuracy(part: Metrics) -> str:
+    """An accuracy with its interval and number of pairs, in one line."""
+    return f"{percent(part['accuracy'])} ({interval(part)}; {part['pairs']:,} pairs)"
+
+
 def interval(part: Metrics) -> str:
     """The interval of an accuracy in words."""
     return f"95 % interval {ends(part)}"
@@ -170,6 +175,19 @@ def agreement(measured: Mapping[str, Mapping[str, Metrics]]) -> Html:
             rows.append((f"{one}, {other}", f"{part['pairs']:,}", *alike, *correlations))
     head = ("Heads", "Pairs of responses", "Ordered alike", "95 % interval", "Pearson", "Spearman")
     return table(head, rows, "lrrrrr")
+
+
+def gate(measured: Json) -> Html:
+    """The one score that a gate makes of two heads, on all data and on those of each label."""
+    text = (
+        f"One score of both heads: {measured['safety']} judges where refusing is safe with more than "
+        f"{percent(measured['prompt_threshold'])}, or the response with less than "
+        f"{percent(measured['response_threshold'])}; {measured['helpful']} judges elsewhere. The thresholds were "
+        f"fitted on {measured['source']}."
+    )
+    parts = {"all": measured, **measured["labels"]}
+    numbers = accuracy_table("The gate, on data for", parts, lowest(list(parts.values())))
+    return joined([numbers, paragraph(text, "note")], "\n")
 
 
 def reliability(measured: Json) -> Html:

@@ -12,11 +12,11 @@ FEW_PROMPTS = 30  # below this the summary warns that a bootstrap interval is it
 def summary(result: Metrics) -> str:
     """The result of `evaluate` (or of `evaluate_scores`): a table, one line for each finer breakdown, and verdicts."""
     heads = measured_heads(result)
-    rows = [("accuracy", [accuracy_cell(head) for head in heads.values()])]
+    rows = [("accuracy", [_accuracy_cell(head) for head in heads.values()])]
     for kind in ("subsets", "strengths"):
         for name in dict.fromkeys(name for head in heads.values() for name in head.get(kind, {})):
             cells = [head.get(kind, {}).get(name) for head in heads.values()]
-            rows.append((f"  {name}", ["-" if cell is None else accuracy_cell(cell) for cell in cells]))
+            rows.append((f"  {name}", ["-" if cell is None else _accuracy_cell(cell) for cell in cells]))
     rows += [(label, [show(head) for head in heads.values()]) for label, show in NUMBERS]
     rows = [row for row in rows if any(cell != "-" for cell in row[1])]
     titles = [("", list(heads))] if any(heads) else []
@@ -153,8 +153,7 @@ def _bounds(part: Metrics, form: str) -> str:
     return "" if interval is None else form.format(*(f"{100 * bound:.1f}" for bound in interval))
 
 
-def accuracy_cell(part: Metrics) -> str:
-    """The accuracy of a part of the pairs with its number of pairs and interval."""
+def _accuracy_cell(part: Metrics) -> str:
     if part["accuracy"] is None:
         return "no untied pair"
     return f"{percent(part['accuracy'])} ({part['pairs']} pairs{_bounds(part, ', 95 % interval {} to {}')})"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from rmjax.evaluation.page import Html, absent, contents, details, figure, joined, page, paragraph, section, table, tag
@@ -75,7 +77,7 @@ def _failed(results: SweepResults, output: Path) -> Html:
     for row in failed:
         log = results.path / "logs" / f"{Path(row.folder).name}.log"
         where = _link(log, output, "log") if log.is_file() else "no log"
-        lines.append((_place(row), str(row.seed), row.error, where))
+        lines.append((_named(row.at), str(row.seed), row.error, where))
     text = "The command of the sweep tries them again; what is finished is not run again."
     return joined([table(("Setting", "Seed", "Reason", "Log"), lines, "wrwl", "wide"), paragraph(text, "note")], "\n")
 
@@ -84,9 +86,13 @@ def _settings(results: SweepResults) -> Html:
     """What tells the settings apart, and what they have in common, in the words of the command line."""
     rows = []
     for setting in results.page["settings"]:
-        place = ", ".join(f"{name} {show(value)}" for name, value in setting["at"].items())
-        fields = joined([tag("code", field) for field in setting["fields"]], "\n")
-        rows.append((place, tag("div", fields, class_="text") if fields else "as the page says"))
+        if "members" in setting:  # trains nothing: other settings' runs, put together
+            lines = [f"puts together {_named(at)}" for at in setting["members"]] + [*setting["options"]]
+        else:
+            lines = setting["fields"] or [f"nothing: {results.page['base']} as it stands"]
+        rows.append(
+            (_named(setting["at"]), tag("div", joined([tag("code", line) for line in lines], "\n"), class_="text"))
+        )
     base, fields = results.page["base"], results.page["fields"]
     blocks = [table(("Setting", "Fields that it changes"), rows, "ww", "wide")]
     blocks.append(details(f"All begin with {base} and {len(fields)} fields", _fields(fields)))
@@ -108,14 +114,14 @@ def _runs(results: SweepResults, output: Path) -> Html:
     for row in results.rows:
         folder = results.path / row.folder
         where = _link(folder, output, row.folder) if folder.is_dir() else "no directory"
-        rows.append((_place(row), str(row.seed), row.status, *(_value(row, m) for m in measures), where))
+        rows.append((_named(row.at), str(row.seed), row.status, *(_value(row, m) for m in measures), where))
     titles = (f"{m.title}, {m.unit}" if m.unit else m.title for m in measures)
     head = ("Setting", "Seed", "Status", *titles, "Directory")
     return table(head, rows, "wrl" + "r" * len(measures) + "l")
 
 
-def _place(row: Row) -> str:
-    return ", ".join(f"{name} {show(value)}" for name, value in row.at.items())
+def _named(at: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {show(value)}" for name, value in at.items())
 
 
 def _value(row: Row, measure: Measure) -> str:

@@ -230,6 +230,24 @@ def test_heads_on_data_of_each_other_and_their_agreement(complete):
     assert row[4:] == [f"{alike['pearson']:.3f}", f"{alike['spearman']:.3f}"]
 
 
+def test_a_gate_between_the_heads(complete, tmp_path):
+    folder, result = complete
+    assert "No gate between heads" in read(folder).text
+    part = {"accuracy": 0.731, "accuracy_ci95": [0.7, 0.76], "pairs": 400}
+    fitted = {"helpful": "helpful", "safety": "safety", "prompt_threshold": 0.62, "response_threshold": 0.15}
+    labels = {"helpful": {**part, "accuracy": 0.802}, "safety": {**part, "accuracy_ci95": None}}
+    write(tmp_path, "config.json", {"heads": ["helpful", "safety"], "init": "random"})
+    gate = {**fitted, "source": "held-out comparisons", **part, "labels": labels}
+    write(tmp_path, "evaluation.json", {**result, "gate": gate})
+    page = read(tmp_path)
+    assert ["all", "400", "73.1 %", "70.0 to 76.0", ""] in page.rows
+    assert ["helpful", "400", "80.2 %", "70.0 to 76.0", ""] in page.rows
+    assert ["safety", "400", "73.1 %", "none", ""] in page.rows
+    assert (
+        "safety judges where refusing is safe with more than 62.0 %, or the response with less than 15.0 %" in page.text
+    )
+
+
 def test_data_training_and_making_are_told(complete):
     folder, _ = complete
     page = read(folder)
@@ -428,6 +446,17 @@ def test_the_page_of_a_sweep(tmp_path):
     assert "There is no figures/absent.png." in page.text
     assert len(page.values("img", "src")) == 1
     assert ["Commit", "abc123, with uncommitted changes"] in page.rows
+
+
+def test_a_setting_that_combines_others_and_one_that_changes_nothing(tmp_path):
+    make_sweep(tmp_path)
+    stored = json.loads((tmp_path / "sweep.json").read_text())
+    none, small, bad = stored["settings"]
+    combined = {"at": bad["at"], "members": [none["at"], small["at"]], "options": ["combine=worst"]}
+    write(tmp_path, "sweep.json", {**stored, "settings": [{**none, "fields": []}, small, combined]})
+    page = read(tmp_path)
+    assert ["margin none", "nothing: configs/helpful.py as it stands"] in page.rows
+    assert ["margin bad", "puts together margin none\nputs together margin 4,000\ncombine=worst"] in page.rows
 
 
 @pytest.mark.parametrize("where", ["sweep/report.html", "elsewhere/page.html"])
