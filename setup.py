@@ -2,6 +2,8 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+TEST = ["ipykernel", "nbclient", "nbformat", "pytest", "pytest-xdist", "submitit"]
+
 setup(
     name="rmjax",
     version="0.1.0",
@@ -26,6 +28,7 @@ setup(
         "optax>=0.2.8",
         "orbax-checkpoint>=0.11",
         "safetensors>=0.4.3",
+        "scipy",
         "tensorflow-datasets>=4.9.9",
         "tokenizers>=0.22",
         "tqdm",
@@ -35,9 +38,10 @@ setup(
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "slurm": ["submitit"],
-        "test": ["pytest", "pytest-xdist", "submitit"],
-        "parity": ["pytest", "pytest-xdist", "torch==2.13.0"],
+        "notebooks": ["jupyterlab"],
+        "test": TEST,
+        "parity": [*TEST, "torch==2.13.0"],
         "bench": ["datasets", "torch==2.13.0", "trl==1.16.0"],
-        "dev": ["pre-commit", "pytest", "pytest-xdist", "ruff"],
+        "dev": [*TEST, "pre-commit", "ruff"],
     },
 )

@@ -23,9 +23,8 @@ from launchers import Job, Launcher, Local, Slurm
 from tqdm import tqdm
 
 from rmjax.errors import InputError
-from rmjax.evaluation import sweep_figures
-from rmjax.evaluation.scaling import fit_logarithms
-from rmjax.evaluation.sweeps import Measure, Row, markdown, read_measures, show, to_csv
+from rmjax.evaluation.sweep_results import SweepResults, draw, fit_in_words
+from rmjax.evaluation.sweeps import Measure, Row, caption, markdown, read_measures, show, to_csv
 from rmjax.training.run import write_json, write_text
 
 HERE = Path(__file__).resolve().parent
@@ -204,39 +203,14 @@ def collect(sweep: Sweep, workdir: Path, failed: Mapping[str, str]) -> list[Row]
 
 def results(sweep: Sweep, workdir: Path, rows: Sequence[Row]) -> str:
     """Writes results.csv, results.md and the figures; the text of results.md."""
-    measures = {measure[0]: Measure(*measure) for measure in sweep["measures"]}
-    write_text(workdir / "results.csv", to_csv(rows, list(measures.values())))
-    text = (
-        f"# {sweep['title']}\n\n{sweep['seeds']} seeds. Mean ± standard error over seeds; differences, seed by seed, "
-    )
-    text += "with their 95 % interval (Student's t).\n\n"
-    text += markdown(rows, list(measures.values()), sweep["compare"])
-    finished = [row for row in rows if row.status == "finished"]
-    if sweep["fit"]:
-        text += "\n\n" + fitted(sweep, measures, finished)
-    if finished:
-        for name, kind, *what in sweep["figures"]:
-            path = workdir / "figures" / f"{name}.png"
-            if kind == "curves":
-                title, axis = what
-                sweep_figures.curves(path, finished, measures[title], axis, sweep["title"])
-            else:
-                sweep_figures.points(path, rows, [measures[title] for title in what], sweep["title"])
+    found = SweepResults(workdir, sweep, rows)
+    write_text(workdir / "results.csv", to_csv(rows, found.measures))
+    text = f"# {sweep['title']}\n\n{caption(sweep['seeds'])}\n\n{markdown(rows, found.measures, sweep['compare'])}"
+    if fitted := fit_in_words(found):
+        text += f"\n\n{fitted}"
+    draw(found, workdir / "figures")
     write_text(workdir / "results.md", text + "\n")
     return text
-
-
-def fitted(sweep: Sweep, measures: Mapping[str, Measure], rows: Sequence[Row]) -> str:
-    """The line in logarithms that the page asks for, in words."""
-    title, *quantities = sweep["fit"]
-    places = {q: [row.at[q] if q in row.at else row.values[q] for row in rows] for q in quantities}
-    try:
-        coefficients = fit_logarithms([row.values[title] for row in rows], places)
-    except InputError as error:
-        return f"No fit: {error}."
-    residual = coefficients.pop("residual").value
-    terms = [f"{c.value:.4f} ({c.low:.4f} to {c.high:.4f}) ln {name}" for name, c in coefficients.items()]
-    return f"Fit: {title} = a + {' + '.join(terms)}, 95 % intervals, {residual:.4f} around the line, {len(rows)} runs."
 
 
 if __name__ == "__main__":

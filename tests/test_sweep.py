@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from configs import helpful, sft
 from rmjax.errors import InputError
+from rmjax.evaluation.sweeps import Measure, read_measures
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(path.stem for path in (ROOT / "configs" / "sweeps").glob("*.py") if path.stem != "page")
@@ -215,5 +216,9 @@ def test_a_sweep_end_to_end(tmp_path):
     assert "| wrong | - | - | 0 of 1, 1 failed |" in ended.stdout
     assert "unknown loss.margin 'wrong'" in (out / "results.csv").read_text()
     assert (out / "figures" / "accuracy.png").is_file()
-    run = json.loads((out / "runs" / "margin_none-seed0" / "config.json").read_text())
-    assert run["init"] == f"{out}/starts/sft-seed0"
+    run = out / "runs" / "margin_none-seed0"
+    assert json.loads((run / "config.json").read_text())["init"] == f"{out}/starts/sft-seed0"
+    # What the pages measure is there to be read; labels and unsafe responses only with data of safety.
+    paths = {measure[1] for name in PAGES for measure in page(name)["measures"]}
+    values = read_measures(run, [Measure(path, path, "") for path in paths])
+    assert {path.partition(".")[0] for path, value in values.items() if value is None} == {"labels", "unsafe"}

@@ -11,18 +11,13 @@ FEW_PROMPTS = 30  # below this the summary warns that a bootstrap interval is it
 
 def summary(result: Metrics) -> str:
     """The result of `evaluate` (or of `evaluate_scores`): a table, one line for each finer breakdown, and verdicts."""
-    measured = result.get("calibration", {})
-    heads = {
-        name: {**head, "calibration": measured.get(name)}
-        for name, head in result.get("heads", {"": result}).items()
-        if head is not None
-    }
+    heads = measured_heads(result)
     rows = [("accuracy", [_accuracy_cell(head) for head in heads.values()])]
     for kind in ("subsets", "strengths"):
         for name in dict.fromkeys(name for head in heads.values() for name in head.get(kind, {})):
             cells = [head.get(kind, {}).get(name) for head in heads.values()]
             rows.append((f"  {name}", ["-" if cell is None else _accuracy_cell(cell) for cell in cells]))
-    rows += [(label, [show(head) for head in heads.values()]) for label, show in _ROWS]
+    rows += [(label, [show(head) for head in heads.values()]) for label, show in NUMBERS]
     rows = [row for row in rows if any(cell != "-" for cell in row[1])]
     titles = [("", list(heads))] if any(heads) else []
     blocks = [table([*titles, *rows])]
@@ -34,10 +29,20 @@ def summary(result: Metrics) -> str:
         blocks.append(_gate_text(result["gate"]))
     if finer := [line for name, head in heads.items() for line in _finer(name, head)]:
         blocks.append("\n".join(finer))
-    verdicts = [_named(name, _verdict(head)) for name, head in heads.items()]
+    verdicts = [_named(name, verdict(head)) for name, head in heads.items()]
     without = [f"{name}: no data." for name, head in result.get("heads", {}).items() if head is None]
     blocks.append("\n".join([*verdicts, *without]))
     return "\n\n".join(blocks)
+
+
+def measured_heads(result: Metrics) -> dict[str, Metrics]:
+    """The metrics of every head that has data, by its name, with its `calibration` (None where there is none)."""
+    measured = result.get("calibration", {})
+    return {
+        name: {**head, "calibration": measured.get(name)}
+        for name, head in result.get("heads", {"": result}).items()
+        if head is not None
+    }
 
 
 def comparison_summary(compared: Metrics, name: str, other: str) -> str:
@@ -131,7 +136,8 @@ def _difference(compared: Metrics, unit: str = "") -> str:
     return f"{points(compared['difference'])}{unit}{bounds}"
 
 
-def _verdict(head: Metrics) -> str:
+def verdict(head: Metrics) -> str:
+    """In one or two sentences: is the head better than judging by length alone, and can its accuracy be true?"""
     rule = f"judging by length alone (the {head['length_rule']} wins)"
     gain = f"{points(head['length_gain'])} points"
     if head["length_gain_ci95"] is None:
@@ -202,7 +208,8 @@ def _brier_cell(head: Metrics) -> str:
     return f"{_number(head['calibration']['brier'])}{at_temperature}"
 
 
-_ROWS: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
+# What is said of a head, in this order: a label, and the cell that its metrics give.
+NUMBERS: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
     ("length-only baseline (longer wins)", lambda head: percent(head["length_baseline"])),
     ("length-balanced accuracy", lambda head: percent(head["length_balanced_accuracy"])),
     ("ceiling", lambda head: percent(head["ceiling"])),

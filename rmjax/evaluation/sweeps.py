@@ -134,8 +134,22 @@ def reference_of(all_settings: Sequence[Mapping[str, Any]], at: Mapping[str, Any
     return next(s for s in all_settings if {name: value for name, value in s.items() if name != axis} == rest)
 
 
+def caption(seeds: int) -> str:
+    """What the numbers of the table are."""
+    return (
+        f"{seeds} seeds. Mean ± standard error over seeds; differences, seed by seed, with their 95 % interval "
+        "(Student's t)."
+    )
+
+
 def markdown(rows: Sequence[Row], measures: Sequence[Measure], axis: str) -> str:
-    """The table: settings down, measures across as mean ± standard error (n), and the difference to the reference.
+    """The lines of `table` in Markdown."""
+    head, *lines = table(rows, measures, axis)
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines])
+
+
+def table(rows: Sequence[Row], measures: Sequence[Measure], axis: str) -> list[list[str]]:
+    """Heading and lines: settings down, measures across as mean ± standard error, and the difference to the reference.
 
     The difference, of the first measure, stands with its 95 % interval; see `difference` and `reference_of`.
     """
@@ -144,7 +158,7 @@ def markdown(rows: Sequence[Row], measures: Sequence[Measure], axis: str) -> str
     first = measures[0]
     unit = f", {first.unit}" if first.unit else ""
     head = [*names, *(_title(measure) for measure in measures), f"{first.title} against the first {axis}{unit}", "runs"]
-    lines = [head, ["---"] * len(head)]
+    lines = [head]
     for at in everything:
         reference = reference_of(everything, at, axis)
         gap = "" if dict(reference) == at else _interval(difference(rows, at, reference, first.title), first.unit)
@@ -154,7 +168,7 @@ def markdown(rows: Sequence[Row], measures: Sequence[Measure], axis: str) -> str
         runs = f"{done} of {len(mine)}" + (f", {failed} failed" if failed else "")
         cells = [_mean(spread(list(at_setting(rows, at, m.title).values())), m.unit) for m in measures]
         lines.append([*(show(at[name]) for name in names), *cells, gap, runs])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return lines
 
 
 def to_csv(rows: Sequence[Row], measures: Sequence[Measure]) -> str:

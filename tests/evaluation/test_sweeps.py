@@ -99,12 +99,12 @@ def test_what_failed_or_was_not_measured_is_said():
 
 def test_measures_are_read_from_any_file_of_a_run(tmp_path):
     (tmp_path / "evaluation.json").write_text(json.dumps({"strengths": {"better": {"accuracy": 0.7}}, "ceiling": None}))
-    (tmp_path / "data_audit.json").write_text(json.dumps({"train": {"responses": 12}}))
+    (tmp_path / "data_audit.json").write_text(json.dumps({"sets": {"train": {"responses": 12}}}))
     measures = [
         Measure("better", "strengths.better.accuracy", "%"),
         Measure("absent", "strengths.worse.accuracy", "%"),
         Measure("ceiling", "ceiling", "%"),
-        Measure("responses", "data_audit.json:train.responses", ""),
+        Measure("responses", "data_audit.json:sets.train.responses", ""),
     ]
     assert read_measures(tmp_path, measures) == {"better": 0.7, "absent": None, "ceiling": None, "responses": 12}
     with pytest.raises(InputError, match="is dict, not a number"):

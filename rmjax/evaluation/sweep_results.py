@@ -1,0 +1,101 @@
+"""A sweep's directory, read back; its figures, and its fit in words."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rmjax.errors import InputError
+from rmjax.evaluation import sweep_figures
+from rmjax.evaluation.run_files import read_json
+from rmjax.evaluation.scaling import fit_logarithms
+from rmjax.evaluation.sweeps import Measure, Row
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepResults:
+    """A sweep and what its runs measured.
+
+    Attributes:
+        path: its directory.
+        page: its configuration (`sweep.json`; configs/sweeps/page.py names the fields).
+        rows: a row for every run, in the order of `results.csv`.
+    """
+
+    path: Path
+    page: Mapping[str, Any]
+    rows: Sequence[Row]
+
+    @property
+    def measures(self) -> list[Measure]:
+        """What was read from every run."""
+        return [Measure(*measure) for measure in self.page["measures"]]
+
+    @property
+    def finished(self) -> list[Row]:
+        """The rows of the runs that went all the way through."""
+        return [row for row in self.rows if row.status == "finished"]
+
+
+def read_sweep(path: str | Path) -> SweepResults:
+    """Reads sweep.json and results.csv of a sweep's directory.
+
+    Raises:
+        InputError: one of them is missing or cannot be read, or they are not of the same sweep.
+    """
+    path = Path(path)
+    page = read_json(path / "sweep.json")
+    if page is None:
+        raise InputError(f"{path} holds no sweep (sweep.json is missing): give the directory of experiments/sweep.py")
+    table = path / "results.csv"
+    if not table.is_file():
+        raise InputError(f"{table} is missing: experiments/sweep.py writes it when all runs have ended")
+    with table.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    axes = list(page["settings"][0]["at"])
+    titles = [measure[0] for measure in page["measures"]]
+    needed = {*axes, "seed", "status", *titles, "error", "folder"}
+    # A CSV knows texts only: what they stood for, 4000 or "4000", is in the configuration.
+    places = {tuple(map(str, setting["at"].values())): setting["at"] for setting in page["settings"]}
+    rows = []
+    for number, line in enumerate(lines, start=2):
+        at = places.get(tuple(line.get(axis, "") for axis in axes))
+        if at is None or not needed <= line.keys():
+            raise InputError(f"{table}, line {number}, does not fit sweep.json: run experiments/sweep.py again")
+        values = {title: float(line[title]) if line[title] else None for title in titles}
+        rows.append(Row(at, int(line["seed"]), line["status"], values, line["error"], line["folder"]))
+    return SweepResults(path, page, rows)
+
+
+def draw(results: SweepResults, folder: Path) -> list[Path]:
+    """Writes the figures that the sweep's page asks for, NAME.png each, in its order; none without a finished run."""
+    measures = {measure.title: measure for measure in results.measures}
+    paths = []
+    for name, kind, *what in results.page["figures"] if results.finished else ():
+        paths.append(folder / f"{name}.png")
+        if kind == "curves":
+            title, axis = what
+            sweep_figures.curves(paths[-1], results.finished, measures[title], axis, results.page["title"])
+        else:
+            chosen = [measures[title] for title in what]
+            sweep_figures.points(paths[-1], results.rows, chosen, results.page["title"])
+    return paths
+
+
+def fit_in_words(results: SweepResults) -> str:
+    """The line in logarithms that the sweep's page asks for; empty where it asks for none."""
+    if not results.page["fit"]:
+        return ""
+    title, *quantities = results.page["fit"]
+    rows = results.finished
+    places = {q: [row.at[q] if q in row.at else row.values[q] for row in rows] for q in quantities}
+    try:
+        coefficients = fit_logarithms([row.values[title] for row in rows], places)
+    except InputError as error:
+        return f"No fit: {error}."
+    residual = coefficients.pop("residual").value
+    terms = [f"{c.value:.4f} ({c.low:.4f} to {c.high:.4f}) ln {name}" for name, c in coefficients.items()]
+    return f"Fit: {title} = a + {' + '.join(terms)}, 95 % intervals, {residual:.4f} around the line, {len(rows)} runs."

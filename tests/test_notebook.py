@@ -1,0 +1,103 @@
+"""The notebook as its reader runs it: every cell, on tiny models made here, in a kernel of its own."""
+
+import json
+import math
+import os
+import re
+from pathlib import Path
+
+import jax.numpy as jnp
+import nbformat
+from nbclient import NotebookClient
+
+from rmjax.evaluation.sweeps import Measure, Row, markdown, to_csv
+from rmjax.scoring.checkpoint import save_checkpoint
+from rmjax.scoring.seal import seal
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOK = ROOT / "notebooks" / "analysis.ipynb"
+ACCURACY = Measure("accuracy", "accuracy", "%")
+
+
+def make_run(folder, model):
+    """What the notebook reads of a run directory: its configuration, metrics and checkpoint."""
+    optimizer = {"step": jnp.asarray(7, jnp.int32)}
+    params = model.layout.plain(model.params)
+    save_checkpoint(folder / "checkpoints", model.contract, model.tokenizer, params, optimizer, keep=1)
+    (folder / "config.json").write_text(json.dumps({"heads": model.heads}))
+    rows = ({"step": step, "loss": 0.7 - step / 100, "accuracy": 0.5 + step / 100} for step in range(1, 8))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def make_sweep(folder):
+    """A sweep's directory without its runs, which the notebook does not open; its rows."""
+    rows = [
+        Row({"margin": name}, seed, "finished", {"accuracy": 0.6 + place / 50 + seed / 100}, "", f"runs/{name}")
+        for place, name in enumerate(("none", "small"))
+        for seed in (0, 1)
+    ]
+    page = {
+        "title": "Margins",
+        "seeds": 2,
+        "settings": [{"at": {"margin": name}, "fields": []} for name in ("none", "small")],
+        "measures": [list(ACCURACY)],
+        "compare": "margin",
+        "figures": [["accuracy", "points", "accuracy"]],
+        "fit": [],
+    }
+    folder.mkdir()
+    (folder / "sweep.json").write_text(json.dumps(page))
+    (folder / "results.csv").write_text(to_csv(rows, [ACCURACY]))
+    return rows
+
+
+def outputs(cell, kind):
+    """What a cell displayed in a format, or printed (`text`)."""
+    if kind == "text":
+        return "".join(o["text"] for o in cell["outputs"] if o["output_type"] == "stream" and o["name"] == "stdout")
+    return [output["data"][kind] for output in cell["outputs"] if kind in output.get("data", {})]
+
+
+def test_the_notebook_is_committed_without_outputs():
+    cells = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
+    assert len(cells) > 5
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+
+
+def test_every_cell_runs(tmp_path, monkeypatch, reward_model, make_model, references):
+    single = make_model(heads=("reward",))
+    single.contract = seal(single, {"reward": references["helpful"]}, "made-up texts", step=7)
+    make_run(tmp_path / "two", reward_model)
+    make_run(tmp_path / "one", single)
+    rows = make_sweep(tmp_path / "sweep")
+    for variable, name in (("RMJAX_RUN", "two"), ("RMJAX_OTHER", "one"), ("RMJAX_SWEEP", "sweep")):
+        monkeypatch.setenv(variable, str(tmp_path / name))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    first = notebook.cells[1]
+    assert '"gold/both[:600]"' in first.source
+    first.source = first.source.replace("[:600]", "[:24]")
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+    titles = [re.match(r"#+ (.*)", cell.source).group(1) for cell in notebook.cells if cell.cell_type == "markdown"]
+    part, parts = "", {title: [] for title in titles}
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            part = titles.pop(0)
+        else:
+            parts[part].append(cell)
+    for title, drawn in (("Training", 2), ("Rewards", 2), ("Are the probabilities frequencies?", 2), ("The sweep", 1)):
+        assert len(outputs(parts[title][0], "image/png")) == drawn, title
+    assert outputs(parts["The sweep"][0], "text/markdown")[0] == markdown(rows, [ACCURACY], "margin")
+    compared = outputs(parts["Which is better?"][0], "text")
+    assert re.search(r"same on +[\d.]+ % of \d+ pairs", compared)
+    assert re.match(r" +all pairs +helpful +safety\n", compared)
+
+    words = {}
+    exec(parts["Your own texts"][0].source, words)
+    expected = []
+    for name, model in (("two", reward_model), ("one", single)):
+        for head in model.heads:
+            one, other = model.score(words["prompt"], [words["one"], words["other"]], head=head)
+            expected.append(f"{tmp_path}/{name}, {head}: {1 / (1 + math.exp(other - one)):.2f}")
+    assert outputs(parts["Your own texts"][1], "text").splitlines() == expected
