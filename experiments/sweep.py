@@ -20,12 +20,13 @@ from typing import Any
 import cli
 from absl import flags
 from launchers import Job, Launcher, Local, Slurm
+from ml_collections import config_flags
 from tqdm import tqdm
 
 from rmjax.errors import InputError
 from rmjax.evaluation.sweep_results import SweepResults, draw, fit_in_words
 from rmjax.evaluation.sweeps import Measure, Row, caption, markdown, read_measures, show, to_csv
-from rmjax.training.run import write_json, write_text
+from rmjax.training.run import RunDirectory, write_json, write_text
 
 HERE = Path(__file__).resolve().parent
 Sweep = dict[str, Any]
@@ -37,15 +38,19 @@ def main() -> None:
     workdir = cli.workdir(Path("runs") / "sweeps")
     check_sweep(sweep)
     jobs = plan(sweep, workdir)
+    for each in jobs:
+        check_run(each)
     launcher: Launcher = Local(arguments.parallel)
     if arguments.launcher == "slurm":
         launcher = Slurm(workdir / "slurm", arguments.slurm)
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(workdir / "sweep.json", sweep)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    failed = run_jobs(jobs, launcher)
-    rows = collect(sweep, workdir, failed)
-    text = results(sweep, workdir, rows)
+    failed: dict[str, str] = {}
+    try:
+        run_jobs(jobs, launcher, failed)
+    finally:  # also where it is stopped: what there is can be looked at
+        text = results(sweep, workdir, collect(sweep, workdir, failed))
     print(f"\n{text}\n\nEverything is in {workdir}: results.csv, results.md, figures/, runs/.")
     if failed:
         raise InputError(f"{len(failed)} of {len(jobs)} runs failed; the same command tries them again")
@@ -82,22 +87,23 @@ def starts_of(sweep: Sweep, setting: Mapping[str, Any]) -> list[str]:
 
 
 def plan(sweep: Sweep, workdir: Path) -> list[Job]:
-    """Every job of a sweep: its starts, then its runs, each seed by seed, so that a table of few seeds comes first."""
-    starts, runs = [], []
+    """Every job of a sweep, seed by seed, so that a table of few seeds comes first: its starts, its runs, and what
+    combines these."""
+    jobs = []
     for seed in range(sweep["seeds"]):
         folders = {start["name"]: workdir / "starts" / f"{start['name']}-seed{seed}" for start in sweep["starts"]}
         for start in sweep["starts"]:
             folder = folders[start["name"]]
             command = call("sft.py", sweep["start_base"], folder, seed, start["fields"])
-            starts.append(job(f"start {start['name']}, seed {seed}", command, folder, workdir))
+            jobs.append(job(f"start {start['name']}, seed {seed}", command, folder, workdir))
         for setting in trained(sweep):
             fields = [field.format(seed=seed, **folders) for field in (*sweep["fields"], *setting["fields"])]
             folder = run_folder(workdir, setting["at"], seed)
             command = call("train.py", sweep["base"], folder, seed, fields)
             after = tuple(f"start {name}, seed {seed}" for name in starts_of(sweep, setting))
-            runs.append(job(f"{label(setting['at'])}, seed {seed}", command, folder, workdir, after))
-        runs += [combined(setting, seed, workdir) for setting in sweep["settings"] if "members" in setting]
-    return starts + runs
+            jobs.append(job(f"{label(setting['at'])}, seed {seed}", command, folder, workdir, after))
+        jobs += [combined(setting, seed, workdir) for setting in sweep["settings"] if "members" in setting]
+    return jobs
 
 
 def combined(setting: Mapping[str, Any], seed: int, workdir: Path) -> Job:
@@ -110,6 +116,22 @@ def combined(setting: Mapping[str, Any], seed: int, workdir: Path) -> Job:
     after = tuple(f"{label(at)}, seed {seed}" for at in setting["members"])
     output = f"--output={folder / 'evaluation.json'}"
     return job(f"{label(setting['at'])}, seed {seed}", (*command, output), folder, workdir, after)
+
+
+def check_run(job: Job) -> None:
+    """Raises InputError if a run could not start, or if its directory holds one with another configuration, whose
+    results would otherwise stand in the table as this one's."""
+    if Path(job.command[1]).name == "evaluate.py":
+        return
+    values, argv = flags.FlagValues(), list(job.command[1:])
+    config_flags.DEFINE_config_file(cli.CONFIG, flag_values=values, sys_argv=argv)
+    flags.DEFINE_string("workdir", None, "", flag_values=values)
+    try:
+        values(argv)
+        config = values[cli.CONFIG].value.to_dict()
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{job.name} cannot be run: {' '.join(str(error).split())}") from None
+    RunDirectory(job.result.parent, config)
 
 
 def job(name: str, command: tuple[str, ...], folder: Path, workdir: Path, after: tuple[str, ...] = ()) -> Job:
@@ -138,9 +160,8 @@ def run_folder(workdir: Path, at: Mapping[str, Any], seed: int) -> Path:
     return workdir / "runs" / f"{name}-seed{seed}"
 
 
-def run_jobs(jobs: Sequence[Job], launcher: Launcher) -> dict[str, str]:
-    """Runs what is not done, what it needs first; name -> why, of those that failed."""
-    failed: dict[str, str] = {}
+def run_jobs(jobs: Sequence[Job], launcher: Launcher, failed: dict[str, str]) -> None:
+    """Runs what is not done, what it needs first; `failed` receives why, by the name of a job that failed."""
     done = {job.name for job in jobs if job.done}
     waiting = [job for job in jobs if job.name not in done]
     running: dict[str, float] = {}
@@ -174,7 +195,6 @@ def run_jobs(jobs: Sequence[Job], launcher: Launcher) -> dict[str, str]:
             bar.write(f"stopping {len(running)} runs, which save where they are")
             launcher.stop()
             raise
-    return failed
 
 
 def reason(job: Job) -> str:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import launchers
 import pytest
@@ -90,6 +91,39 @@ def test_combinations_wait_for_their_members_of_the_same_seed(tmp_path):
     assert sorted(members) == [f"--config.seed={number}{seed}" for number in range(1, 6) for seed in range(3)]
 
 
+def test_runs_are_checked_before_any_is_begun(tmp_path):
+    """A field that does not exist, and a finished run that was another one."""
+    sweep = page("margin")
+    good = script.plan(sweep, tmp_path)
+    for job in good:
+        script.check_run(job)
+    sweep["fields"] = (*sweep["fields"], "loss.margins=small")
+    with pytest.raises(InputError, match=r"margin none, seed 0 cannot be run: .*margins"):
+        script.check_run(next(job for job in script.plan(sweep, tmp_path) if job.name == "margin none, seed 0"))
+    done = next(job for job in good if job.name == "margin small, seed 1")
+    done.result.parent.mkdir(parents=True)
+    config = {**helpful.get_config().to_dict(), "seed": 1}
+    (done.result.parent / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="holds a run with another configuration"):
+        script.check_run(done)
+
+
+def test_what_is_there_is_collected_when_a_sweep_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(script.cli, "config_dict", lambda: page("margin"))
+    monkeypatch.setattr(script.cli, "workdir", lambda folder: tmp_path)
+    monkeypatch.setattr(script, "check_run", lambda job: None)
+    monkeypatch.setattr(script.flags, "FLAGS", SimpleNamespace(launcher="local", parallel=1))
+    monkeypatch.setattr(script.signal, "signal", lambda *_: None)
+
+    def stopped(jobs, launcher, failed):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(script, "run_jobs", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        script.main()
+    assert "0 of 5" in (tmp_path / "results.md").read_text()
+
+
 def shell(tmp_path, name, text, after=()):
     """A job that runs shell text with $0 as its result."""
     result = tmp_path / name
@@ -104,7 +138,8 @@ def test_jobs_wait_for_what_they_need_and_failures_stay_their_own(tmp_path):
         shell(tmp_path, "first", f"cat {tmp_path}/start > $0", ("start",)),
         shell(tmp_path, "orphan", "touch $0", ("broken",)),
     ]
-    failed = script.run_jobs(jobs, Local(2))
+    failed, again = {}, {}
+    script.run_jobs(jobs, Local(2), failed)
     assert failed == {
         "broken": "there is no such thing",
         "silent": "it said nothing",
@@ -113,14 +148,17 @@ def test_jobs_wait_for_what_they_need_and_failures_stay_their_own(tmp_path):
     assert (tmp_path / "first").read_text() == (tmp_path / "start").read_text()
     assert not (tmp_path / "orphan").exists()
     before = (tmp_path / "start").read_text()
-    assert set(script.run_jobs(jobs, Local(2))) == set(failed)
+    script.run_jobs(jobs, Local(2), again)
+    assert again == failed
     assert (tmp_path / "start").read_text() == before  # done, so not run again
 
 
 def test_as_many_at_a_time_as_there_are_places(tmp_path):
     text = f"touch {tmp_path}/running-$$; ls {tmp_path}/running-* | wc -l > $0; sleep 0.4; rm {tmp_path}/running-$$"
     jobs = [shell(tmp_path, f"job{i}", text) for i in range(5)]
-    assert not script.run_jobs(jobs, Local(2))
+    failed = {}
+    script.run_jobs(jobs, Local(2), failed)
+    assert not failed
     seen = [int((tmp_path / job.name).read_text()) for job in jobs]
     assert max(seen) == 2
 
@@ -174,7 +212,9 @@ def test_jobs_of_slurm_are_run_waited_for_and_told_apart(tmp_path):
         shell(tmp_path, "bad", "echo error: out of memory; exit 1"),
         shell(tmp_path, "after", "touch $0", ("good",)),
     ]
-    assert script.run_jobs(jobs, launcher) == {"bad": "out of memory"}
+    failed = {}
+    script.run_jobs(jobs, launcher, failed)
+    assert failed == {"bad": "out of memory"}
     assert (tmp_path / "after").exists()
 
 
