@@ -37,6 +37,8 @@ from rmjax.training.objectives import LossConfig
 from rmjax.training.run import RunDirectory, write_json
 
 NEXT = """Everything is in {workdir}: evaluation.json, metrics.jsonl, figures/, checkpoints/.
+On one page:
+    python experiments/report.py --workdir={workdir}
 Score your own text:
     python -c "import rmjax; print(rmjax.load('{workdir}').score('Hi, how are you?', 'Great, and you?'{head}))"
     python experiments/score.py --checkpoint={workdir} --input=IN.jsonl --output=OUT.jsonl{flag}"""
