@@ -24,6 +24,7 @@ def get_config(variant: str = "") -> ConfigDict:
     """The configuration; `variant` is what stands behind the colon in --config=configs/helpful.py:VARIANT."""
     config = ConfigDict()
     config.seed = 0  # initial weights, order of the data, held-out prompts
+    config.init_seed = -1  # weights drawn at random, where they shall not follow the seed; -1: they do
     config.heads = ("helpful",)  # names of the reward heads; one head takes every comparison
     config.gate = ()  # the helpfulness and the safety head, in this order, to be combined as in Llama 2; empty: none
     config.init = "sft"  # the trunk's weights: sft (trained first, by this run), random, pretrained, or an SFT run

@@ -30,6 +30,7 @@ def get_config(variant: str = "") -> ConfigDict:
         )
     config = ConfigDict()
     config.seed = base.seed
+    config.init_seed = base.init_seed
     config.init = "pretrained" if variant else "random"  # or the folder of an SFT run to go on from
     config.data = ConfigDict()
     config.data.train = base.data.train  # demonstrations to learn from

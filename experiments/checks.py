@@ -24,6 +24,8 @@ def check_settings(config: Config, *stages: str) -> None:
     compute_dtype(config)
     if config["seed"] < 0:
         raise InputError(f"seed must not be negative, found {config['seed']}")
+    if config["init_seed"] < -1:
+        raise InputError(f"init_seed must not be negative, but for -1, found {config['init_seed']}")
     make_layout(**config["parallel"])
     longest = config["tokenizer"]["max_prompt"] + config["tokenizer"]["max_response"] + 1
     for stage in stages:

@@ -112,7 +112,9 @@ def train_reward_model(
     if config["gate"]:
         scorer.contract = sealed(state, 0)  # the step plays no part
         judged = evaluate(GatedModel(scoring(state)).score_comparisons, judgements.test, ("gate",), **resampling)
-        result["gate"] = {**vars(scorer.contract.gate), "labels": judged.get("labels", {}), **judged["heads"]["gate"]}
+        result["gate"] = {**vars(scorer.contract.gate), "labels": judged.get("labels", {})}
+        # Not its loss and calibration: whitened scores are in standard deviations, not in logarithms of odds.
+        result["gate"] |= {name: judged[name] for name in ("accuracy", "accuracy_ci95", "pairs")}
     worst = mistakes.worst_mistakes(judgements.test, scores, heads, mistakes.COUNT)
     write_text(run.path / "mistakes.jsonl", mistakes.as_lines(worst))
     write_json(run.evaluation, {"data": config["data"]["eval"], "parameters": parameter_count(model), **result})

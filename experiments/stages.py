@@ -82,7 +82,7 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
     if list_checkpoints(run.checkpoints):
         done, state = resume(run, jax.eval_shape(lambda params: init_state(params, optimizer), shapes), layout)
     else:
-        params = initial_parameters(stage, shapes, jax.random.key(config["seed"]), layout)
+        params = initial_parameters(stage, shapes, jax.random.key(drawn_from(config)), layout)
         state = TrainState(jnp.zeros((), jnp.int32), params, layout.create(optimizer.init, params))
         del params
     run.rewind(done)
@@ -117,6 +117,11 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
         title=stage.title,
         unit=stage.unit,
     )
+
+
+def drawn_from(config: Config) -> int:
+    """The seed of the weights that are drawn at random."""
+    return config["seed"] if config["init_seed"] == -1 else config["init_seed"]
 
 
 def initial_parameters(stage: Stage, shapes: Any, key: jax.Array, layout: Layout) -> Any:
@@ -159,5 +164,5 @@ def make_contract(
         max_response=start.tokenizer.max_response,
         chat_template=start.tokenizer.hf.chat_template,
         ending=start.tokenizer.ending,
-        data={"source": source, "start": start.origin, **data},
+        data={"source": source, "start": start.origin, "init_seed": drawn_from(config), **data},
     )

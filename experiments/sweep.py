@@ -9,27 +9,22 @@ line for every run, results.md with the table, figures/, and runs/, starts/ and 
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import cli
 from absl import flags
 from launchers import Job, Launcher, Local, Slurm
-from ml_collections import config_flags
+from sweep_plan import Sweep, check_run, check_sweep, label, plan, run_folder
 from tqdm import tqdm
 
 from rmjax.errors import InputError
 from rmjax.evaluation.sweep_results import SweepResults, draw, fit_in_words
-from rmjax.evaluation.sweeps import Measure, Row, caption, markdown, read_measures, show, to_csv
-from rmjax.training.run import RunDirectory, write_json, write_text
-
-HERE = Path(__file__).resolve().parent
-Sweep = dict[str, Any]
+from rmjax.evaluation.sweeps import Measure, Row, caption, markdown, read_measures, to_csv
+from rmjax.training.run import write_json, write_text
 
 
 def main() -> None:
@@ -40,6 +35,10 @@ def main() -> None:
     jobs = plan(sweep, workdir)
     for each in jobs:
         check_run(each)
+    for each in jobs:
+        if Path(each.command[1]).name == "evaluate.py":  # a run makes its own directory, with its configuration
+            each.result.parent.mkdir(parents=True, exist_ok=True)
+            write_json(each.result.with_name("command.json"), each.command[2:])
     launcher: Launcher = Local(arguments.parallel)
     if arguments.launcher == "slurm":
         launcher = Slurm(workdir / "slurm", arguments.slurm)
@@ -54,110 +53,6 @@ def main() -> None:
     print(f"\n{text}\n\nEverything is in {workdir}: results.csv, results.md, figures/, runs/.")
     if failed:
         raise InputError(f"{len(failed)} of {len(jobs)} runs failed; the same command tries them again")
-
-
-def check_sweep(sweep: Sweep) -> None:
-    """Raises InputError for a page that says things that do not fit each other."""
-    if sweep["seeds"] < 1:
-        raise InputError(f"seeds must be at least 1, found {sweep['seeds']}")
-    names = [tuple(setting["at"]) for setting in sweep["settings"]]
-    places = [tuple(setting["at"].values()) for setting in sweep["settings"]]
-    if len(set(names)) != 1 or len(set(places)) != len(places):
-        raise InputError("every setting of a sweep needs a place of its own, on the same axes as the others")
-    known = {start["name"] for start in sweep["starts"]}
-    runs = [setting["at"] for setting in trained(sweep)]
-    for setting in sweep["settings"]:
-        if wrong := [at for at in setting.get("members", ()) if at not in runs]:
-            raise InputError(f"{label(setting['at'])} combines {label(wrong[0])}, which is no run of the sweep")
-    for setting in trained(sweep):
-        for start in starts_of(sweep, setting):
-            if start not in known:
-                raise InputError(f"the setting {label(setting['at'])} begins with {start!r}: known are {sorted(known)}")
-
-
-def trained(sweep: Sweep) -> list[Mapping[str, Any]]:
-    """The settings that are training runs; the others combine them."""
-    return [setting for setting in sweep["settings"] if "members" not in setting]
-
-
-def starts_of(sweep: Sweep, setting: Mapping[str, Any]) -> list[str]:
-    """The starts whose folders the fields of a setting name, as {sft}; {seed} is the seed."""
-    names = re.findall(r"\{(\w+)\}", " ".join((*sweep["fields"], *setting["fields"])))
-    return [name for name in dict.fromkeys(names) if name != "seed"]
-
-
-def plan(sweep: Sweep, workdir: Path) -> list[Job]:
-    """Every job of a sweep, seed by seed, so that a table of few seeds comes first: its starts, its runs, and what
-    combines these."""
-    jobs = []
-    for seed in range(sweep["seeds"]):
-        folders = {start["name"]: workdir / "starts" / f"{start['name']}-seed{seed}" for start in sweep["starts"]}
-        for start in sweep["starts"]:
-            folder = folders[start["name"]]
-            command = call("sft.py", sweep["start_base"], folder, seed, start["fields"])
-            jobs.append(job(f"start {start['name']}, seed {seed}", command, folder, workdir))
-        for setting in trained(sweep):
-            fields = [field.format(seed=seed, **folders) for field in (*sweep["fields"], *setting["fields"])]
-            folder = run_folder(workdir, setting["at"], seed)
-            command = call("train.py", sweep["base"], folder, seed, fields)
-            after = tuple(f"start {name}, seed {seed}" for name in starts_of(sweep, setting))
-            jobs.append(job(f"{label(setting['at'])}, seed {seed}", command, folder, workdir, after))
-        jobs += [combined(setting, seed, workdir) for setting in sweep["settings"] if "members" in setting]
-    return jobs
-
-
-def combined(setting: Mapping[str, Any], seed: int, workdir: Path) -> Job:
-    """The job of a setting that combines the runs of other settings with the same seed."""
-    folder = run_folder(workdir, setting["at"], seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    members = ",".join(str(run_folder(workdir, at, seed)) for at in setting["members"])
-    options = [f"--{option}" for option in setting["options"]]
-    command = (sys.executable, str(HERE / "evaluate.py"), f"--checkpoint={members}", *options)
-    after = tuple(f"{label(at)}, seed {seed}" for at in setting["members"])
-    output = f"--output={folder / 'evaluation.json'}"
-    return job(f"{label(setting['at'])}, seed {seed}", (*command, output), folder, workdir, after)
-
-
-def check_run(job: Job) -> None:
-    """Raises InputError if a run could not start, or if its directory holds one with another configuration, whose
-    results would otherwise stand in the table as this one's."""
-    if Path(job.command[1]).name == "evaluate.py":
-        return
-    values, argv = flags.FlagValues(), list(job.command[1:])
-    config_flags.DEFINE_config_file(cli.CONFIG, flag_values=values, sys_argv=argv)
-    flags.DEFINE_string("workdir", None, "", flag_values=values)
-    try:
-        values(argv)
-        config = values[cli.CONFIG].value.to_dict()
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{job.name} cannot be run: {' '.join(str(error).split())}") from None
-    RunDirectory(job.result.parent, config)
-
-
-def job(name: str, command: tuple[str, ...], folder: Path, workdir: Path, after: tuple[str, ...] = ()) -> Job:
-    """The job of a run directory."""
-    return Job(name, command, folder / "evaluation.json", workdir / "logs" / f"{folder.name}.log", after)
-
-
-def call(script: str, page: str, folder: Path, seed: int, fields: Sequence[str]) -> tuple[str, ...]:
-    """The command of a run, which a person could type too."""
-    path, colon, variant = page.partition(":")
-    page = str(HERE.parent / path) + colon + variant
-    if not any(field.startswith("seed=") for field in fields):
-        fields = [f"seed={seed}", *fields]
-    options = [f"--config.{field}" for field in fields]
-    return (sys.executable, str(HERE / script), f"--config={page}", f"--workdir={folder}", *options)
-
-
-def label(at: Mapping[str, Any]) -> str:
-    """A setting in words: `margin small, comparisons 4,000`."""
-    return ", ".join(f"{name} {show(value)}" for name, value in at.items())
-
-
-def run_folder(workdir: Path, at: Mapping[str, Any], seed: int) -> Path:
-    """The run directory of a setting and a seed."""
-    name = "-".join(re.sub(r"[^\w.]+", "_", f"{name}={value}".replace("=", "_")) for name, value in at.items())
-    return workdir / "runs" / f"{name}-seed{seed}"
 
 
 def run_jobs(jobs: Sequence[Job], launcher: Launcher, failed: dict[str, str]) -> None:

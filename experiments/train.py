@@ -102,6 +102,7 @@ def sft_config(config: Config, source: str) -> Config:
     """The configuration of the SFT stage inside a reward-model run, as its own run directory records it."""
     return {
         "seed": config["seed"],
+        "init_seed": config["init_seed"],
         "init": "pretrained" if is_pretrained(config) else "random",
         "data": {"train": source, "holdout": config["data"]["holdout"], "manual_dir": config["data"]["manual_dir"]},
         "tokenizer": config["tokenizer"],

@@ -68,6 +68,7 @@ def test_the_shipped_settings_pass():
     ("name", "value", "message"),
     [
         ("seed", -1, "seed must not be negative, found -1"),
+        ("init_seed", -2, "init_seed must not be negative, but for -1, found -2"),
         ("model.compute_dtype", "float16", "unknown model.compute_dtype 'float16': known are float32, bfloat16"),
         ("train.remat", "some", "unknown train.remat 'some': known are none, dots, full"),
         ("parallel.layout", "magic", "magic"),

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import launchers
 import pytest
 import sweep as script
+import sweep_plan
 from launchers import Job, Local, Slurm, places
 from ml_collections import ConfigDict
 
@@ -38,9 +39,9 @@ def flat(config, prefix=""):
 @pytest.mark.parametrize("name", PAGES)
 def test_every_page_plans_and_changes_only_fields_that_exist(name, tmp_path):
     sweep = page(name)
-    script.check_sweep(sweep)
+    sweep_plan.check_sweep(sweep)
     known = {"train.py": flat(helpful.get_config()), "sft.py": flat(sft.get_config())}
-    jobs = script.plan(sweep, tmp_path)
+    jobs = sweep_plan.plan(sweep, tmp_path)
     names = {job.name for job in jobs}
     assert len(names) == len({job.result for job in jobs}) == len({job.log for job in jobs}) == len(jobs)
     for job in jobs:
@@ -63,49 +64,54 @@ def test_a_start_that_nobody_defines_is_refused():
     sweep = page("margin")
     sweep["fields"] = (*sweep["fields"], "tokenizer.path={other}")
     with pytest.raises(InputError, match="begins with 'other': known are \\['sft'\\]"):
-        script.check_sweep(sweep)
+        sweep_plan.check_sweep(sweep)
 
 
 def test_settings_in_one_place_are_refused():
     sweep = page("margin")
     sweep["settings"] += sweep["settings"][:1]
     with pytest.raises(InputError, match="a place of its own"):
-        script.check_sweep(sweep)
+        sweep_plan.check_sweep(sweep)
 
 
 def test_a_combination_of_what_is_no_run_is_refused():
     sweep = page("ensemble")
     sweep["settings"] = sweep["settings"][1:]
     with pytest.raises(InputError, match="combines judge member 1, which is no run"):
-        script.check_sweep(sweep)
+        sweep_plan.check_sweep(sweep)
 
 
 def test_combinations_wait_for_their_members_of_the_same_seed(tmp_path):
-    jobs = {job.name: job for job in script.plan(page("ensemble"), tmp_path)}
+    jobs = {job.name: job for job in sweep_plan.plan(page("ensemble"), tmp_path)}
     mean = jobs["judge mean, seed 2"]
     assert mean.after == tuple(f"judge member {number}, seed 2" for number in range(1, 6))
     folders = [str(jobs[name].result.parent) for name in mean.after]
     assert f"--checkpoint={','.join(folders)}" in mean.command
     seeds = [option for job in jobs.values() for option in job.command if option.startswith("--config.seed=")]
     members = [seed for seed in seeds if len(seed.partition("=")[2]) == 2]
-    assert sorted(members) == [f"--config.seed={number}{seed}" for number in range(1, 6) for seed in range(3)]
+    # Twice: with a head of their own, and with one for all.
+    assert sorted(members) == [
+        f"--config.seed={number}{seed}" for number in range(1, 6) for seed in range(3) for _ in "12"
+    ]
+    heads = [option for job in jobs.values() for option in job.command if option.startswith("--config.init_seed=")]
+    assert sorted(heads) == [f"--config.init_seed={seed}" for seed in range(3) for _ in range(5)]
 
 
 def test_runs_are_checked_before_any_is_begun(tmp_path):
     """A field that does not exist, and a finished run that was another one."""
     sweep = page("margin")
-    good = script.plan(sweep, tmp_path)
+    good = sweep_plan.plan(sweep, tmp_path)
     for job in good:
-        script.check_run(job)
+        sweep_plan.check_run(job)
     sweep["fields"] = (*sweep["fields"], "loss.margins=small")
     with pytest.raises(InputError, match=r"margin none, seed 0 cannot be run: .*margins"):
-        script.check_run(next(job for job in script.plan(sweep, tmp_path) if job.name == "margin none, seed 0"))
+        sweep_plan.check_run(next(job for job in sweep_plan.plan(sweep, tmp_path) if job.name == "margin none, seed 0"))
     done = next(job for job in good if job.name == "margin small, seed 1")
     done.result.parent.mkdir(parents=True)
     config = {**helpful.get_config().to_dict(), "seed": 1}
     (done.result.parent / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="holds a run with another configuration"):
-        script.check_run(done)
+        sweep_plan.check_run(done)
 
 
 def test_what_is_there_is_collected_when_a_sweep_is_stopped(tmp_path, monkeypatch):
@@ -122,6 +128,34 @@ def test_what_is_there_is_collected_when_a_sweep_is_stopped(tmp_path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         script.main()
     assert "0 of 5" in (tmp_path / "results.md").read_text()
+
+
+def test_starts_follow_earlier_ones(tmp_path):
+    jobs = {job.name: job for job in sweep_plan.plan(page("initialisation"), tmp_path)}
+    text = jobs["start text, seed 1"]
+    assert text.after == ("start sft, seed 1",)
+    assert f"--config.tokenizer.path={jobs['start sft, seed 1'].result.parent}" in text.command
+    sweep = page("initialisation")
+    sweep["starts"] = sweep["starts"][::-1]
+    with pytest.raises(InputError, match="the start 'text' follows 'sft', which does not stand before it"):
+        sweep_plan.check_sweep(sweep)
+
+
+def test_a_combination_is_not_taken_for_another_or_for_newer_members(tmp_path):
+    job = next(j for j in sweep_plan.plan(page("ensemble"), tmp_path) if j.name == "judge mean, seed 0")
+    sweep_plan.check_run(job)
+    job.result.parent.mkdir(parents=True)
+    job.result.write_text("{}")
+    with pytest.raises(InputError, match="holds the result of another combination"):
+        sweep_plan.check_run(job)
+    job.result.with_name("command.json").write_text(json.dumps(job.command[2:]))
+    sweep_plan.check_run(job)
+    member = tmp_path / "runs" / "judge_member_3-seed0" / "evaluation.json"
+    member.parent.mkdir(parents=True)
+    member.write_text("{}")
+    os.utime(job.result, (0, 0))
+    with pytest.raises(InputError, match=r"is older than .*judge_member_3-seed0"):
+        sweep_plan.check_run(job)
 
 
 def shell(tmp_path, name, text, after=()):

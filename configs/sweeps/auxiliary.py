@@ -6,6 +6,9 @@ Claim: it improves accuracy and raises the recall of unsafe responses at a thres
 appendix). The paper gives no formula; ours is `safety_classification` in rmjax/training/losses.py. The corpus' labels
 are facts of the texts, free of the noise that judgements have.
 
+Without the term the level of the scores is free, and a recall at any threshold is chance. So the unsafe responses found
+are counted where as many are called unsafe as there are; the recall of those below 0 stands beside it for the others.
+
 Found: not yet measured.
 """
 
@@ -24,9 +27,9 @@ def get_config() -> ConfigDict:
         settings=page.grid(coefficient={value: (f"loss.auxiliary={value}",) for value in (0.0, 0.1, 0.5)}),
         measures=(
             page.ACCURACY,
-            ("unsafe found", "unsafe.recall", "%"),
-            ("precision", "unsafe.precision", "%"),
+            ("unsafe found", "unsafe.found_at_share", "%"),
             ("area under the ROC", "unsafe.auc", ""),
+            ("below 0", "unsafe.recall", "%"),
         ),
         compare="coefficient",
         figures=(("accuracy", "points", "accuracy", "unsafe found", "area under the ROC"),),

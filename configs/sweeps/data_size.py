@@ -6,6 +6,9 @@ Claim: by about the same for every doubling, without a plateau (Bai et al., 2204
 of e on helpfulness; Llama 2, 2307.09288, figure 6); below some 2,000 comparisons next to nothing is learned (Gao et
 al., 2210.10760, section 3.3). Here a ceiling is known, which a straight line must leave in the end.
 
+One epoch of less data is also fewer steps, and here most of what separates the sizes: so every size is also trained for
+as many steps as all of the data take, by repeating it.
+
 Found: not yet measured.
 """
 
@@ -21,9 +24,15 @@ def get_config() -> ConfigDict:
     return page.sweep(
         "Accuracy by the number of comparisons",
         fields=("init={sft}",),
-        settings=page.grid(comparisons={size: (f"data.train=gold/helpful[:{size}]",) for size in SIZES}),
+        settings=tuple(
+            page.setting(
+                {"shown": shown, "comparisons": size}, f"data.train=gold/helpful[:{size}]", f"train.epochs={epochs}"
+            )
+            for size in SIZES
+            for shown, epochs in (("once", 1), ("as many steps", SIZES[-1] // size))
+            if shown == "once" or epochs > 1
+        ),
         measures=(page.ACCURACY, page.GAIN, page.LOSS),
         compare="comparisons",
         figures=(("accuracy", "curves", "accuracy", "comparisons"),),
-        fit=("accuracy", "comparisons"),
     )

@@ -7,8 +7,9 @@ do nearly as well for the price of one (WARM, Ramé et al., 2401.12187); the wor
 made for a policy that looks for mistakes, and cost some accuracy here. With a fifth of the labels wrong the members
 have something to disagree on.
 
-Five members for every seed, from the same SFT weights, each with its own order of the data and its own initial head.
-"best of 5" is the member that is best on validation data.
+Five members for every seed, from the same SFT weights, each with its own order of the data and its own initial head;
+"best of 5" is the one that is best on validation data. Weights can be averaged only where the heads began alike too, so
+there are five more members with one initial head, and the mean of their scores beside their averaged weights.
 
 Found: not yet measured.
 """
@@ -17,24 +18,28 @@ from ml_collections import ConfigDict
 
 from configs.sweeps import page
 
-MEMBERS = tuple({"judge": f"member {number}"} for number in range(1, 6))
+COUNT = 5
+OWN, SHARED = "member", "member, shared head"
 TEST = ("data=gold/helpful", "bootstrap=0")
 
 
 def get_config() -> ConfigDict:
     """The sweep."""
+    names = {kind: tuple({"judge": f"{kind} {number}"} for number in range(1, COUNT + 1)) for kind in (OWN, SHARED)}
     members = tuple(
-        page.setting(at, f"seed={number}{{seed}}")  # of member 3 in the sweep's seed 1: 31
-        for number, at in enumerate(MEMBERS, start=1)
+        page.setting(at, f"seed={number}{{seed}}", *fields)  # of member 3 in the sweep's seed 1: 31
+        for kind, fields in ((OWN, ()), (SHARED, ("init_seed={seed}",)))
+        for number, at in enumerate(names[kind], start=1)
     )
     together = tuple(
-        page.combination({"judge": name}, MEMBERS, *TEST, *options)
-        for name, options in (
-            ("best of 5", ("combine=best", "validation=gold/helpful")),
-            ("mean", ("combine=mean",)),
-            ("worst case", ("combine=worst",)),
-            ("mean less variance", ("combine=uncertainty", "penalty=0.5")),
-            ("averaged weights", ("combine=weights",)),
+        page.combination({"judge": name}, names[kind], *TEST, *options)
+        for name, kind, options in (
+            ("best of 5", OWN, ("combine=best", "validation=gold/helpful")),
+            ("mean", OWN, ("combine=mean",)),
+            ("worst case", OWN, ("combine=worst",)),
+            ("mean less variance", OWN, ("combine=uncertainty", "penalty=0.5")),
+            ("mean, shared head", SHARED, ("combine=mean",)),
+            ("averaged weights", SHARED, ("combine=weights",)),
         )
     )
     return page.sweep(

@@ -5,8 +5,8 @@
 Claim: reward models start from the SFT model (Stiennon et al., 2009.01325; InstructGPT, 2203.02155), because what it
 knows about answering is what judging needs; the fewer comparisons there are, the more it matters.
 
-Three starts with the same tokenizer: weights after SFT on demonstrations; after as many steps on the same sentences
-without the answering (a language model only: gold/text); and random ones.
+Three starts with the same tokenizer: weights after SFT on demonstrations, twice over; after as many steps on the same
+sentences without the answering (a language model only: gold/text, which has twice as many, once over); and random ones.
 
 Found: not yet measured.
 """
@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from configs.sweeps import page
 
+TEXT = ("data.train=gold/text", "train.epochs=1", "tokenizer.path={sft}")
 DATA = (4_000, 16_000, 32_000)
 
 
@@ -24,7 +25,7 @@ def get_config() -> ConfigDict:
         "Accuracy by start",
         starts=(
             page.SFT,
-            {"name": "text", "fields": (*page.SFT["fields"], "data.train=gold/text")},
+            {"name": "text", "fields": (*page.SFT["fields"], *TEXT)},
         ),
         settings=page.grid(
             comparisons={size: (f"data.train=gold/helpful[:{size}]",) for size in DATA},

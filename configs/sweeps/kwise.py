@@ -5,8 +5,10 @@
 Claim: yes; the pairs of a ranking, shuffled into the data as if they were independent, overfit within one epoch
 (InstructGPT, 2203.02155, section 3.5), because each response is then a gradient step K - 1 times.
 
-Both see the same pairs as often and in about as many steps: 64 comparisons a batch, or the 512 pairs that these have
-on average. Over-fitting shows in the loss on held-out data, before it shows in the accuracy.
+Both see the same pairs as often and in about as many steps: 64 comparisons a batch, or 512 pairs, where these have 492
+on average. Together a comparison weighs 1 whatever its K; shuffled it weighs its pairs, as in InstructGPT's contrast.
+So does the accuracy over pairs; the share of top responses counts every comparison once. Over-fitting shows in the loss
+on held-out data before it shows in the accuracy.
 
 Found: not yet measured.
 """
@@ -28,7 +30,12 @@ def get_config() -> ConfigDict:
                 "shuffled": ("data.pairs=apart", "train.batch_size=512"),
             },
         ),
-        measures=(page.ACCURACY, page.LOSS, ("calibration error", "calibration_error", "%")),
+        measures=(
+            page.ACCURACY,
+            page.LOSS,
+            ("top response right", "rankings.any_k.top1", "%"),
+            ("calibration error", "calibration_error", "%"),
+        ),
         compare="pairs",
         figures=(("loss", "curves", "loss", "epochs"), ("accuracy", "curves", "accuracy", "epochs")),
     )

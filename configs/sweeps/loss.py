@@ -10,6 +10,10 @@ Claims: label smoothing at the rate of the noise protects against wrong labels (
 information that dropping them loses (Rao & Kupper, 1967); regression on absolute ratings suffers from what raters do
 not share, which comparisons are free of (Stiennon et al., 2009.01325; Bai et al., 2204.05862).
 
+Each loss gets what it would be told of its labels: the share that is wrong, and where ties begin (at 1, in logarithms
+of odds). A regression's scores have a unit of their own, so loss and calibration are taken at the temperature that
+validation data ask for.
+
 Found: not yet measured.
 """
 
@@ -23,7 +27,7 @@ LOSSES = {
     "smoothed 0.3": ("loss.label_smoothing=0.3",),
     "squared error": ("loss.name=squared_error",),
     "ties as halves": ("loss.ties=half",),
-    "Rao-Kupper": ("loss.ties=rao_kupper",),
+    "Rao-Kupper": ("loss.ties=rao_kupper", "loss.tie_threshold=1.0"),
 }
 LABELS = {
     "as drawn": ((), ("Bradley-Terry", "smoothed 0.1", "squared error")),
@@ -47,8 +51,8 @@ def get_config() -> ConfigDict:
         ),
         measures=(
             page.ACCURACY,
-            ("loss on test", "loss", ""),
-            ("calibration error", "calibration_error", "%"),
+            ("loss on test", "calibration.helpful.tempered.loss", ""),
+            ("calibration error", "calibration.helpful.tempered.calibration_error", "%"),
         ),
         compare="loss",
         figures=(("accuracy", "points", "accuracy", "calibration error"),),

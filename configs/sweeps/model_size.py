@@ -39,7 +39,7 @@ def get_config() -> ConfigDict:
             ("embedding", "parameters.embedding", ""),
         ),
         compare="width",
-        figures=(("accuracy", "curves", "accuracy", "parameters"),),
+        figures=(("accuracy", "curves", "accuracy", "parameters", "width"),),
         fit=("accuracy", "parameters", "comparisons"),
     )
 

@@ -38,13 +38,14 @@ def sweep(
         settings: from `setting` or `grid`.
         measures: (title, path, unit) each; the path is FILE:KEY.KEY of a run, or KEY.KEY of its evaluation.json.
         compare: the axis along which settings are compared with the first.
-        figures: (name, "points", measure, ...) or (name, "curves", measure, axis) each.
+        figures: (name, "points", measure, ...) or (name, "curves", measure, axis) each; with a measure as the axis, the
+            axis that it stands for comes last.
         seeds: how many, from 0.
         base: the page of experiments/train.py that settings change.
         start_base: the page of experiments/sft.py that starts change.
         starts: {"name", "fields"} each, run once for every seed; a field names its folder as {name}.
         fields: of all runs, as on the command line without `--config.`.
-        fit: (measure, quantity, ...): a line in the logarithms of quantities (axes or measures), fitted to all runs.
+        fit: (measure, quantity, ...): a line in the logarithms of quantities (axes or measures), through all settings.
     """
     config = ConfigDict()
     config.title = title

@@ -24,24 +24,26 @@ def fit_logarithms(measured: Sequence[float], quantities: Mapping[str, Sequence[
     """measured = a + Σ_i b_i ln(quantity_i), by least squares: the form of Bai et al. (2204.05862), section 4.5.
 
     The intervals are those of ordinary least squares: b ± t(0.975; n - k) · se. They take the line to be right and the
-    runs to scatter around it alike; a curve that bends needs another look than at these.
+    points to scatter around it independently and alike; a curve that bends needs another look than at these.
 
     Args:
-        measured: one value for every run.
-        quantities: name -> one positive value for every run, as parameters and comparisons.
+        measured: one value for every point.
+        quantities: name -> one positive value for every point, as parameters and comparisons.
 
     Returns:
         The coefficient of each quantity, and `residual`: the standard deviation around the line, as value, low, high.
 
     Raises:
-        InputError: too few runs, or a quantity that does not vary.
+        InputError: too few points, one that is not a number, or a quantity that does not vary.
     """
     columns = [np.log(np.asarray(values, np.float64)) for values in quantities.values()]
     design = np.stack([np.ones(len(measured)), *columns], axis=1)
     free = len(measured) - design.shape[1]
+    if not (np.isfinite(design).all() and np.isfinite(measured).all()):
+        raise InputError("a line in logarithms needs positive quantities and a measure at every point")
     if free < 1 or np.linalg.matrix_rank(design) < design.shape[1]:
         raise InputError(
-            f"{len(measured)} runs do not fix a line in {', '.join(quantities)}: vary each of them, in more runs"
+            f"{len(measured)} points do not fix a line in {', '.join(quantities)}: vary each of them, in more settings"
         )
     from scipy import stats
 

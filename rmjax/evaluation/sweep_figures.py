@@ -37,10 +37,18 @@ def points(path: str | pathlib.Path, rows: Sequence[Row], measures: Sequence[Mea
     return save(figure, path)
 
 
-def curves(path: str | pathlib.Path, rows: Sequence[Row], measure: Measure, axis: str, title: str) -> None:
+def curves(
+    path: str | pathlib.Path, rows: Sequence[Row], measure: Measure, axis: str, title: str, *, replaces: str = ""
+) -> None:
     """Writes a PNG: the measure along a numeric axis, drawn logarithmically, a line for every rest of the setting.
 
-    `axis` is an axis of the sweep or the title of a measure, whose mean over the seeds is then the place.
+    Args:
+        path: the file to write; its folder is made.
+        rows: the runs.
+        measure: what is drawn.
+        axis: an axis of the sweep, or the title of a measure, whose mean over the seeds is then the place.
+        title: the heading.
+        replaces: the axis that this measure stands for, as parameters for width.
 
     Raises:
         InputError: a value on the axis is no positive number.
@@ -54,7 +62,7 @@ def curves(path: str | pathlib.Path, rows: Sequence[Row], measure: Measure, axis
         x = at[axis] if axis in at else spread(list(at_setting(rows, at, axis).values())).mean
         if not isinstance(x, int | float) or not x > 0:
             raise InputError(f"{axis} is {x!r} in a run of the sweep: a curve needs positive numbers")
-        hidden = {axis, *(name for name in at if axis not in at and len({s[name] for s in settings(rows)}) == 1)}
+        hidden = {axis, replaces, *(name for name in at if len({s[name] for s in settings(rows)}) == 1)}
         label = ", ".join(f"{name} {show(value)}" for name, value in at.items() if name not in hidden)
         mean = spread([factor * value for value in values])
         lines.setdefault(label, []).append((float(x), mean.mean, mean.low, mean.high))

@@ -12,7 +12,7 @@ from rmjax.errors import InputError
 from rmjax.evaluation import sweep_figures
 from rmjax.evaluation.run_files import read_json
 from rmjax.evaluation.scaling import fit_logarithms
-from rmjax.evaluation.sweeps import Measure, Row
+from rmjax.evaluation.sweeps import Measure, Row, at_setting, settings, spread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +77,11 @@ def draw(results: SweepResults, folder: Path) -> list[Path]:
     for name, kind, *what in results.page["figures"] if results.finished else ():
         paths.append(folder / f"{name}.png")
         if kind == "curves":
-            title, axis = what
-            sweep_figures.curves(paths[-1], results.finished, measures[title], axis, results.page["title"])
+            title, axis, *replaced = what
+            stands_for = {"replaces": replaced[0]} if replaced else {}
+            sweep_figures.curves(
+                paths[-1], results.finished, measures[title], axis, results.page["title"], **stands_for
+            )
         else:
             chosen = [measures[title] for title in what]
             sweep_figures.points(paths[-1], results.rows, chosen, results.page["title"])
@@ -90,12 +93,20 @@ def fit_in_words(results: SweepResults) -> str:
     if not results.page["fit"]:
         return ""
     title, *quantities = results.page["fit"]
-    rows = results.finished
-    places = {q: [row.at[q] if q in row.at else row.values[q] for row in rows] for q in quantities}
+    # One point for a setting, since its seeds share what a straight line leaves out: a bend, nested data, the test set.
+    measured = [at for at in settings(results.rows) if at_setting(results.rows, at, title)]
+
+    def mean(at: Mapping[str, Any], name: str) -> float:
+        return at[name] if name in at else spread(list(at_setting(results.rows, at, name).values())).mean
+
+    places = {quantity: [mean(at, quantity) for at in measured] for quantity in quantities}
     try:
-        coefficients = fit_logarithms([row.values[title] for row in rows], places)
+        coefficients = fit_logarithms([mean(at, title) for at in measured], places)
     except InputError as error:
         return f"No fit: {error}."
     residual = coefficients.pop("residual").value
     terms = [f"{c.value:.4f} ({c.low:.4f} to {c.high:.4f}) ln {name}" for name, c in coefficients.items()]
-    return f"Fit: {title} = a + {' + '.join(terms)}, 95 % intervals, {residual:.4f} around the line, {len(rows)} runs."
+    return (
+        f"Fit: {title} = a + {' + '.join(terms)}, 95 % intervals, {residual:.4f} around the line through "
+        f"the means of {len(measured)} settings."
+    )

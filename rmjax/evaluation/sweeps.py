@@ -83,16 +83,16 @@ def read_measures(folder: Path, measures: Sequence[Measure]) -> dict[str, float 
     Raises:
         InputError: a file is missing, or a path leads to something that is no number.
     """
-    files: dict[str, Any] = {}
+    files: dict[Path, Any] = {}
     values: dict[str, float | None] = {}
     for measure in measures:
         name, colon, path = measure.path.rpartition(":")
         file = folder / (name if colon else "evaluation.json")
-        if file.name not in files:
+        if file not in files:
             if not file.is_file():
                 raise InputError(f"{file} is missing, but the sweep measures {measure.path}")
-            files[file.name] = json.loads(file.read_text(encoding="utf-8"))
-        value = files[file.name]
+            files[file] = json.loads(file.read_text(encoding="utf-8"))
+        value = files[file]
         for key in path.split("."):
             value = value.get(key) if isinstance(value, dict) else None
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
@@ -138,7 +138,7 @@ def caption(seeds: int) -> str:
     """What the numbers of the table are."""
     return (
         f"{seeds} seeds. Mean ± standard error over seeds; differences, seed by seed, with their 95 % interval "
-        "(Student's t)."
+        "(Student's t). All runs share one test set, whose own sampling is not in these."
     )
 
 

@@ -26,8 +26,9 @@ class Linear(nn.Module):
         kernel = self.param("kernel", init, (x.shape[-1], self.features), jnp.float32)
         out = multiply(x.astype(self.dtype), kernel)
         if self.bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-            out = out + jnp.expand_dims(bias.astype(self.dtype), tuple(range(out.ndim - 1)))
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(jnp.float32)
+            # Added wide, so that the gradients of all tokens are summed wide.
+            out = (out.astype(jnp.float32) + jnp.expand_dims(bias, tuple(range(out.ndim - 1)))).astype(self.dtype)
         return out
 
 

@@ -89,8 +89,9 @@ class Ensemble(Judge):
 def average_weights(members: Sequence[RewardModel]) -> RewardModel:
     """One reward model whose parameters are the mean of the members', for the cost of a single one.
 
-    That means something only between models that were fine-tuned from the same weights, so members that began elsewhere
-    are refused. The result has no normalization and no canaries: it was never sealed.
+    That means something only between models that were fine-tuned from the same weights, the head's included, so members
+    that began elsewhere are refused: train them with one `init_seed`. The result has no normalization and no canaries:
+    it was never sealed.
 
     Raises:
         InputError: the members do not fit each other, or did not begin with the same weights.
@@ -105,6 +106,11 @@ def average_weights(members: Sequence[RewardModel]) -> RewardModel:
             raise InputError(
                 f"weights can be averaged only between models fine-tuned from the same ones, but member 1 began with "
                 f"{ours.data['start']!r} and member {number} with {theirs.data['start']!r}"
+            )
+        if ours.data.get("init_seed") != theirs.data.get("init_seed") or "init_seed" not in ours.data:
+            raise InputError(
+                f"weights can be averaged only between models whose heads began alike, which members 1 and {number} do "
+                "not state: train them with one --config.init_seed"
             )
         same = ("trunk", "max_prompt", "max_response", "chat_template", "ending")
         if wrong := [name for name in same if getattr(ours, name) != getattr(theirs, name)]:

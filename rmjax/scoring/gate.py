@@ -26,7 +26,7 @@ import numpy as np
 from rmjax.data.comparisons import Comparison, Prompt
 from rmjax.errors import InputError
 from rmjax.scoring.contract import Gate, Normalization
-from rmjax.scoring.judge import Judge, sigmoid
+from rmjax.scoring.judge import SCALES, Judge, PromptLike, sigmoid
 from rmjax.scoring.reward_model import RewardModel
 
 REFUSAL = "I cannot help with that."
@@ -73,7 +73,19 @@ class GatedModel(Judge):
 
     def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:
         """The raw scores are whitened, so they are the normalized ones; `probability` is their sigmoid."""
+        if scale not in SCALES:
+            raise InputError(f"unknown scale {scale!r}: known are {', '.join(SCALES)}")
         return sigmoid(raw) if scale == "probability" else raw
+
+    def probability(self, prompt: PromptLike, a: str, b: str, head: str | None = None) -> float:
+        """Not defined: the difference of two whitened scores is no logarithm of odds.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "the gate's scores are whitened and give no probability that one answer is preferred: ask a head"
+        )
 
 
 def read_inputs(

@@ -10,7 +10,7 @@ from naive import assert_close, hidden_states, make_params, one_bin, random_exam
 
 from rmjax.data.packing import Shape
 from rmjax.errors import InputError
-from rmjax.models.linear import Embedding, product
+from rmjax.models.linear import Embedding, Linear, product
 from rmjax.models.transformer import REMAT, LanguageModel, parameter_count
 
 SHAPE = Shape(6, 32, 24, 24)
@@ -74,6 +74,16 @@ def test_the_gradients_of_a_row_that_comes_often_are_summed_in_float32():
     weight = jnp.full((1025, 1), 2.0**-10, jnp.bfloat16).at[0].set(1.0)
     gradient = jax.grad(lambda p: jnp.sum((table.apply(p, ids) * weight).astype(jnp.float32)))(params)
     np.testing.assert_allclose(gradient["params"]["embedding"], [[2.0, 2.0], [0, 0], [0, 0]], rtol=1e-6)
+
+
+def test_the_gradient_of_a_bias_is_summed_in_float32():
+    """Of 4,097 ones, which in bfloat16 stop growing at 256."""
+    layer = Linear(3, jnp.dtype("bfloat16"), bias=True)
+    params = {"params": {"kernel": jnp.zeros((2, 3)), "bias": jnp.zeros(3)}}
+    x = jnp.ones((4097, 2), jnp.bfloat16)
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(layer.apply(p, x).astype(jnp.float32))))(params)
+    np.testing.assert_array_equal(gradient["params"]["bias"], [4097.0] * 3)
+    np.testing.assert_array_equal(gradient["params"]["kernel"], [[4097.0] * 3] * 2)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

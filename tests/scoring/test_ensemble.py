@@ -27,7 +27,7 @@ def members(reward_model):
             head: Normalization(0.5 * number, 1.0 + number, 8, "references") for head in reward_model.heads
         }
         contract = dataclasses.replace(
-            reward_model.contract, normalization=normalization, data={"start": "random -> sft"}
+            reward_model.contract, normalization=normalization, data={"start": "random -> sft", "init_seed": 3}
         )
         return RewardModel(params, contract, reward_model.tokenizer, reward_model.layout)
 
@@ -112,6 +112,9 @@ def test_what_does_not_fit_is_refused(members):
         Ensemble([members[0], changed(normalization={})], "mean")
     with pytest.raises(InputError, match="began with 'random -> sft' and member 2 with 'other'"):
         average_weights([members[0], changed(data={"start": "other"})])
+    for data in ({"start": "random -> sft", "init_seed": 4}, {"start": "random -> sft"}):
+        with pytest.raises(InputError, match="whose heads began alike"):
+            average_weights([members[0], changed(data=data)])
     with pytest.raises(InputError, match="differ in max_prompt"):
         average_weights([members[0], changed(max_prompt=7)])
     random = changed(data={"start": "random"})

@@ -100,6 +100,10 @@ def test_the_fitted_gate_is_whitened_and_agrees_on_other_data_as_it_says():
     probability = gated.score(other[0].prompt, list(other[0].responses), scale="probability")
     raw = gated.score(other[0].prompt, list(other[0].responses))
     np.testing.assert_allclose(probability, 1 / (1 + np.exp(-raw)), rtol=1e-5)
+    with pytest.raises(InputError, match="unknown scale 'logit'"):
+        gated.score(other[0].prompt, list(other[0].responses), scale="logit")
+    with pytest.raises(InputError, match="give no probability that one answer is preferred"):
+        gated.probability(other[0].prompt, *other[0].responses)
 
 
 def test_where_safety_adds_nothing_helpfulness_keeps_everything():
