@@ -33,6 +33,14 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", r"error:::rmjax(\.|$)")
 
 
+# Files that call scripts as a user would, minutes long: begun first, so that no worker is left alone with one of them.
+LONG = {f"test_{name}.py" for name in ("several_processes", "sweep", "command_line", "pretrained_runs", "notebook")}
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 TEXTS = (
     "How do I boil an egg? Put it in boiling water for seven minutes, then cool it.",
     "What is the capital of France? The capital of France is Paris, of course.",

@@ -105,7 +105,7 @@ def safety_classification(score_N: jax.Array, unsafe_N: jax.Array) -> jax.Array:
     Returns:
         loss_N in nats; log 2 at score 0.
 
-    Source: the auxiliary safety loss of Llama 2 (2307.09288, appendix A.3), which raised the recall of unsafe responses
+    Source: the auxiliary safety loss of Llama 2 (2307.09288, appendix), which raised the recall of unsafe responses
     of the safety reward model. The paper states no formula; this one is the plain reading of a binary classification
     whose threshold is a probability of 1/2.
     """
