@@ -114,21 +114,12 @@ def define_checkpoint() -> None:
 
 
 def load_members() -> list[RewardModel]:
-    """Every reward model that --checkpoint names."""
-    from rmjax.scoring.checkpoint import load
-
-    names = ("verify", "template", "max_prompt", "max_response")
-    return [load(path, **{name: getattr(flags.FLAGS, name) for name in names}) for path in flags.FLAGS.checkpoint]
-
-
-def load_checkpoint() -> Judge:
-    """The judge that the flags name: a reward model, its gate, or an ensemble.
+    """Every reward model that --checkpoint names.
 
     Raises:
         InputError: the flags do not fit each other, or a checkpoint cannot be used.
     """
-    from rmjax.scoring.ensemble import Ensemble, average_weights
-    from rmjax.scoring.gate import GatedModel
+    from rmjax.scoring.checkpoint import load
 
     arguments = flags.FLAGS
     several = len(arguments.checkpoint) > 1
@@ -138,10 +129,23 @@ def load_checkpoint() -> Judge:
         raise InputError("--gate is for one checkpoint: an ensemble has none")
     if arguments.penalty is not None and arguments.combine != "uncertainty":
         raise InputError("--penalty belongs to --combine=uncertainty")
-    members = load_members()
+    names = ("verify", "template", "max_prompt", "max_response")
+    return [load(path, **{name: getattr(arguments, name) for name in names}) for path in arguments.checkpoint]
+
+
+def load_checkpoint() -> Judge:
+    """The judge that the flags name: a reward model, its gate, or an ensemble.
+
+    Raises:
+        InputError: as `load_members`.
+    """
+    from rmjax.scoring.ensemble import Ensemble, average_weights
+    from rmjax.scoring.gate import GatedModel
+
+    arguments, members = flags.FLAGS, load_members()
     if arguments.combine == "weights":
         return average_weights(members)
-    if several:
+    if len(members) > 1:
         return Ensemble(members, arguments.combine, arguments.penalty)
     return GatedModel(members[0]) if arguments.gate else members[0]
 

@@ -83,7 +83,8 @@ def train_reward_model(
         helpful, safety = config["gate"]
         found = {"helpful": helpful, "safety": safety, "source": "held-out comparisons"}
         gate = fit_gate(scoring(state), contract.normalization, judgements.validation, **found)
-        return dataclasses.replace(contract, gate=gate)
+        scorer.contract = dataclasses.replace(contract, gate=gate)
+        return scorer.contract
 
     stage = Stage(
         title="reward model",
@@ -110,7 +111,8 @@ def train_reward_model(
             figures.reward_histogram(run.figure(f"rewards-{head}.png"), *own, title)
             figures.reliability_diagram(run.figure(f"reliability-{head}.png"), result["calibration"][head], title)
     if config["gate"]:
-        scorer.contract = sealed(state, 0)  # the step plays no part
+        if scorer.contract.gate is None:  # stopped between the last checkpoint and here
+            sealed(state, 0)  # the step plays no part
         judged = evaluate(GatedModel(scoring(state)).score_comparisons, judgements.test, ("gate",), **resampling)
         result["gate"] = {**vars(scorer.contract.gate), "labels": judged.get("labels", {})}
         # Not its loss and calibration: whitened scores are in standard deviations, not in logarithms of odds.

@@ -29,6 +29,9 @@ from rmjax.training.run import write_json, write_text
 
 def main() -> None:
     arguments = flags.FLAGS
+    slurm = arguments.launcher == "slurm"
+    if (arguments.parallel and slurm) or (arguments.slurm and not slurm):
+        raise InputError("--parallel belongs to --launcher=local, --slurm to --launcher=slurm")
     sweep = cli.config_dict()
     workdir = cli.workdir(Path("runs") / "sweeps")
     check_sweep(sweep)
@@ -39,9 +42,7 @@ def main() -> None:
         if Path(each.command[1]).name == "evaluate.py":  # a run makes its own directory, with its configuration
             each.result.parent.mkdir(parents=True, exist_ok=True)
             write_json(each.result.with_name("command.json"), each.command[2:])
-    launcher: Launcher = Local(arguments.parallel)
-    if arguments.launcher == "slurm":
-        launcher = Slurm(workdir / "slurm", arguments.slurm)
+    launcher: Launcher = Slurm(workdir / "slurm", arguments.slurm) if slurm else Local(arguments.parallel)
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(workdir / "sweep.json", sweep)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

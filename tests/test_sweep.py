@@ -118,7 +118,7 @@ def test_what_is_there_is_collected_when_a_sweep_is_stopped(tmp_path, monkeypatc
     monkeypatch.setattr(script.cli, "config_dict", lambda: page("margin"))
     monkeypatch.setattr(script.cli, "workdir", lambda folder: tmp_path)
     monkeypatch.setattr(script, "check_run", lambda job: None)
-    monkeypatch.setattr(script.flags, "FLAGS", SimpleNamespace(launcher="local", parallel=1))
+    monkeypatch.setattr(script.flags, "FLAGS", SimpleNamespace(launcher="local", parallel=1, slurm=[]))
     monkeypatch.setattr(script.signal, "signal", lambda *_: None)
 
     def stopped(jobs, launcher, failed):
@@ -156,6 +156,14 @@ def test_a_combination_is_not_taken_for_another_or_for_newer_members(tmp_path):
     os.utime(job.result, (0, 0))
     with pytest.raises(InputError, match=r"is older than .*judge_member_3-seed0"):
         sweep_plan.check_run(job)
+
+
+def test_a_flag_of_the_other_launcher_is_refused(monkeypatch):
+    for launcher, parallel, slurm in (("slurm", 2, []), ("local", 0, ["slurm_partition=gpu"])):
+        given = SimpleNamespace(launcher=launcher, parallel=parallel, slurm=slurm)
+        monkeypatch.setattr(script.flags, "FLAGS", given)
+        with pytest.raises(InputError, match="--parallel belongs to --launcher=local"):
+            script.main()
 
 
 def shell(tmp_path, name, text, after=()):

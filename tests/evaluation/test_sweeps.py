@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rmjax.errors import InputError
+from rmjax.evaluation import sweep_figures
 from rmjax.evaluation.scaling import fit_logarithms
 from rmjax.evaluation.sweep_figures import curves, points
 from rmjax.evaluation.sweeps import Measure, Row, difference, markdown, read_measures, settings, spread, to_csv
@@ -138,6 +139,22 @@ def test_figures_are_written_also_where_runs_are_missing(tmp_path):
     assert all((tmp_path / name).stat().st_size > 5000 for name in ("points.png", "curves.png"))
     with pytest.raises(InputError, match="needs positive numbers"):
         curves(tmp_path / "no.png", ROWS, ACCURACY, "margin", "Margin")
+
+
+def test_a_measure_on_the_axis_takes_the_place_of_what_it_stands_for(tmp_path, monkeypatch):
+    """Parameters for width: a line for each amount of data, with a point for each width."""
+    drawn = []
+    monkeypatch.setattr(sweep_figures, "save", lambda figure, path: drawn.append(figure))
+    rows = [
+        Row({"comparisons": d, "width": w}, s, "finished", {"accuracy": 0.6, "parameters": w * w}, "", "f")
+        for d in (1000, 2000, 4000)
+        for w in (8, 16)
+        for s in (0, 1)
+    ]
+    curves(tmp_path / "c.png", rows, ACCURACY, "parameters", "Size", replaces="width")
+    lines = drawn[0].axes[0].get_lines()
+    assert [line.get_label() for line in lines] == [f"comparisons {d}" for d in ("1,000", "2,000", "4,000")]
+    assert all(list(line.get_xdata()) == [64, 256] for line in lines)
 
 
 def test_settings_keep_their_order():
