@@ -54,10 +54,10 @@ class Embedding(nn.Module):
 
 def multiply(x: Array, kernel: Array) -> Array:
     """`[..., I] x [I, O] -> [..., O]` in the dtype of x."""
+    flat = x.reshape(-1, x.shape[-1])
     if x.dtype == kernel.dtype == jnp.float32:
-        return x @ kernel
-    out = product(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], -1)
-    return checkpoint_name(out, LINEAR)
+        return (flat @ kernel).reshape(*x.shape[:-1], -1)
+    return checkpoint_name(product(flat, kernel).reshape(*x.shape[:-1], -1), LINEAR)
 
 
 @jax.custom_vjp
