@@ -6,9 +6,9 @@ Claims: a helpfulness and a safety model are each best on their own data (Llama 
 64.5 % against the helpfulness model's 62.8, on helpfulness data 56.2 against 63.2), because the two conflict; a mixed
 model does better where harmless data weigh two or three times as much (Bai et al., 2204.05862, section 4.2).
 
-Models of one kind, the one with two heads, and the even mix learn from 20,000 comparisons. The mixes of Llama 2:
+Models of one kind, the one with two heads, and the even mix learn from 16,000 comparisons. The mixes of Llama 2:
 helpfulness half and half with other data, which is "mixed 1:1" here; safety nine to one with helpfulness. More weight
-for harmless data means more of them here, beside the same 10,000 of helpfulness. Each is judged on 1,000 comparisons of
+for harmless data means more of them here, beside the same 8,000 of helpfulness. Each is judged on 1,000 comparisons of
 either kind.
 
 Found: not yet measured.
@@ -19,13 +19,13 @@ from ml_collections import ConfigDict
 from configs.sweeps import page
 
 MODELS = {
-    "helpful alone": "gold/helpful[:20000]",
-    "safety alone": "gold/safety[:20000]",
-    "safety, Llama 2's mix": "gold/safety[:18000],gold/helpful[:2000]",
-    "mixed 1:1": "gold/helpful[:10000],gold/safety[:10000]",
-    "mixed 1:2": "gold/helpful[:10000],gold/safety[:20000]",
-    "mixed 1:3": "gold/helpful[:10000],gold/safety[:30000]",
-    "two heads": "gold/helpful[:10000],gold/safety[:10000]",
+    "helpful alone": "gold/helpful[:16000]",
+    "safety alone": "gold/safety[:16000]",
+    "safety, Llama 2's mix": "gold/safety[:14400],gold/helpful[:1600]",
+    "mixed 1:1": "gold/helpful[:8000],gold/safety[:8000]",
+    "mixed 1:2": "gold/helpful[:8000],gold/safety[:16000]",
+    "mixed 1:3": "gold/helpful[:8000],gold/safety[:24000]",
+    "two heads": "gold/helpful[:8000],gold/safety[:8000]",
 }
 
 

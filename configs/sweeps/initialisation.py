@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from configs.sweeps import page
 
 TEXT = ("data.train=gold/text", "train.epochs=1", "tokenizer.path={sft}")
-DATA = (4_000, 16_000, 32_000)
+DATA = (4_000, 8_000, 16_000)
 
 
 def get_config() -> ConfigDict:

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from configs.sweeps import page
 
 # width, layers, heads, MLP width
-SIZES = ((24, 2, 2, 64), (48, 2, 3, 128), (96, 3, 6, 256), (192, 4, 12, 512))
+SIZES = ((24, 2, 1, 64), (48, 2, 2, 128), (96, 3, 3, 256), (192, 4, 6, 512))
 DATA = (4_000, 16_000, 32_000)
 
 
