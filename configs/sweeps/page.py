@@ -2,8 +2,8 @@
 
 Runs are of the laptop scale, about two minutes each on one core: 16,000 comparisons, with which the model comes within
 two points of what all 32,000 give. On far fewer it has hardly begun to read which of a prompt's items is asked for, and
-accuracies scatter by several points between seeds. All runs of a seed begin with the same SFT weights and tokenizer, made once
-(`starts`), so that settings differ in nothing but what they are meant to.
+accuracies scatter by several points between seeds. All runs of a seed begin with the same SFT weights and tokenizer,
+made once (`starts`), so that settings differ in nothing but what they are meant to.
 """
 
 from ml_collections import ConfigDict
