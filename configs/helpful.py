@@ -71,7 +71,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.loss.centring = 0.0  # coefficient of (r_winner + r_loser)^2; 0.01 keeps scores centred
     config.loss.auxiliary = 0.0  # coefficient of telling safe from unsafe responses by the sign of the score; 0: none
 
-    config.train = stage(batch_size=64, epochs=1, learning_rate=1.5e-3)
+    config.train = stage(batch_size=32, epochs=1, learning_rate=1e-3)
     config.sft = stage(batch_size=16, epochs=2, learning_rate=3e-3)  # the stage before, where init is sft
 
     config.evaluation = ConfigDict()

@@ -36,7 +36,7 @@ def get_config() -> ConfigDict:
     return page.sweep(
         "Helpfulness and safety, apart and together",
         starts=({**page.SFT, "fields": (*page.SFT["fields"], "data.train=gold/both")},),
-        fields=("init={sft}", "data.eval=gold/both"),
+        fields=("init={sft}", "data.eval=gold/both", *page.STEPS),
         settings=page.grid(model=models),
         measures=(
             ("on helpfulness", "labels.helpful.accuracy", "%"),

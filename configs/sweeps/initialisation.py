@@ -27,6 +27,7 @@ def get_config() -> ConfigDict:
             page.SFT,
             {"name": "text", "fields": (*page.SFT["fields"], *TEXT)},
         ),
+        fields=page.STEPS,
         settings=page.grid(
             comparisons={size: (f"data.train=gold/helpful[:{size}]",) for size in DATA},
             start={

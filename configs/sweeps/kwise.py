@@ -5,7 +5,7 @@
 Claim: yes; the pairs of a ranking, shuffled into the data as if they were independent, overfit within one epoch
 (InstructGPT, 2203.02155, section 3.5), because each response is then a gradient step K - 1 times.
 
-Both see the same pairs as often and in about as many steps: 64 comparisons a batch, or 512 pairs, where these have 492
+Both see the same pairs as often and in about as many steps: 16 comparisons a batch, or 128 pairs, where these have 123
 on average. Together a comparison weighs 1 whatever its K; shuffled it weighs its pairs, as in InstructGPT's contrast.
 So does the accuracy over pairs; the share of top responses counts every comparison once. Over-fitting shows in the loss
 on held-out data before it shows in the accuracy.
@@ -22,12 +22,12 @@ def get_config() -> ConfigDict:
     """The sweep."""
     return page.sweep(
         "Pairs of a ranking, together or shuffled",
-        fields=("init={sft}", "data.train=gold/helpful[:8000]"),
+        fields=("init={sft}", "data.train=gold/helpful[:8000]", *page.STEPS),
         settings=page.grid(
             epochs={count: (f"train.epochs={count}",) for count in (1, 2, 3)},
             pairs={
-                "together": ("data.pairs=together", "train.batch_size=64"),
-                "shuffled": ("data.pairs=apart", "train.batch_size=512"),
+                "together": ("data.pairs=together", "train.batch_size=16"),
+                "shuffled": ("data.pairs=apart", "train.batch_size=128"),
             },
         ),
         measures=(

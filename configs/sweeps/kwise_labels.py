@@ -24,13 +24,13 @@ def get_config() -> ConfigDict:
         page.setting({"responses read": 4 * count, "judged as": kind}, f"data.train=gold/helpful[:{prompts}]", *more)
         for count in RANKINGS
         for kind, prompts, more in (
-            ("pairs", 2 * count, ("data.responses=2", "train.batch_size=128")),
+            ("pairs", 2 * count, ("data.responses=2", "train.batch_size=32")),
             ("rankings", count, ()),
         )
     )
     return page.sweep(
         "Rankings against pairs, by responses read",
-        fields=("init={sft}",),
+        fields=("init={sft}", *page.STEPS),
         settings=settings,
         measures=(page.ACCURACY, page.GAIN, ("responses", "data_audit.json:sets.train.responses", "")),
         compare="judged as",

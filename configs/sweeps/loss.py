@@ -43,7 +43,7 @@ def get_config() -> ConfigDict:
     """The sweep."""
     return page.sweep(
         "Losses on labels of several kinds",
-        fields=("init={sft}", page.DATA, "data.responses=2"),
+        fields=("init={sft}", *page.DATA, "data.responses=2"),
         settings=tuple(
             page.setting({"labels": labels, "loss": loss}, *fields, *LOSSES[loss])
             for labels, (fields, losses) in LABELS.items()

@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     return page.sweep(
         "Margin by strength",
         seeds=5,
-        fields=("init={sft}", page.DATA),
+        fields=("init={sft}", *page.DATA),
         settings=page.grid(margin={name: (f"loss.margin={name}",) for name in ("none", "small", "large")}),
         measures=(page.ACCURACY, *by_strength, page.LOSS),
         compare="margin",

@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
         ),
         settings=page.grid(
             comparisons={size: (f"data.train=gold/helpful[:{size}]",) for size in DATA},
-            width={size[0]: (*shape(*size), rate(1.5e-3, size[0]), f"init={{sft{size[0]}}}") for size in SIZES},
+            width={size[0]: (*shape(*size), rate(1e-3, size[0]), f"init={{sft{size[0]}}}") for size in SIZES},
         ),
         measures=(
             page.ACCURACY,
