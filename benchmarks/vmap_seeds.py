@@ -37,7 +37,8 @@ def work(spec: dict) -> None:
     from rmjax.training.step import init_state
 
     config = helpful.get_config().to_dict()
-    comparisons = gold.comparisons("helpful", "train", 64 * STEPS)
+    batch_size = config["train"]["batch_size"]
+    comparisons = gold.comparisons("helpful", "train", batch_size * STEPS)
     texts = [text for c in comparisons for text in (*c.responses, *(m.content for m in c.prompt))]
     tokenizer = Tokenizer(train_bpe(texts, config["tokenizer"]["vocab_size"]), max_prompt=320, max_response=191)
     examples = encode_comparisons(comparisons, tokenizer, ("helpful",), PairRule())
@@ -47,7 +48,13 @@ def work(spec: dict) -> None:
     objective = ranking_objective(lambda p, b: model.apply({"params": p}, b), LossConfig(**config["loss"]))
     streams = [
         BatchStream(
-            examples, batch_size=64, epochs=1, row_length=0, single_row=not pays_for_row_length(), seed=seed, shards=1
+            examples,
+            batch_size=batch_size,
+            epochs=1,
+            row_length=0,
+            single_row=not pays_for_row_length(),
+            seed=seed,
+            shards=1,
         )
         for seed in range(spec["seeds"])
     ]
