@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
+from pathlib import Path
 
 from harness import Contender, median, ratio, resident_peak, serve, take_turns
 
@@ -19,6 +21,7 @@ STEPS = 4
 
 def work(spec: dict) -> None:
     """One contender: `spec["seeds"]` seeds, together or in turn."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     import jax
     import jax.numpy as jnp
     import numpy as np
