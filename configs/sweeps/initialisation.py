@@ -11,7 +11,8 @@ sentences without the answering (a language model only: gold/text, which has twi
 Found, three seeds: SFT weights win. On 16,000 comparisons 81.6 ± 0.2 from them and 74.8 ± 1.3 from random ones, by seed
 6.9 points less (2.2 to 11.5); the language model's are no better than random ones, 68.7 ± 6.8. On 4,000 and 8,000 SFT
 is ahead too (61.7 and 71.6 against 59.5 and 65.1), though the seed decides as much there. So it is answering that
-helps, not the language; and not more with fewer comparisons, but least with the fewest.
+helps, not the language; and not more with fewer comparisons, but least with the fewest. With all of them, see
+benchmarks/RESULTS.md, little was left of it.
 """
 
 from ml_collections import ConfigDict

@@ -1,9 +1,10 @@
 """What the pages of sweeps are made of; see experiments/sweep.py for what runs them.
 
-Runs are of the laptop scale, about two minutes each on one core: 16,000 comparisons, with which the model comes within
-two points of what all 32,000 give. On far fewer it has hardly begun to read which of a prompt's items is asked for, and
-accuracies scatter by several points between seeds. All runs of a seed begin with the same SFT weights and tokenizer,
-made once (`starts`), so that settings differ in nothing but what they are meant to.
+Runs are of the laptop scale. Most learn from 16,000 comparisons, about two minutes on one core, and come within some
+three points of what all 32,000 give; but one seed in five learns late, and a small effect needs all of them. On far
+fewer the model has hardly begun to read which of a prompt's items is asked for, and accuracies scatter by several
+points between seeds. All runs of a seed begin with the same SFT weights and tokenizer, made once (`starts`), so that
+settings differ in nothing but what they are meant to.
 """
 
 from ml_collections import ConfigDict
