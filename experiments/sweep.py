@@ -121,9 +121,9 @@ def results(sweep: Sweep, workdir: Path, rows: Sequence[Row]) -> str:
     """Writes results.csv, results.md and the figures; the text of results.md."""
     found = SweepResults(workdir, sweep, rows)
     write_text(workdir / "results.csv", to_csv(rows, found.measures))
-    text = f"# {sweep['title']}\n\n{caption(sweep['seeds'])}\n\n{markdown(rows, found.measures, sweep['compare'])}"
-    if fitted := fit_in_words(found):
-        text += f"\n\n{fitted}"
+    parts = [f"# {sweep['title']}", caption(sweep["seeds"]), markdown(found.table)]
+    parts += [markdown(found.differences)] if found.differences[1:] else []
+    text = "\n\n".join([*parts, *filter(None, [fit_in_words(found)])])
     draw(found, workdir / "figures")
     write_text(workdir / "results.md", text + "\n")
     return text

@@ -30,6 +30,12 @@ def check_sweep(sweep: Sweep) -> None:
     places = [tuple(setting["at"].values()) for setting in sweep["settings"]]
     if len(set(names)) != 1 or len(set(places)) != len(places):
         raise InputError("every setting of a sweep needs a place of its own, on the same axes as the others")
+    axis = sweep["compare"]
+    if axis not in names[0]:
+        raise InputError(f"settings cannot be compared along {axis!r}: the axes of the sweep are {list(names[0])}")
+    values = [setting["at"][axis] for setting in sweep["settings"]]
+    if wrong := [value for pair in sweep["against"] for value in pair if value not in values]:
+        raise InputError(f"against names {wrong[0]!r}, which no setting has as its {axis}")
     known = {start["name"] for start in sweep["starts"]}
     runs = [setting["at"] for setting in trained(sweep)]
     for setting in sweep["settings"]:

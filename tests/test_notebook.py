@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import nbformat
 from nbclient import NotebookClient
 
-from rmjax.evaluation.sweeps import Measure, Row, markdown, to_csv
+from rmjax.evaluation.sweeps import Measure, Row, difference_table, markdown, table, to_csv
 from rmjax.scoring.checkpoint import save_checkpoint
 from rmjax.scoring.seal import seal
 
@@ -42,6 +42,7 @@ def make_sweep(folder):
         "settings": [{"at": {"margin": name}, "fields": []} for name in ("none", "small")],
         "measures": [list(ACCURACY)],
         "compare": "margin",
+        "against": [],
         "figures": [["accuracy", "points", "accuracy"]],
         "fit": [],
     }
@@ -88,7 +89,8 @@ def test_every_cell_runs(tmp_path, monkeypatch, reward_model, make_model, refere
             parts[part].append(cell)
     for title, drawn in (("Training", 2), ("Rewards", 2), ("Are the probabilities frequencies?", 2), ("The sweep", 1)):
         assert len(outputs(parts[title][0], "image/png")) == drawn, title
-    assert outputs(parts["The sweep"][0], "text/markdown")[0] == markdown(rows, [ACCURACY], "margin")
+    tables = table(rows, [ACCURACY]), difference_table(rows, [ACCURACY], "margin", ())
+    assert outputs(parts["The sweep"][0], "text/markdown")[:2] == [markdown(lines) for lines in tables]
     compared = outputs(parts["Which is better?"][0], "text")
     assert re.search(r"same on +[\d.]+ % of \d+ pairs", compared)
     assert re.match(r" +all pairs +helpful +safety\n", compared)

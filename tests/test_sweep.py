@@ -54,7 +54,6 @@ def test_every_page_plans_and_changes_only_fields_that_exist(name, tmp_path):
         assert "{" not in " ".join(job.command)
     titles = {measure[0] for measure in sweep["measures"]}
     axes = set(sweep["settings"][0]["at"])
-    assert sweep["compare"] in axes
     for _, kind, *what in sweep["figures"]:
         assert set(what if kind == "points" else what[:1]) <= titles
     assert set(sweep["fit"]) <= titles | axes
@@ -67,6 +66,13 @@ def test_a_start_that_nobody_defines_is_refused():
         sweep_plan.check_sweep(sweep)
 
 
+def test_a_comparison_of_what_the_sweep_has_not_is_refused():
+    with pytest.raises(InputError, match="along 'margins': the axes of the sweep are \\['margin'\\]"):
+        sweep_plan.check_sweep({**page("margin"), "compare": "margins"})
+    with pytest.raises(InputError, match="names 'non', which no setting has as its margin"):
+        sweep_plan.check_sweep({**page("margin"), "against": (("small", "non"),)})
+
+
 def test_settings_in_one_place_are_refused():
     sweep = page("margin")
     sweep["settings"] += sweep["settings"][:1]
@@ -76,7 +82,7 @@ def test_settings_in_one_place_are_refused():
 
 def test_a_combination_of_what_is_no_run_is_refused():
     sweep = page("ensemble")
-    sweep["settings"] = sweep["settings"][1:]
+    sweep["settings"], sweep["against"] = sweep["settings"][1:], ()
     with pytest.raises(InputError, match="combines judge member 1, which is no run"):
         sweep_plan.check_sweep(sweep)
 
@@ -295,7 +301,7 @@ def test_a_sweep_end_to_end(tmp_path):
     assert "error: 1 of 3 runs failed; the same command tries them again" in ended.stderr
     out = tmp_path / "out"
     assert "| none |" in (out / "results.md").read_text()
-    assert "| wrong | - | - | 0 of 1, 1 failed |" in ended.stdout
+    assert "| wrong | - | 0 of 1, 1 failed |" in ended.stdout
     assert "unknown loss.margin 'wrong'" in (out / "results.csv").read_text()
     assert (out / "figures" / "accuracy.png").is_file()
     run = out / "runs" / "margin_none-seed0"

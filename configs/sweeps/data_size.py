@@ -34,5 +34,6 @@ def get_config() -> ConfigDict:
         ),
         measures=(page.ACCURACY, page.GAIN, page.LOSS),
         compare="comparisons",
+        against=tuple(zip(SIZES[1:], SIZES[:-1], strict=True)),
         figures=(("accuracy", "curves", "accuracy", "comparisons"),),
     )

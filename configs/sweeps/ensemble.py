@@ -48,5 +48,13 @@ def get_config() -> ConfigDict:
         settings=members + together,
         measures=(page.ACCURACY, page.GAIN, ("loss on test", "loss", "")),
         compare="judge",
+        against=(
+            ("best of 5", "member 1"),
+            ("mean", "best of 5"),
+            ("worst case", "mean"),
+            ("mean less variance", "mean"),
+            ("averaged weights", "mean, shared head"),
+            ("averaged weights", "best of 5"),
+        ),
         figures=(("accuracy", "points", "accuracy"),),
     )

@@ -11,7 +11,12 @@ helpfulness half and half with other data, which is "mixed 1:1" here; safety nin
 for harmless data means more of them here, beside the same 8,000 of helpfulness. Each is judged on 1,000 comparisons of
 either kind.
 
-Found: not yet measured.
+Found, three seeds (benchmarks/RESULTS.md has the table): each is best on its own data, by far more than in Llama 2,
+since the two judgements contradict each other here: the safety model has 21.8 points less on helpfulness (11.4 to 32.1)
+and 34.3 more on safety (32.3 to 36.2). One mixed model loses 7.3 points of helpfulness (5.2 to 9.3). Twice or three
+times the safety data give it 1.6 (0.6 to 2.6) and 1.5 points (0.4 to 2.7) on safety, and nothing on helpfulness that
+can be told apart. Two heads on the same data are better than one on safety, by 2.0 points (1.6 to 2.5), as good there
+as a safety model on twice the safety data; on helpfulness the difference is not told apart.
 """
 
 from ml_collections import ConfigDict
@@ -43,5 +48,16 @@ def get_config() -> ConfigDict:
             ("on safety", "labels.safety.accuracy", "%"),
         ),
         compare="model",
+        against=(
+            ("safety alone", "helpful alone"),
+            ("safety, Llama 2's mix", "safety alone"),
+            ("mixed 1:1", "helpful alone"),
+            ("mixed 1:1", "safety alone"),
+            ("mixed 1:2", "mixed 1:1"),
+            ("mixed 1:3", "mixed 1:1"),
+            ("two heads", "helpful alone"),
+            ("two heads", "safety alone"),
+            ("two heads", "mixed 1:1"),
+        ),
         figures=(("accuracy", "points", "on helpfulness", "on safety"),),
     )

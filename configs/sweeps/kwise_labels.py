@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
         "Rankings against pairs, by responses read",
         fields=("init={sft}", *page.STEPS),
         settings=settings,
-        measures=(page.ACCURACY, page.GAIN, ("responses", "data_audit.json:sets.train.responses", "")),
+        measures=(page.ACCURACY, page.GAIN, ("responses", "data_audit.json:sets.train.responses", "count")),
         compare="judged as",
         figures=(("accuracy", "curves", "accuracy", "responses read"),),
     )

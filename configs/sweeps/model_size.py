@@ -35,8 +35,8 @@ def get_config() -> ConfigDict:
         measures=(
             page.ACCURACY,
             page.GAIN,
-            ("parameters", "parameters.total", ""),
-            ("embedding", "parameters.embedding", ""),
+            ("parameters", "parameters.total", "count"),
+            ("embedding", "parameters.embedding", "count"),
         ),
         compare="width",
         figures=(("accuracy", "curves", "accuracy", "parameters", "width"),),

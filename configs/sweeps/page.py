@@ -29,6 +29,7 @@ def sweep(
     settings: tuple,
     measures: tuple,
     compare: str,
+    against: tuple = (),
     figures: tuple,
     seeds: int = 3,
     base: str = "configs/helpful.py",
@@ -42,8 +43,10 @@ def sweep(
     Args:
         title: what stands above its table and figures.
         settings: from `setting` or `grid`.
-        measures: (title, path, unit) each; the path is FILE:KEY.KEY of a run, or KEY.KEY of its evaluation.json.
-        compare: the axis along which settings are compared with the first.
+        measures: (title, path, unit) each. The path is FILE:KEY.KEY of a run, or KEY.KEY of its evaluation.json; the
+            unit %, empty, or count for a whole number that describes the setting.
+        compare: the axis along which settings are compared.
+        against: (value, reference) on that axis each; empty: every setting with the first.
         figures: (name, "points", measure, ...) or (name, "curves", measure, axis) each; with a measure as the axis, the
             axis that it stands for comes last.
         seeds: how many, from 0.
@@ -63,6 +66,7 @@ def sweep(
     config.settings = settings
     config.measures = measures
     config.compare = compare
+    config.against = against
     config.figures = figures
     config.fit = fit
     return config

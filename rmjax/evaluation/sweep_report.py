@@ -13,7 +13,6 @@ from rmjax.evaluation.report_data import environment
 from rmjax.evaluation.run_files import read_json
 from rmjax.evaluation.sweep_results import SweepResults, fit_in_words, read_sweep
 from rmjax.evaluation.sweeps import UNITS, Measure, Row, caption, show
-from rmjax.evaluation.sweeps import table as sweep_table
 
 STATUSES = ("finished", "failed", "missing")
 
@@ -25,12 +24,8 @@ def sweep_report(workdir: Path, output: Path) -> str:
         InputError: the directory holds no results of a sweep, or they cannot be read.
     """
     results = read_sweep(workdir)
-    head, *rows = sweep_table(results.rows, results.measures, results.page["compare"])
-    axes = len(results.page["settings"][0]["at"])
-    align = "l" * axes + "r" * (len(head) - axes)
-    fitted = [paragraph(text) for text in [fit_in_words(results)] if text]
     parts = {
-        "Results": joined([table(head, rows, align), *fitted, paragraph(caption(results.page["seeds"]), "note")], "\n"),
+        "Results": _results(results),
         "Figures": _figures(results),
         "Failed runs": _failed(results, output),
         "Settings": _settings(results),
@@ -55,6 +50,18 @@ def _top(results: SweepResults) -> Html:
         ],
         "\n",
     )
+
+
+def _results(results: SweepResults) -> Html:
+    """Means, what differs from what, and the fit where the sweep's page asks for one."""
+    axes = len(results.page["settings"][0]["at"])
+    (head, *rows), (compared, *differences) = results.table, results.differences
+    blocks = [table(head, rows, "l" * axes + "r" * (len(head) - axes))]
+    if differences:
+        named = axes + 1  # and the reference
+        blocks.append(table(compared, differences, "l" * named + "r" * (len(compared) - named)))
+    blocks += [paragraph(text) for text in [fit_in_words(results)] if text]
+    return joined([*blocks, paragraph(caption(results.page["seeds"]), "note")], "\n")
 
 
 def _figures(results: SweepResults) -> Html:
@@ -115,7 +122,7 @@ def _runs(results: SweepResults, output: Path) -> Html:
         folder = results.path / row.folder
         where = _link(folder, output, row.folder) if folder.is_dir() else "no directory"
         rows.append((_named(row.at), str(row.seed), row.status, *(_value(row, m) for m in measures), where))
-    titles = (f"{m.title}, {m.unit}" if m.unit else m.title for m in measures)
+    titles = (f"{m.title}, {m.unit}" if m.unit == "%" else m.title for m in measures)
     head = ("Setting", "Seed", "Status", *titles, "Directory")
     return table(head, rows, "wrl" + "r" * len(measures) + "l")
 
@@ -128,7 +135,7 @@ def _value(row: Row, measure: Measure) -> str:
     value = row.values[measure.title]
     if value is None:
         return "-"
-    if measure.unit:
+    if measure.unit == "%":
         return f"{UNITS[measure.unit] * value:.2f}"
     return f"{value:,.0f}" if value.is_integer() else f"{value:,.4f}"
 

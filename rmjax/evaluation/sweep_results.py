@@ -12,7 +12,7 @@ from rmjax.errors import InputError
 from rmjax.evaluation import sweep_figures
 from rmjax.evaluation.run_files import read_json
 from rmjax.evaluation.scaling import fit_logarithms
-from rmjax.evaluation.sweeps import Measure, Row, at_setting, settings, spread
+from rmjax.evaluation.sweeps import Measure, Row, at_setting, difference_table, settings, spread, table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,16 @@ class SweepResults:
         return [Measure(*measure) for measure in self.page["measures"]]
 
     @property
+    def table(self) -> list[list[str]]:
+        """Heading and lines of the means over seeds."""
+        return table(self.rows, self.measures)
+
+    @property
+    def differences(self) -> list[list[str]]:
+        """Heading and lines of the differences that the page asks for, seed by seed."""
+        return difference_table(self.rows, self.measures, self.page["compare"], self.page["against"])
+
+    @property
     def finished(self) -> list[Row]:
         """The rows of the runs that went all the way through."""
         return [row for row in self.rows if row.status == "finished"]
@@ -50,10 +60,10 @@ def read_sweep(path: str | Path) -> SweepResults:
     page = read_json(path / "sweep.json")
     if page is None:
         raise InputError(f"{path} holds no sweep (sweep.json is missing): give the directory of experiments/sweep.py")
-    table = path / "results.csv"
-    if not table.is_file():
-        raise InputError(f"{table} is missing: experiments/sweep.py writes it when all runs have ended")
-    with table.open(encoding="utf-8", newline="") as file:
+    collected = path / "results.csv"
+    if not collected.is_file():
+        raise InputError(f"{collected} is missing: experiments/sweep.py writes it when all runs have ended")
+    with collected.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     axes = list(page["settings"][0]["at"])
     titles = [measure[0] for measure in page["measures"]]
@@ -64,7 +74,7 @@ def read_sweep(path: str | Path) -> SweepResults:
     for number, line in enumerate(lines, start=2):
         at = places.get(tuple(line.get(axis, "") for axis in axes))
         if at is None or not needed <= line.keys():
-            raise InputError(f"{table}, line {number}, does not fit sweep.json: run experiments/sweep.py again")
+            raise InputError(f"{collected}, line {number}, does not fit sweep.json: run experiments/sweep.py again")
         values = {title: float(line[title]) if line[title] else None for title in titles}
         rows.append(Row(at, int(line["seed"]), line["status"], values, line["error"], line["folder"]))
     return SweepResults(path, page, rows)

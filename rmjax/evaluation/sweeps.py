@@ -16,11 +16,14 @@ import numpy as np
 from rmjax.errors import InputError
 
 LEVEL = 0.95
-UNITS = {"%": 100.0, "": 1.0}  # what a measure is multiplied with before it is shown
+UNITS = {"%": 100.0, "": 1.0, "count": 1.0}  # what a measure is multiplied with before it is shown
 
 
 class Measure(NamedTuple):
-    """What to read from a run: `path` is FILE:KEY.KEY..., or KEY.KEY... of evaluation.json; `unit` is % or empty."""
+    """What to read from a run: `path` is FILE:KEY.KEY..., or KEY.KEY... of evaluation.json.
+
+    `unit` is %, empty, or `count` for a whole number that describes a setting, of which no difference is taken.
+    """
 
     title: str
     path: str
@@ -128,10 +131,30 @@ def difference(rows: Sequence[Row], at: Mapping[str, Any], reference: Mapping[st
     return spread([mine[seed] - theirs[seed] for seed in mine if seed in theirs])
 
 
-def reference_of(all_settings: Sequence[Mapping[str, Any]], at: Mapping[str, Any], axis: str) -> Mapping[str, Any]:
-    """The setting that `at` is compared with: the first one of the sweep that differs from it on `axis` alone."""
-    rest = {name: value for name, value in at.items() if name != axis}
-    return next(s for s in all_settings if {name: value for name, value in s.items() if name != axis} == rest)
+def compared(
+    all_settings: Sequence[Mapping[str, Any]], axis: str, against: Sequence[Sequence[Any]]
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """The settings to compare, (setting, reference) each: they differ on `axis` alone.
+
+    Args:
+        all_settings: from `settings`.
+        axis: along which they are compared.
+        against: (value, reference) on that axis each, for every place on the other axes that has both; where it is
+            empty, every setting is compared with the first that it shares the other axes with.
+    """
+
+    def elsewhere(at: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in at.items() if name != axis}
+
+    found = []
+    for at in all_settings:
+        others = [other for other in all_settings if elsewhere(other) == elsewhere(at) and other != at]
+        if against:
+            wanted = [reference for value, reference in against if value == at[axis]]
+            found += [(at, other) for reference in wanted for other in others if other[axis] == reference]
+        else:
+            found += [(at, other) for other in others[:1] if all_settings.index(other) < all_settings.index(at)]
+    return found
 
 
 def caption(seeds: int) -> str:
@@ -142,32 +165,38 @@ def caption(seeds: int) -> str:
     )
 
 
-def markdown(rows: Sequence[Row], measures: Sequence[Measure], axis: str) -> str:
-    """The lines of `table` in Markdown."""
-    head, *lines = table(rows, measures, axis)
-    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines])
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of a table, the first its heading, in Markdown."""
+    head, *rest = lines
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rest])
 
 
-def table(rows: Sequence[Row], measures: Sequence[Measure], axis: str) -> list[list[str]]:
-    """Heading and lines: settings down, measures across as mean ± standard error, and the difference to the reference.
-
-    The difference, of the first measure, stands with its 95 % interval; see `difference` and `reference_of`.
-    """
+def table(rows: Sequence[Row], measures: Sequence[Measure]) -> list[list[str]]:
+    """Heading and lines: settings down, measures across as mean ± standard error over seeds."""
     everything = settings(rows)
     names = list(everything[0])
-    first = measures[0]
-    unit = f", {first.unit}" if first.unit else ""
-    head = [*names, *(_title(measure) for measure in measures), f"{first.title} against the first {axis}{unit}", "runs"]
-    lines = [head]
+    lines = [[*names, *(_title(measure) for measure in measures), "runs"]]
     for at in everything:
-        reference = reference_of(everything, at, axis)
-        gap = "" if dict(reference) == at else _interval(difference(rows, at, reference, first.title), first.unit)
         mine = [row for row in rows if dict(row.at) == at]
         done = sum(row.status == "finished" for row in mine)
         failed = sum(row.status == "failed" for row in mine)
         runs = f"{done} of {len(mine)}" + (f", {failed} failed" if failed else "")
         cells = [_mean(spread(list(at_setting(rows, at, m.title).values())), m.unit) for m in measures]
-        lines.append([*(show(at[name]) for name in names), *cells, gap, runs])
+        lines.append([*(show(at[name]) for name in names), *cells, runs])
+    return lines
+
+
+def difference_table(
+    rows: Sequence[Row], measures: Sequence[Measure], axis: str, against: Sequence[Sequence[Any]]
+) -> list[list[str]]:
+    """Heading and lines: what is compared (see `compared`) down, measures across as differences with intervals."""
+    everything = settings(rows)
+    names = list(everything[0])
+    measured = [measure for measure in measures if measure.unit != "count"]
+    lines = [[*names, f"less {axis}", *(_title(measure) for measure in measured)]]
+    for at, reference in compared(everything, axis, against):
+        cells = [_interval(difference(rows, at, reference, m.title), m.unit) for m in measured]
+        lines.append([*(show(at[name]) for name in names), show(reference[axis]), *cells])
     return lines
 
 
@@ -189,7 +218,7 @@ def show(value: Any) -> str:
 
 
 def _title(measure: Measure) -> str:
-    return f"{measure.title}, {measure.unit}" if measure.unit else measure.title
+    return f"{measure.title}, %" if measure.unit == "%" else measure.title
 
 
 def _digits(unit: str) -> int:
@@ -199,6 +228,8 @@ def _digits(unit: str) -> int:
 def _mean(values: Spread, unit: str) -> str:
     if not values.count:
         return "-"
+    if unit == "count":
+        return f"{values.mean:,.0f}"
     factor, digits = UNITS[unit], _digits(unit)
     text = f"{factor * values.mean:.{digits}f}"
     return text if math.isnan(values.error) else f"{text} ± {factor * values.error:.{digits}f}"

@@ -24,7 +24,7 @@ from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.evaluation.page import VOID, anchor, joined, tag
 from rmjax.evaluation.report import report
 from rmjax.evaluation.report_parts import lowest
-from rmjax.evaluation.sweeps import Measure, Row, table, to_csv
+from rmjax.evaluation.sweeps import Measure, Row, difference_table, table, to_csv
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOSTILE = (
@@ -394,7 +394,7 @@ def test_what_is_no_run_or_damaged_is_refused(tmp_path):
 
 # --- sweeps -------------------------------------------------------------------------------------------------------
 
-ACCURACY, SIZE = Measure("accuracy", "accuracy", "%"), Measure("size", "parameters.total", "")
+ACCURACY, SIZE = Measure("accuracy", "accuracy", "%"), Measure("size", "parameters.total", "count")
 
 
 def make_sweep(folder, odd="bad"):
@@ -421,6 +421,7 @@ def make_sweep(folder, odd="bad"):
         "settings": [{"at": {"margin": name}, "fields": [f"loss.margin={name}"]} for name in names],
         "measures": [list(ACCURACY), list(SIZE)],
         "compare": "margin",
+        "against": [],
         "figures": [["accuracy", "points", "accuracy"], ["absent", "curves", "accuracy", "size"]],
         "fit": [],
     }
@@ -434,8 +435,9 @@ def make_sweep(folder, odd="bad"):
 def test_the_page_of_a_sweep(tmp_path):
     rows = make_sweep(tmp_path / "sweep")
     page = read(tmp_path / "sweep")
-    assert page.tables[0] == table(rows, [ACCURACY, SIZE], "margin")
-    assert page.tables[0][1] == ["none", "62.0 ± 2.0", "10.000 ± 0.000", "", "2 of 2"]
+    assert page.tables[0] == table(rows, [ACCURACY, SIZE])
+    assert page.tables[0][1] == ["none", "62.0 ± 2.0", "10", "2 of 2"]
+    assert page.tables[1] == difference_table(rows, [ACCURACY, SIZE], "margin", ())
     assert "6 runs: 4 finished, 2 failed." in page.text
     assert ["margin bad", "0", "bad is unknown, really", "log"] in page.rows
     assert ["margin bad", "1", "bad is unknown, really", "no log"] in page.rows

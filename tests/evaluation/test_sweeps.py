@@ -12,7 +12,19 @@ from rmjax.errors import InputError
 from rmjax.evaluation import sweep_figures
 from rmjax.evaluation.scaling import fit_logarithms
 from rmjax.evaluation.sweep_figures import curves, points
-from rmjax.evaluation.sweeps import Measure, Row, difference, markdown, read_measures, settings, spread, to_csv
+from rmjax.evaluation.sweeps import (
+    Measure,
+    Row,
+    compared,
+    difference,
+    difference_table,
+    markdown,
+    read_measures,
+    settings,
+    spread,
+    table,
+    to_csv,
+)
 
 ACCURACY, LOSS = Measure("accuracy", "accuracy", "%"), Measure("loss", "loss", "")
 
@@ -20,10 +32,6 @@ ACCURACY, LOSS = Measure("accuracy", "accuracy", "%"), Measure("loss", "loss", "
 def row(at, seed, accuracy, loss=0.5, **changes):
     values = {"accuracy": accuracy, "loss": loss}
     return dataclasses.replace(Row(at, seed, "finished", values, "", "f"), **changes)
-
-
-def table(text):
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
 
 
 ROWS = [
@@ -65,10 +73,28 @@ def test_a_difference_is_taken_seed_by_seed():
 
 
 def test_the_table():
-    rows = table(markdown(ROWS, [ACCURACY, LOSS], "margin"))
-    assert rows[0] == ["margin", "accuracy, %", "loss", "accuracy against the first margin, %", "runs"]
-    assert rows[2] == ["none", "62.0 ± 1.2", "0.500 ± 0.000", "", "3 of 3"]
-    assert rows[3] == ["small", "64.0 ± 1.5", "0.500 ± 0.000", "+2.0 (-0.5 to +4.5)", "3 of 3"]
+    assert table(ROWS, [ACCURACY, LOSS]) == [
+        ["margin", "accuracy, %", "loss", "runs"],
+        ["none", "62.0 ± 1.2", "0.500 ± 0.000", "3 of 3"],
+        ["small", "64.0 ± 1.5", "0.500 ± 0.000", "3 of 3"],
+    ]
+    assert difference_table(ROWS, [ACCURACY, LOSS], "margin", ()) == [
+        ["margin", "less margin", "accuracy, %", "loss"],
+        ["small", "none", "+2.0 (-0.5 to +4.5)", "+0.000 (+0.000 to +0.000)"],
+    ]
+
+
+def test_a_table_in_markdown():
+    text = "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
+    assert markdown([["a", "b"], ["1", "2"], ["3", "4"]]) == text
+
+
+def test_a_count_describes_a_setting_and_is_not_compared():
+    size = Measure("parameters", "accuracy", "count")
+    rows = [row({"width": width}, seed, width * 1000) for width in (24, 96) for seed in (0, 1)]
+    rows = [dataclasses.replace(r, values={"parameters": r.values["accuracy"]}) for r in rows]
+    assert table(rows, [size])[1:] == [["24", "24,000", "2 of 2"], ["96", "96,000", "2 of 2"]]
+    assert difference_table(rows, [size], "width", ()) == [["width", "less width"], ["96", "24"]]
 
 
 def test_every_setting_is_compared_along_one_axis():
@@ -79,9 +105,15 @@ def test_every_setting_is_compared_along_one_axis():
         for start, value in values.items()
         for seed in (0, 1)
     ]
-    lines = table(markdown(rows, [ACCURACY], "start"))[2:]
-    assert [line[:2] for line in lines] == [[size, start] for size in ("1,000", "2,000") for start in values]
-    assert [line[3] for line in lines] == ["", "-10.0 (-10.0 to -10.0)"] * 2
+    assert difference_table(rows, [ACCURACY], "start", ())[1:] == [
+        [size, "random", "sft", "-10.0 (-10.0 to -10.0)"] for size in ("1,000", "2,000")
+    ]
+
+
+def test_a_page_says_what_is_compared_with_what():
+    places = [{"shown": s, "size": n} for s, n in (("once", 1), ("once", 2), ("once", 4), ("again", 1), ("again", 2))]
+    found = [(at["shown"], at["size"], other["size"]) for at, other in compared(places, "size", ((2, 1), (4, 2)))]
+    assert found == [("once", 2, 1), ("once", 4, 2), ("again", 2, 1)]
 
 
 def test_what_failed_or_was_not_measured_is_said():
@@ -90,7 +122,8 @@ def test_what_failed_or_was_not_measured_is_said():
         row({"margin": "bad"}, 0, None, status="failed", error="unknown margin, 'bad'"),
         row({"margin": "bad"}, 1, 0.5, loss=None),
     ]
-    assert table(markdown(rows, [ACCURACY, LOSS], "margin"))[3] == ["bad", "50.0", "-", "-14.0", "1 of 2, 1 failed"]
+    assert table(rows, [ACCURACY, LOSS])[2] == ["bad", "50.0", "-", "1 of 2, 1 failed"]
+    assert difference_table(rows, [ACCURACY, LOSS], "margin", ())[1] == ["bad", "none", "-14.0", "-"]
     read = list(csv.DictReader(io.StringIO(to_csv(rows, [ACCURACY, LOSS]))))
     assert [line["status"] for line in read] == ["finished"] * 3 + ["failed", "finished"]
     assert read[3]["error"] == "unknown margin, 'bad'"
