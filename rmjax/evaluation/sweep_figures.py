@@ -15,7 +15,7 @@ from rmjax.evaluation.sweeps import UNITS, Measure, Row, at_setting, settings, s
 def points(path: str | pathlib.Path, rows: Sequence[Row], measures: Sequence[Measure], title: str) -> None:
     """Writes a PNG: settings down, a panel for every measure; the mean, its 95 % interval, and every seed."""
     everything = settings(rows)
-    labels = [", ".join(f"{name} {show(value)}" for name, value in at.items()) for at in everything]
+    labels = [", ".join(map(show, at.values())) for at in everything]
     figure = new_figure(2.2 + 3.2 * len(measures), 1.5 + 0.42 * len(everything), title)
     panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, measure in zip(panels, measures, strict=True):
@@ -33,6 +33,7 @@ def points(path: str | pathlib.Path, rows: Sequence[Row], measures: Sequence[Mea
         axes.grid(axis="x", color="#E6E6E6", linewidth=0.8)
         axes.grid(axis="y", visible=False)
     panels[0].set_yticks(range(len(everything)), labels)
+    panels[0].set_ylabel(", ".join(everything[0]))
     panels[0].set_ylim(len(everything) - 0.5, -0.5)
     return save(figure, path)
 

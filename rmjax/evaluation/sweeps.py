@@ -193,7 +193,7 @@ def difference_table(
     everything = settings(rows)
     names = list(everything[0])
     measured = [measure for measure in measures if measure.unit != "count"]
-    lines = [[*names, f"less {axis}", *(_title(measure) for measure in measured)]]
+    lines = [[*names, "against", *(_title(measure) for measure in measured)]]
     for at, reference in compared(everything, axis, against):
         cells = [_interval(difference(rows, at, reference, m.title), m.unit) for m in measured]
         lines.append([*(show(at[name]) for name in names), show(reference[axis]), *cells])

@@ -79,7 +79,7 @@ def test_the_table():
         ["small", "64.0 ± 1.5", "0.500 ± 0.000", "3 of 3"],
     ]
     assert difference_table(ROWS, [ACCURACY, LOSS], "margin", ()) == [
-        ["margin", "less margin", "accuracy, %", "loss"],
+        ["margin", "against", "accuracy, %", "loss"],
         ["small", "none", "+2.0 (-0.5 to +4.5)", "+0.000 (+0.000 to +0.000)"],
     ]
 
@@ -94,7 +94,7 @@ def test_a_count_describes_a_setting_and_is_not_compared():
     rows = [row({"width": width}, seed, width * 1000) for width in (24, 96) for seed in (0, 1)]
     rows = [dataclasses.replace(r, values={"parameters": r.values["accuracy"]}) for r in rows]
     assert table(rows, [size])[1:] == [["24", "24,000", "2 of 2"], ["96", "96,000", "2 of 2"]]
-    assert difference_table(rows, [size], "width", ()) == [["width", "less width"], ["96", "24"]]
+    assert difference_table(rows, [size], "width", ()) == [["width", "against"], ["96", "24"]]
 
 
 def test_every_setting_is_compared_along_one_axis():
@@ -162,6 +162,15 @@ def test_a_line_in_logarithms_is_found_again():
 def test_too_few_runs_or_a_quantity_that_stands_still_fix_no_line(quantity):
     with pytest.raises(InputError, match="do not fix a line"):
         fit_logarithms([0.5, 0.6, 0.7, 0.8][: len(quantity)], {"comparisons": quantity})
+
+
+def test_settings_of_a_figure_are_named_by_their_places(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(sweep_figures, "save", lambda figure, path: drawn.append(figure))
+    points(tmp_path / "p.png", [row({"size": 1000, "start": s}, 0, 0.6) for s in "ab"], [ACCURACY], "Starts")
+    axes = drawn[0].axes[0]
+    assert axes.get_ylabel() == "size, start"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["1,000, a", "1,000, b"]
 
 
 def test_figures_are_written_also_where_runs_are_missing(tmp_path):
