@@ -69,12 +69,15 @@ def curves(
         lines.setdefault(label, []).append((float(x), mean.mean, mean.low, mean.high))
     figure = new_figure(6.5, 4.2, title)
     axes = figure.subplots()
-    for colour, (label, found) in zip(COLOURS * len(lines), lines.items(), strict=False):
+    places = sorted({place for found in lines.values() for place, *_ in found})
+    for number, (label, found) in enumerate(lines.items()):
+        colour = COLOURS[number % len(COLOURS)]
         x, mean, low, high = np.array(sorted(found)).T
+        aside = number - (len(lines) - 1) / 2  # lines stand a little beside each other, so that no bar hides another
+        x = x * (places[-1] / places[0]) ** (0.008 * aside)
         axes.plot(x, mean, "o-", color=colour, linewidth=1.8, markersize=6, markeredgecolor="white", label=label)
         axes.vlines(x, low, high, color=colour, linewidth=1.6, alpha=0.6)
     axes.set_xscale("log")
-    places = sorted({place for found in lines.values() for place, *_ in found})
     axes.set_xticks(places, [f"{place:,.0f}" for place in places])
     axes.minorticks_off()
     dress(axes, xlabel=axis, ylabel=f"{measure.title} ({measure.unit})" if measure.unit == "%" else measure.title)
