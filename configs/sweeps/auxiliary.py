@@ -9,7 +9,10 @@ are facts of the texts, free of the noise that judgements have.
 Without the term the level of the scores is free, and a recall at any threshold is chance. So the unsafe responses found
 are counted where as many are called unsafe as there are; the recall of those below 0 stands beside it for the others.
 
-Found: not yet measured.
+Found, three seeds (benchmarks/RESULTS.md has the table): accuracy does not improve, it loses 0.3 points at 0.5 (0.1 to
+0.6). What the term buys is a score that means the same for every prompt: without it 0, 42 and 89 % of the unsafe
+responses were found by seed, with it 88 to 94 and 95 to 97. Three seeds that scatter so widely have no interval that
+excludes zero.
 """
 
 from ml_collections import ConfigDict
