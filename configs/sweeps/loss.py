@@ -14,7 +14,10 @@ Each loss gets what it would be told of its labels: the share that is wrong, and
 of odds). A regression's scores have a unit of their own, so loss and calibration are taken at the temperature that
 validation data ask for.
 
-Found: not yet measured.
+Found, on 16,000 pairs, three seeds: too few to have learned the task (64.5 % with Bradley-Terry as drawn), so that
+settings differ in how soon they find it. Squared error is worse by 5.5 points (0.4 to 10.5), by 8.6 where raters' zero
+points scatter by 3 (1.8 to 15.5), as claimed; smoothing at the rate of the noise is not told apart from none, nor are
+the three treatments of ties. On all pairs, as the page has it since: not yet measured.
 """
 
 from ml_collections import ConfigDict
@@ -43,7 +46,7 @@ def get_config() -> ConfigDict:
     """The sweep."""
     return page.sweep(
         "Losses on labels of several kinds",
-        fields=("init={sft}", *page.DATA, "data.responses=2"),
+        fields=("init={sft}", *page.STEPS, "data.responses=2"),
         settings=tuple(
             page.setting({"labels": labels, "loss": loss}, *fields, *LOSSES[loss])
             for labels, (fields, losses) in LABELS.items()
