@@ -44,7 +44,7 @@ def get_config() -> ConfigDict:
     )
     return page.sweep(
         "One reward model, and five together",
-        fields=("init={sft}", *page.DATA, "data.flipped=0.2"),
+        fields=("init={sft}", "data.train=gold/helpful[:16000]", *page.STEPS, "data.flipped=0.2"),
         settings=members + together,
         measures=(page.ACCURACY, page.GAIN, ("loss on test", "loss", "")),
         compare="judge",

@@ -1,6 +1,6 @@
 """What the pages of sweeps are made of; see experiments/sweep.py for what runs them.
 
-Runs are of the laptop scale. Most learn from 16,000 comparisons, about two minutes on one core, and come within some
+Runs are of the laptop scale. With 16,000 comparisons one takes about two minutes on one core, and comes within some
 three points of what all 32,000 give; but one seed in five learns late, and a small effect needs all of them. On far
 fewer the model has hardly begun to read which of a prompt's items is asked for, and accuracies scatter by several
 points between seeds. All runs of a seed begin with the same SFT weights and tokenizer, made once (`starts`), so that
@@ -16,7 +16,6 @@ LOSS = ("loss", "loss", "")
 # Half of the data in batches of half the size, which is as many steps as configs/helpful.py takes: how many there are
 # decides more than how large they are.
 STEPS = ("train.batch_size=16", "train.optimizer.learning_rate=8e-4")
-DATA = ("data.train=gold/helpful[:16000]", *STEPS)
 
 # What every run of a sweep says: from the start of its seed, no evaluation or checkpoint on the way.
 QUICK = ("train.evaluate_every=0", "train.checkpoint_every=0", "train.keep=1")

@@ -29,7 +29,7 @@ def points(path: str | pathlib.Path, rows: Sequence[Row], measures: Sequence[Mea
             axes.plot(values, np.full(len(values), place), "o", color=FAINT, markersize=4, alpha=0.6)
             axes.plot([mean.low, mean.high], [place, place], color=BLUE, linewidth=2.0)
             axes.plot(mean.mean, place, "o", color=BLUE, markersize=7, markeredgecolor="white")
-        dress(axes, xlabel=f"{measure.title} ({measure.unit})" if measure.unit == "%" else measure.title)
+        dress(axes, xlabel=measure.heading)
         axes.grid(axis="x", color="#E6E6E6", linewidth=0.8)
         axes.grid(axis="y", visible=False)
     panels[0].set_yticks(range(len(everything)), labels)
@@ -80,7 +80,7 @@ def curves(
     axes.set_xscale("log")
     axes.set_xticks(places, [f"{place:,.0f}" for place in places])
     axes.minorticks_off()
-    dress(axes, xlabel=axis, ylabel=f"{measure.title} ({measure.unit})" if measure.unit == "%" else measure.title)
+    dress(axes, xlabel=axis, ylabel=measure.heading)
     axes.tick_params(axis="x", labelrotation=30 if len(places) > 6 else 0)
     if any(lines):
         axes.legend(**ABOVE)

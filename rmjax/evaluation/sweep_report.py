@@ -122,8 +122,7 @@ def _runs(results: SweepResults, output: Path) -> Html:
         folder = results.path / row.folder
         where = _link(folder, output, row.folder) if folder.is_dir() else "no directory"
         rows.append((_named(row.at), str(row.seed), row.status, *(_value(row, m) for m in measures), where))
-    titles = (f"{m.title}, {m.unit}" if m.unit == "%" else m.title for m in measures)
-    head = ("Setting", "Seed", "Status", *titles, "Directory")
+    head = ("Setting", "Seed", "Status", *(measure.heading for measure in measures), "Directory")
     return table(head, rows, "wrl" + "r" * len(measures) + "l")
 
 

@@ -29,6 +29,11 @@ class Measure(NamedTuple):
     path: str
     unit: str
 
+    @property
+    def heading(self) -> str:
+        """What stands above its numbers."""
+        return f"{self.title}, %" if self.unit == "%" else self.title
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -148,12 +153,12 @@ def compared(
 
     found = []
     for at in all_settings:
-        others = [other for other in all_settings if elsewhere(other) == elsewhere(at) and other != at]
+        places = [other for other in all_settings if elsewhere(other) == elsewhere(at)]
         if against:
             wanted = [reference for value, reference in against if value == at[axis]]
-            found += [(at, other) for reference in wanted for other in others if other[axis] == reference]
-        else:
-            found += [(at, other) for other in others[:1] if all_settings.index(other) < all_settings.index(at)]
+            found += [(at, other) for reference in wanted for other in places if other[axis] == reference]
+        elif places[0] != at:
+            found.append((at, places[0]))
     return found
 
 
@@ -175,7 +180,7 @@ def table(rows: Sequence[Row], measures: Sequence[Measure]) -> list[list[str]]:
     """Heading and lines: settings down, measures across as mean ± standard error over seeds."""
     everything = settings(rows)
     names = list(everything[0])
-    lines = [[*names, *(_title(measure) for measure in measures), "runs"]]
+    lines = [[*names, *(measure.heading for measure in measures), "runs"]]
     for at in everything:
         mine = [row for row in rows if dict(row.at) == at]
         done = sum(row.status == "finished" for row in mine)
@@ -193,7 +198,7 @@ def difference_table(
     everything = settings(rows)
     names = list(everything[0])
     measured = [measure for measure in measures if measure.unit != "count"]
-    lines = [[*names, "against", *(_title(measure) for measure in measured)]]
+    lines = [[*names, "against", *(measure.heading for measure in measured)]]
     for at, reference in compared(everything, axis, against):
         cells = [_interval(difference(rows, at, reference, m.title), m.unit) for m in measured]
         lines.append([*(show(at[name]) for name in names), show(reference[axis]), *cells])
@@ -215,10 +220,6 @@ def to_csv(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
 def show(value: Any) -> str:
     """A value on an axis, for people."""
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-def _title(measure: Measure) -> str:
-    return f"{measure.title}, %" if measure.unit == "%" else measure.title
 
 
 def _digits(unit: str) -> int:
