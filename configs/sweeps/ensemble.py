@@ -4,8 +4,8 @@
 
 Claims: an ensemble judges new data better than its members, a little (Coste et al., 2310.02743), and averaged weights
 do nearly as well for the price of one (WARM, Ramé et al., 2401.12187); the worst case and the uncertainty penalty are
-made for a policy that looks for mistakes, and cost some accuracy here. With a fifth of the labels wrong the members
-have something to disagree on.
+made for a policy that looks for mistakes, and cost some accuracy here. Half of the comparisons leave members something
+to disagree on; labels turned around would as well, but then few members learn the task (configs/sweeps/loss.py).
 
 Five members for every seed, from the same SFT weights, each with its own order of the data and its own initial head;
 "best of 5" is the one that is best on validation data. Weights can be averaged only where the heads began alike too, so
@@ -44,7 +44,8 @@ def get_config() -> ConfigDict:
     )
     return page.sweep(
         "One reward model, and five together",
-        fields=("init={sft}", "data.train=gold/helpful[:16000]", *page.STEPS, "data.flipped=0.2"),
+        seeds=5,
+        fields=("init={sft}", "data.train=gold/helpful[:16000]", *page.STEPS),
         settings=members + together,
         measures=(page.ACCURACY, page.GAIN, ("loss on test", "loss", "")),
         compare="judge",
