@@ -88,7 +88,8 @@ def test_a_combination_of_what_is_no_run_is_refused():
 
 
 def test_combinations_wait_for_their_members_of_the_same_seed(tmp_path):
-    jobs = {job.name: job for job in sweep_plan.plan(page("ensemble"), tmp_path)}
+    sweep = {**page("ensemble"), "seeds": 3}
+    jobs = {job.name: job for job in sweep_plan.plan(sweep, tmp_path)}
     mean = jobs["judge mean, seed 2"]
     assert mean.after == tuple(f"judge member {number}, seed 2" for number in range(1, 6))
     folders = [str(jobs[name].result.parent) for name in mean.after]
