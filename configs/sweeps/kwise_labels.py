@@ -8,7 +8,11 @@ K responses and gives K(K-1)/2 pairs, of which pairs alone would cost as many re
 What is paid for is responses read. A ranking here has 3.99 responses on average, a pair has two: N rankings are set
 against 2 N pairs, on as many prompts as they have.
 
-Found: not yet measured.
+Found, three seeds: not told apart at any number of responses read. At 64,000, where both learn the task, rankings reach
+81.6 ± 0.2 and pairs 82.1 ± 0.6 (-0.5, -3.2 to +2.2); at 8,000 to 32,000, where seeds scatter by how soon they find it,
+rankings are ahead by 0.5, 3.2 and 6.5 points, with zero well inside every interval. The rankings' 119,612 pairs buy no
+more than 31,077 pairs of twice as many prompts: what InstructGPT saves is in raters' work on a prompt, which is not
+counted here.
 """
 
 from ml_collections import ConfigDict
