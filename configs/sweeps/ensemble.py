@@ -5,7 +5,7 @@
 Claims: an ensemble judges new data better than its members, a little (Coste et al., 2310.02743), and averaged weights
 do nearly as well for the price of one (WARM, Ramé et al., 2401.12187); the worst case and the uncertainty penalty are
 made for a policy that looks for mistakes, and cost some accuracy here. Half of the comparisons leave members something
-to disagree on; labels turned around would as well, but then few members learn the task (configs/sweeps/loss.py).
+to disagree on; labels turned around would as well, but then not all of them learn the task (loss.py).
 
 Five members for every seed, from the same SFT weights, each with its own order of the data and its own initial head;
 "best of 5" is the one that is best on validation data. Weights can be averaged only where the heads began alike too, so
