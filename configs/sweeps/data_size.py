@@ -7,9 +7,15 @@ of e on helpfulness; Llama 2, 2307.09288, figure 6); below some 2,000 comparison
 al., 2210.10760, section 3.3). Here a ceiling is known, which a straight line must leave in the end.
 
 One epoch of less data is also fewer steps, and here most of what separates the sizes: so every size is also trained for
-as many steps as all of the data take, by repeating it.
+as many steps as all of the data take, by showing it repeatedly.
 
-Found: not yet measured.
+Found, three seeds: what few comparisons lack is steps. Shown once, up to 4,000 of them teach next to nothing (55.2 to
+56.9 %), as Gao et al. say of 2,000; between 4,000 and 16,000 lies the moment at which the task is found (+10.0 and
++14.2 points, with intervals that reach zero), and 32,000 have 83.5 ± 1.0. Shown repeatedly, 2,000 give 75.5 ± 1.0
+(+19.4 on once, 15.6 to 23.2), 4,000 give 81.3 ± 0.5 (+24.4, 21.0 to 27.9), and 8,000 shown four times 83.8 ± 0.2, which
+is not told apart from 32,000 shown once (+0.3, -3.5 to +4.2). A doubling is then worth 7.2, 9.0, 5.8, 2.5 and 0.0
+points from 500 on: no constant gain, and a plateau beneath the ceiling (84.9 %) from 8,000. Of 2,000 or fewer,
+repetition makes judges that are far too sure: their loss on test is 3.56, 2.27 and 1.25, where guessing has 0.69.
 """
 
 from ml_collections import ConfigDict
@@ -29,7 +35,7 @@ def get_config() -> ConfigDict:
                 {"shown": shown, "comparisons": size}, f"data.train=gold/helpful[:{size}]", f"train.epochs={epochs}"
             )
             for size in SIZES
-            for shown, epochs in (("once", 1), ("as many steps", SIZES[-1] // size))
+            for shown, epochs in (("once", 1), ("repeatedly", SIZES[-1] // size))
             if shown == "once" or epochs > 1
         ),
         measures=(page.ACCURACY, page.GAIN, page.LOSS),
