@@ -55,19 +55,21 @@ def curves(
         InputError: a value on the axis is no positive number.
     """
     factor = UNITS[measure.unit]
+    everything = settings(rows)
+    varied = [name for name in everything[0] if len({at[name] for at in everything}) > 1]
+    told_apart = [name for name in varied if name not in (axis, replaces)]
     lines: dict[str, list[tuple[float, float, float, float]]] = {}
-    for at in settings(rows):
+    for at in everything:
         values = list(at_setting(rows, at, measure.title).values())
         if not values:
             continue
         x = at[axis] if axis in at else spread(list(at_setting(rows, at, axis).values())).mean
         if not isinstance(x, int | float) or not x > 0:
             raise InputError(f"{axis} is {x!r} in a run of the sweep: a curve needs positive numbers")
-        hidden = {axis, replaces, *(name for name in at if len({s[name] for s in settings(rows)}) == 1)}
-        label = ", ".join(f"{name} {show(value)}" for name, value in at.items() if name not in hidden)
+        label = ", ".join(show(at[name]) for name in told_apart)
         mean = spread([factor * value for value in values])
         lines.setdefault(label, []).append((float(x), mean.mean, mean.low, mean.high))
-    figure = new_figure(6.5, 4.2, title)
+    figure = new_figure(6.5, 4.5, title)
     axes = figure.subplots()
     places = sorted({place for found in lines.values() for place, *_ in found})
     for number, (label, found) in enumerate(lines.items()):
@@ -83,6 +85,6 @@ def curves(
     dress(axes, xlabel=axis, ylabel=measure.heading)
     axes.tick_params(axis="x", labelrotation=30 if len(places) > 6 else 0)
     if any(lines):
-        axes.legend(**ABOVE)
-    axes.text(1, 1.02, "bars: 95 % interval over seeds", transform=axes.transAxes, ha="right", color=INK, fontsize=8)
+        axes.legend(title=", ".join(told_apart), alignment="left", title_fontsize=9, **{**ABOVE, "ncols": 4})
+    figure.supxlabel("bars: 95 % interval over seeds", x=0.99, ha="right", color=INK, fontsize=8)
     return save(figure, path)

@@ -194,8 +194,10 @@ def test_a_measure_on_the_axis_takes_the_place_of_what_it_stands_for(tmp_path, m
         for s in (0, 1)
     ]
     curves(tmp_path / "c.png", rows, ACCURACY, "parameters", "Size", replaces="width")
-    lines = drawn[0].axes[0].get_lines()
-    assert [line.get_label() for line in lines] == [f"comparisons {d}" for d in ("1,000", "2,000", "4,000")]
+    axes = drawn[0].axes[0]
+    lines = axes.get_lines()
+    assert [line.get_label() for line in lines] == ["1,000", "2,000", "4,000"]
+    assert axes.get_legend().get_title().get_text() == "comparisons"
     assert all(np.allclose(line.get_xdata(), [64, 256], rtol=0.02) for line in lines)
     assert list(lines[1].get_xdata()) == [64, 256]  # the middle one
     assert len({line.get_xdata()[0] for line in lines}) == 3  # no bar hides another
