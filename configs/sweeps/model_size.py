@@ -12,8 +12,6 @@ configs/helpful.py at a width of 96; nothing was tuned for a size.
 Found: not yet measured.
 """
 
-import itertools
-
 from ml_collections import ConfigDict
 
 from configs.sweeps import page
@@ -47,7 +45,7 @@ def get_config() -> ConfigDict:
             ("embedding", "parameters.embedding", "count"),
         ),
         compare="width",
-        against=tuple((wider[0], size[0]) for size, wider in itertools.pairwise(SIZES)),
+        against=tuple((wider[0], size[0]) for wider, size in zip(SIZES[1:], SIZES[:-1], strict=True)),
         figures=(("accuracy", "curves", "accuracy", "parameters", "width"),),
         fit=("accuracy", "parameters", "comparisons shown"),
     )
