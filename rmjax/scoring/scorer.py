@@ -107,15 +107,15 @@ def _evened(rows: Sequence[Sequence[Piece]], shards: int) -> list[list[list[Piec
 
 
 def _bucket(bins: Sequence[Sequence[Sequence[Piece]]]) -> Shape:
-    """The shape that holds every bin, rounded up so that few are ever compiled: tokens to a quarter of a power of two.
+    """The shape that holds every bin, rounded up so that few are ever compiled: tokens by less than an eighth.
 
     Slots and rows cost little and go up to a power of two.
     """
     rows = max(len(rows) for rows in bins)
     row_length = max(sum(piece.width for piece in row) for rows in bins for row in rows)
     responses = max(sum(piece.last - piece.first for row in rows for piece in row) for rows in bins)
-    quarter = max(64, _power(row_length) // 8)
-    return Shape(_power(rows), max(128, -(-row_length // quarter) * quarter), max(8, _power(responses)), 1)
+    unit = max(64, _power(row_length) // 16)
+    return Shape(_power(rows), max(128, -(-row_length // unit) * unit), max(8, _power(responses)), 1)
 
 
 def _power(count: int) -> int:
