@@ -49,10 +49,18 @@ def main() -> None:
     model = best_member(validation) if arguments.combine == "best" else cli.load_checkpoint()
     heads = model.heads
     own_columns(comparisons, heads)  # an error here should not cost the time of scoring
+    if validation and not model.log_odds:
+        raise InputError("--validation fits a temperature, but the gate's scores give no probabilities: leave one out")
     temperatures = fitted(validation, model) if validation else {}
     scores = model.score_comparisons(comparisons)
     result = evaluate_heads(
-        comparisons, scores, heads, bootstrap=arguments.bootstrap, seed=arguments.seed, temperatures=temperatures
+        comparisons,
+        scores,
+        heads,
+        bootstrap=arguments.bootstrap,
+        seed=arguments.seed,
+        temperatures=temperatures,
+        log_odds=model.log_odds,
     )
     worst = mistakes.worst_mistakes(comparisons, scores, heads, arguments.mistakes)
     if arguments.against:

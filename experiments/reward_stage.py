@@ -113,9 +113,9 @@ def train_reward_model(
     if config["gate"]:
         if scorer.contract.gate is None:  # stopped between the last checkpoint and here
             sealed(state, 0)  # the step plays no part
-        judged = evaluate(GatedModel(scoring(state)).score_comparisons, judgements.test, ("gate",), **resampling)
+        gated = GatedModel(scoring(state))
+        judged = evaluate(gated.score_comparisons, judgements.test, gated.heads, **resampling, log_odds=gated.log_odds)
         result["gate"] = {**vars(scorer.contract.gate), "labels": judged.get("labels", {})}
-        # Not its loss and calibration: whitened scores are in standard deviations, not in logarithms of odds.
         result["gate"] |= {name: judged[name] for name in ("accuracy", "accuracy_ci95", "pairs")}
     worst = mistakes.worst_mistakes(judgements.test, scores, heads, mistakes.COUNT)
     write_text(run.path / "mistakes.jsonl", mistakes.as_lines(worst))

@@ -33,6 +33,7 @@ def evaluate(
     bootstrap: int,
     seed: int,
     temperatures: Mapping[str, Temperature] | None = None,
+    log_odds: bool = True,
 ) -> Metrics:
     """Scores `comparisons`, once, and measures every head: `evaluate_heads` of `score_fn(comparisons)`.
 
@@ -43,10 +44,12 @@ def evaluate(
         bootstrap: number of resamples for the intervals; 0 for none.
         seed: of the resampling.
         temperatures: of heads, fitted on other data.
+        log_odds: see `evaluate_heads`.
     """
     own_columns(comparisons, heads)  # an error here should not cost the time of scoring
     scores = score_fn(comparisons)
-    return evaluate_heads(comparisons, scores, heads, bootstrap=bootstrap, seed=seed, temperatures=temperatures)
+    resampling = {"bootstrap": bootstrap, "seed": seed}
+    return evaluate_heads(comparisons, scores, heads, **resampling, temperatures=temperatures, log_odds=log_odds)
 
 
 def evaluate_heads(
@@ -57,6 +60,7 @@ def evaluate_heads(
     bootstrap: int,
     seed: int,
     temperatures: Mapping[str, Temperature] | None = None,
+    log_odds: bool = True,
 ) -> Metrics:
     """Measures each head on its own data, and on the others'.
 
@@ -69,6 +73,8 @@ def evaluate_heads(
         bootstrap: number of resamples for the intervals; 0 for none.
         seed: of the resampling.
         temperatures: of heads, fitted on other data (`fit_temperatures`); the calibration is also measured at them.
+        log_odds: whether a difference of two scores is the logarithm of odds. Where it is not, as with a gate's, there
+            are no probabilities, so that `loss` and `calibration_error` are None and `calibration` is empty.
 
     Returns:
         The metrics of the first head that has data (see `evaluate_scores`), and
@@ -89,8 +95,11 @@ def evaluate_heads(
         mine = np.flatnonzero(column_B == z)
         own = [comparisons[i] for i in mine], [scores[i][:, z] for i in mine]
         results[head] = evaluate_scores(*own, bootstrap=bootstrap, seed=seed) if len(mine) else None
+        if results[head] and not log_odds:
+            results[head] |= {"loss": None, "calibration_error": None}
     first = next(result for result in results.values() if result is not None)
-    gaps = {head: gap_P for head, gap_P in own_gaps(comparisons, scores, heads).items() if results[head]}
+    own = own_gaps(comparisons, scores, heads) if log_odds else {}
+    gaps = {head: gap_P for head, gap_P in own.items() if results[head]}
     result: Metrics = {
         **first,
         "heads": results,

@@ -8,9 +8,9 @@ With R_h and R_s the two rewards as probabilities (the sigmoid of the normalized
 and the score is logit(R_c), which is the normalized score of the head that was chosen, whitened to mean 0 and standard
 deviation 1 on the texts that the thresholds were fitted on.
 
-Llama 2 knew of its prompts which were meant to be unsafe, and took t = 0.15. Here the safety head is asked: a prompt is
-unsafe where refusing it is safe with a probability above a second threshold. Both thresholds are those at which the
-combined score agrees best with held-out judgements of both kinds.
+Llama 2 knew of its prompts which were meant to be unsafe, and took t = 0.15 of its own R_s, which was not normalized.
+Here the safety head is asked: a prompt is unsafe where refusing it is safe with a probability above a second threshold.
+Both thresholds are those at which the combined score agrees best with held-out judgements of both kinds.
 
 Source: Llama 2 (2307.09288), section 3.2.3.
 """
@@ -48,6 +48,8 @@ class GatedModel(Judge):
     Raises:
         InputError: its contract has no gate.
     """
+
+    log_odds = False  # whitened, and from two heads
 
     def __init__(self, model: RewardModel) -> None:
         if model.contract.gate is None:

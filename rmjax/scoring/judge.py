@@ -42,7 +42,13 @@ def as_prompt(prompt: PromptLike) -> Prompt:
 
 
 class Judge(abc.ABC):
-    """Gives responses scores, one under each head. Everything here follows from `heads`, `raw` and `rescale`."""
+    """Gives responses scores, one under each head. Everything here follows from `heads`, `raw` and `rescale`.
+
+    Attributes:
+        log_odds: whether the difference of two raw scores is the logarithm of odds, and so gives probabilities.
+    """
+
+    log_odds = True
 
     @property
     @abc.abstractmethod

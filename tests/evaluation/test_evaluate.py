@@ -208,6 +208,22 @@ def test_each_head_is_measured_on_its_own_comparisons():
     assert text.splitlines()[0].split() == ["helpful", "safety"]
 
 
+def test_scores_that_are_no_log_odds_have_no_probabilities():
+    comparisons = [comparison("a", ["xx", "y"], (1, 2)), comparison("b", ["xx", "y"], (1, 2))]
+    odds = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0)
+    assert odds["loss"] > 0
+    assert odds["calibration"]["reward"]["brier"] > 0
+    other = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0, log_odds=False)
+    assert other == {
+        **odds,
+        "loss": None,
+        "calibration_error": None,
+        "calibration": {},
+        "heads": {"reward": {**odds["heads"]["reward"], "loss": None, "calibration_error": None}},
+    }
+    assert not {"loss", "calibration", "Brier"} & set(summary(other).split())
+
+
 def test_a_single_head_takes_every_comparison():
     comparisons = [comparison("a", ["xx", "y"], (1, 2), head="safety"), comparison("b", ["xx", "y"], (1, 2))]
     result = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0)
