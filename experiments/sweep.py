@@ -114,6 +114,10 @@ def collect(sweep: Sweep, workdir: Path, failed: Mapping[str, str]) -> list[Row]
             status = "finished" if finished else "failed" if error else "missing"
             where = str(folder.relative_to(workdir))
             rows.append(Row(setting["at"], seed, status, values, error, where))
+    finished_rows = [row for row in rows if row.status == "finished"]
+    for measure in measures:
+        if finished_rows and all(row.values[measure.title] is None for row in finished_rows):
+            print(f"warning: no finished run has {measure.path}, the measure {measure.title!r}", file=sys.stderr)
     return rows
 
 

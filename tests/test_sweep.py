@@ -137,6 +137,18 @@ def test_what_is_there_is_collected_when_a_sweep_is_stopped(tmp_path, monkeypatc
     assert "0 of 5" in (tmp_path / "results.md").read_text()
 
 
+def test_a_measure_that_no_run_has_is_told(tmp_path, capsys):
+    """Its path is mistyped, or it is not measured on these data; one that some runs have is no such case."""
+    for seed, top1 in ((0, 0.6), (1, None)):
+        folder = sweep_plan.run_folder(tmp_path, {"margin": "none"}, seed)
+        folder.mkdir(parents=True)
+        (folder / "evaluation.json").write_text(json.dumps({"accuracy": 0.8, "rankings": {"top1": top1}}))
+    measures = [["top", "rankings.top1", "%"], ["right", "acuracy", "%"]]
+    sweep = {"settings": [{"at": {"margin": "none"}}], "seeds": 3, "measures": measures}
+    assert len(script.collect(sweep, tmp_path, {})) == 3
+    assert capsys.readouterr().err == "warning: no finished run has acuracy, the measure 'right'\n"
+
+
 def test_starts_follow_earlier_ones(tmp_path):
     jobs = {job.name: job for job in sweep_plan.plan(page("initialisation"), tmp_path)}
     text = jobs["start text, seed 1"]

@@ -31,7 +31,8 @@ def fit_logarithms(measured: Sequence[float], quantities: Mapping[str, Sequence[
         quantities: name -> one positive value for every point, as parameters and comparisons.
 
     Returns:
-        The coefficient of each quantity, and `residual`: the standard deviation around the line, as value, low, high.
+        The coefficient of each quantity; `intercept`, which is a; and `residual`: the standard deviation around the
+        line, as value, low, high.
 
     Raises:
         InputError: too few points, one that is not a number, or a quantity that does not vary.
@@ -54,6 +55,6 @@ def fit_logarithms(measured: Sequence[float], quantities: Mapping[str, Sequence[
     reach = float(stats.t.ppf((1 + LEVEL) / 2, free)) * errors
     fitted = {
         name: Coefficient(float(b), float(b - r), float(b + r))
-        for name, b, r in zip(quantities, solution[1:], reach[1:], strict=True)
+        for name, b, r in zip(["intercept", *quantities], solution, reach, strict=True)
     }
     return {**fitted, "residual": Coefficient(*[math.sqrt(variance)] * 3)}

@@ -39,7 +39,7 @@ def sweep_report(workdir: Path, output: Path) -> str:
 
 
 def _top(results: SweepResults) -> Html:
-    """How many runs there are, and the difference that the sweep was made for."""
+    """How many runs there are, and how they ended."""
     counts = {status: sum(row.status == status for row in results.rows) for status in STATUSES}
     said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     complete = counts["finished"] == len(results.rows)

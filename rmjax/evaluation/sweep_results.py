@@ -114,9 +114,9 @@ def fit_in_words(results: SweepResults) -> str:
         coefficients = fit_logarithms([mean(at, title) for at in measured], places)
     except InputError as error:
         return f"No fit: {error}."
-    residual = coefficients.pop("residual").value
+    residual, intercept = coefficients.pop("residual").value, coefficients.pop("intercept").value
     terms = [f"{c.value:.4f} ({c.low:.4f} to {c.high:.4f}) ln {name}" for name, c in coefficients.items()]
     return (
-        f"Fit: {title} = a + {' + '.join(terms)}, 95 % intervals, {residual:.4f} around the line through "
+        f"Fit: {title} = {intercept:.4f} + {' + '.join(terms)}, 95 % intervals, {residual:.4f} around the line through "
         f"the means of {len(measured)} settings."
     )

@@ -177,7 +177,10 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def table(rows: Sequence[Row], measures: Sequence[Measure]) -> list[list[str]]:
-    """Heading and lines: settings down, measures across as mean ± standard error over seeds."""
+    """Heading and lines: settings down, measures across as mean ± standard error over seeds.
+
+    A mean of fewer values than there are finished runs says of how many.
+    """
     everything = settings(rows)
     names = list(everything[0])
     lines = [[*names, *(measure.heading for measure in measures), "runs"]]
@@ -186,7 +189,7 @@ def table(rows: Sequence[Row], measures: Sequence[Measure]) -> list[list[str]]:
         done = sum(row.status == "finished" for row in mine)
         failed = sum(row.status == "failed" for row in mine)
         runs = f"{done} of {len(mine)}" + (f", {failed} failed" if failed else "")
-        cells = [_mean(spread(list(at_setting(rows, at, m.title).values())), m.unit) for m in measures]
+        cells = [_mean(spread(list(at_setting(rows, at, m.title).values())), m.unit, done) for m in measures]
         lines.append([*(show(at[name]) for name in names), *cells, runs])
     return lines
 
@@ -226,14 +229,15 @@ def _digits(unit: str) -> int:
     return 1 if unit == "%" else 3
 
 
-def _mean(values: Spread, unit: str) -> str:
+def _mean(values: Spread, unit: str, runs: int) -> str:
     if not values.count:
         return "-"
+    fewer = f" (of {values.count})" if values.count < runs else ""
     if unit == "count":
-        return f"{values.mean:,.0f}"
+        return f"{values.mean:,.0f}{fewer}"
     factor, digits = UNITS[unit], _digits(unit)
     text = f"{factor * values.mean:.{digits}f}"
-    return text if math.isnan(values.error) else f"{text} ± {factor * values.error:.{digits}f}"
+    return (text if math.isnan(values.error) else f"{text} ± {factor * values.error:.{digits}f}") + fewer
 
 
 def _interval(values: Spread, unit: str) -> str:

@@ -131,6 +131,11 @@ def test_what_failed_or_was_not_measured_is_said():
     assert float(read[1]["accuracy"]) == 0.64
 
 
+def test_a_mean_of_fewer_values_than_runs_says_so():
+    rows = [*ROWS[:2], dataclasses.replace(ROWS[2], values={"accuracy": None, "loss": 0.5})]
+    assert table(rows, [ACCURACY, LOSS])[1] == ["none", "62.0 ± 2.0 (of 2)", "0.500 ± 0.000", "3 of 3"]
+
+
 def test_measures_are_read_from_any_file_of_a_run(tmp_path):
     (tmp_path / "evaluation.json").write_text(json.dumps({"strengths": {"better": {"accuracy": 0.7}}, "ceiling": None}))
     (tmp_path / "data_audit.json").write_text(json.dumps({"sets": {"train": {"responses": 12}}}))
@@ -155,6 +160,7 @@ def test_a_line_in_logarithms_is_found_again():
     for name, truth in (("parameters", 0.007), ("comparisons", 0.015)):
         assert fitted[name].low < truth < fitted[name].high
         assert fitted[name].high - fitted[name].low < 0.002
+    assert fitted["intercept"].low < 0.5 < fitted["intercept"].high
     assert fitted["residual"].value == pytest.approx(0.002, rel=0.25)
 
 
