@@ -29,22 +29,22 @@ def make_run(folder, model):
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def make_sweep(folder):
+def make_sweep(folder, axis, places, figure, fit=()):
     """A sweep's directory without its runs, which the notebook does not open; its rows."""
     rows = [
-        Row({"margin": name}, seed, "finished", {"accuracy": 0.6 + place / 50 + seed / 100}, "", f"runs/{name}")
-        for place, name in enumerate(("none", "small"))
+        Row({axis: at}, seed, "finished", {"accuracy": 0.6 + place**2 / 50 + seed / 100}, "", f"runs/{at}")
+        for place, at in enumerate(places)
         for seed in (0, 1)
     ]
     page = {
-        "title": "Margins",
+        "title": f"Accuracy by {axis}",
         "seeds": 2,
-        "settings": [{"at": {"margin": name}, "fields": []} for name in ("none", "small")],
+        "settings": [{"at": {axis: at}, "fields": []} for at in places],
         "measures": [list(ACCURACY)],
-        "compare": "margin",
+        "compare": axis,
         "against": [],
-        "figures": [["accuracy", "points", "accuracy"]],
-        "fit": [],
+        "figures": [figure],
+        "fit": list(fit),
     }
     folder.mkdir()
     (folder / "sweep.json").write_text(json.dumps(page))
@@ -70,9 +70,15 @@ def test_every_cell_runs(tmp_path, monkeypatch, reward_model, make_model, refere
     single.contract = seal(single, {"reward": references["helpful"]}, "made-up texts", step=7)
     make_run(tmp_path / "two", reward_model)
     make_run(tmp_path / "one", single)
-    rows = make_sweep(tmp_path / "sweep")
-    for variable, name in (("RMJAX_RUN", "two"), ("RMJAX_OTHER", "one"), ("RMJAX_SWEEP", "sweep")):
+    sweeps = {
+        "margin": make_sweep(tmp_path / "a", "margin", ("none", "small"), ["accuracy", "points", "accuracy"]),
+        "width": make_sweep(
+            tmp_path / "b", "width", (24, 48, 96), ["accuracy", "curves", "accuracy", "width"], ("accuracy", "width")
+        ),
+    }
+    for variable, name in (("RMJAX_RUN", "two"), ("RMJAX_OTHER", "one")):
         monkeypatch.setenv(variable, str(tmp_path / name))
+    monkeypatch.setenv("RMJAX_SWEEPS", f"{tmp_path / 'a'},{tmp_path / 'b'}")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     first = notebook.cells[1]
@@ -87,10 +93,15 @@ def test_every_cell_runs(tmp_path, monkeypatch, reward_model, make_model, refere
             part = titles.pop(0)
         else:
             parts[part].append(cell)
-    for title, drawn in (("Training", 2), ("Rewards", 2), ("Are the probabilities frequencies?", 2), ("The sweep", 1)):
+    for title, drawn in (("Training", 2), ("Rewards", 2), ("Are the probabilities frequencies?", 2), ("Sweeps", 2)):
         assert len(outputs(parts[title][0], "image/png")) == drawn, title
-    tables = table(rows, [ACCURACY]), difference_table(rows, [ACCURACY], "margin", ())
-    assert outputs(parts["The sweep"][0], "text/markdown")[:2] == [markdown(lines) for lines in tables]
+    shown = outputs(parts["Sweeps"][0], "text/markdown")
+    for place, (axis, rows) in enumerate(sweeps.items()):
+        title, means, differences, fit, _ = shown[5 * place : 5 * place + 5]
+        assert title == f"### Accuracy by {axis}"
+        assert means == markdown(table(rows, [ACCURACY]))
+        assert differences == markdown(difference_table(rows, [ACCURACY], axis, ()))
+        assert fit.startswith("Fit: accuracy = ") == (axis == "width")
     compared = outputs(parts["Which is better?"][0], "text")
     assert re.search(r"same on +[\d.]+ % of \d+ pairs", compared)
     assert re.match(r" +all pairs +helpful +safety\n", compared)
