@@ -14,8 +14,9 @@ Found, three seeds: what few comparisons lack is steps. Shown once, up to 4,000 
 +14.2 points, with intervals that reach zero), and 32,000 have 83.5 ± 1.0. Shown repeatedly, 2,000 give 75.5 ± 1.0
 (+19.4 on once, 15.6 to 23.2), 4,000 give 81.3 ± 0.5 (+24.4, 21.0 to 27.9), and 8,000 shown four times 83.8 ± 0.2, which
 is not told apart from 32,000 shown once (+0.3, -3.5 to +4.2). A doubling is then worth 7.2, 9.0, 5.8, 2.5 and 0.0
-points from 500 on: no constant gain, and a plateau beneath the ceiling (84.9 %) from 8,000. Of 2,000 or fewer,
-repetition makes judges that are far too sure: their loss on test is 3.56, 2.27 and 1.25, where guessing has 0.69.
+points from 500 on: no constant gain, and nothing more from 8,000 on in as many steps (model_size has twice as many,
+which take all 32,000 to the ceiling). Of 2,000 or fewer, repetition makes judges that are far too sure: their loss on
+test is 3.56, 2.27 and 1.25, where guessing has 0.69.
 """
 
 from ml_collections import ConfigDict
