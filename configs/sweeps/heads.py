@@ -8,15 +8,17 @@ model does better where harmless data weigh two or three times as much (Bai et a
 
 Models of one kind, the one with two heads, and the even mix learn from 16,000 comparisons. The mixes of Llama 2:
 helpfulness half and half with other data, which is "mixed 1:1" here; safety nine to one with helpfulness. More weight
-for harmless data means more of them here, beside the same 8,000 of helpfulness. Each is judged on 1,000 comparisons of
-either kind.
+for harmless data means more of them here, beside the same 8,000 of helpfulness, which is more steps too; or, in the
+mixes "of 16,000", in place of helpfulness. Each is judged on 1,000 comparisons of either kind.
 
 Found, three seeds (benchmarks/RESULTS.md has the table): each is best on its own data, by far more than in Llama 2,
 since the two judgements contradict each other here: the safety model has 21.8 points less on helpfulness (11.4 to 32.1)
 and 34.3 more on safety (32.3 to 36.2). One mixed model loses 7.3 points of helpfulness (5.2 to 9.3). Twice or three
 times the safety data give it 1.6 (0.6 to 2.6) and 1.5 points (0.4 to 2.7) on safety, and nothing on helpfulness that
-can be told apart. Two heads on the same data are better than one on safety, by 2.0 points (1.6 to 2.5), as good there
-as a safety model on twice the safety data; on helpfulness the difference is not told apart.
+can be told apart; in place of helpfulness, 16,000 in all, as much on safety (1.4, 0.8 to 2.1; 1.4, -0.3 to 3.2), at the
+price of 6.3 (-3.6 to 16.2) and 6.8 points (4.6 to 9.1) of helpfulness. Two heads on the same data are better than one
+on safety, by 2.0 points (1.6 to 2.5), as good there as a safety model on twice the safety data; on helpfulness the
+difference is not told apart.
 """
 
 from ml_collections import ConfigDict
@@ -30,6 +32,8 @@ MODELS = {
     "mixed 1:1": "gold/helpful[:8000],gold/safety[:8000]",
     "mixed 1:2": "gold/helpful[:8000],gold/safety[:16000]",
     "mixed 1:3": "gold/helpful[:8000],gold/safety[:24000]",
+    "mixed 1:2 of 16,000": "gold/helpful[:5333],gold/safety[:10667]",
+    "mixed 1:3 of 16,000": "gold/helpful[:4000],gold/safety[:12000]",
     "two heads": "gold/helpful[:8000],gold/safety[:8000]",
 }
 
@@ -55,6 +59,8 @@ def get_config() -> ConfigDict:
             ("mixed 1:1", "safety alone"),
             ("mixed 1:2", "mixed 1:1"),
             ("mixed 1:3", "mixed 1:1"),
+            ("mixed 1:2 of 16,000", "mixed 1:1"),
+            ("mixed 1:3 of 16,000", "mixed 1:1"),
             ("two heads", "helpful alone"),
             ("two heads", "safety alone"),
             ("two heads", "mixed 1:1"),
