@@ -107,8 +107,9 @@ def _evened(rows: Sequence[Sequence[Piece]], shards: int) -> list[list[list[Piec
 
 
 def _bucket(bins: Sequence[Sequence[Sequence[Piece]]]) -> Shape:
-    """The shape that holds every bin, rounded up so that few are ever compiled: tokens by less than an eighth.
+    """The shape that holds every bin, rounded up so that few are ever compiled.
 
+    Tokens go up to a multiple of a sixteenth of the next power of two, or of 64 where that is more.
     Slots and rows cost little and go up to a power of two.
     """
     rows = max(len(rows) for rows in bins)
