@@ -78,7 +78,26 @@ def _dot(a: Array, b: Array, contracted: tuple[tuple[int], tuple[int]]) -> Array
 def _backward(kept: tuple[Array, Array], d_out: Array) -> tuple[Array, Array]:
     x, kernel = kept
     d_x = _dot(d_out, kernel.astype(x.dtype), ((1,), (1,))).astype(x.dtype)
-    return d_x, _dot(x, d_out, ((0,), (0,))).astype(kernel.dtype)
+    return d_x, _kernel_gradient(x, d_out).astype(kernel.dtype)
+
+
+def _kernel_gradient(x: Array, d_out: Array) -> Array:
+    """x.T @ d_out of `[T, I]` and `[T, O]`, float32.
+
+    A CPU's instructions for bfloat16 are used only if what is summed over lies last in the first operand, so the
+    narrower of the two is turned around first; left to itself, XLA would read it where it lies.
+    """
+    if jax.default_backend() != "cpu" or x.dtype != jnp.bfloat16:
+        return _dot(x, d_out, ((0,), (0,)))
+    if x.shape[1] > d_out.shape[1]:
+        return _laid_out(_kernel_gradient(d_out, x)).T
+    return _dot(_laid_out(x.T), d_out, ((1,), (0,)))
+
+
+def _laid_out(x: Array) -> Array:
+    """x `[M, N]`, row by row in memory: XLA would take the turning into a product on either side of it, too late to
+    choose other instructions for that one, which then ends in an error."""
+    return jax.lax.optimization_barrier(x.reshape(-1)).reshape(x.shape)
 
 
 product.defvjp(lambda x, kernel: (product(x, kernel), (x, kernel)), _backward)

@@ -25,7 +25,8 @@ TILE = 64
 def tiled_attention(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> Array:
     """softmax(q·k) v of scaled queries `[R, L, H, C]` and keys and values `[R, L, G, C]` -> `[R, L, H, C]`.
 
-    L is a multiple of `TILE`. Logits, softmax and sums are float32 whatever the dtype of the inputs.
+    L is a multiple of `TILE`. Tiles are float32 whatever the dtype of the inputs: XLA does products as small as theirs
+    slower in bfloat16, even where the CPU has instructions for it. Only what comes in and goes out is narrow.
     """
     return _forward(q, k, v, places, rule)[0]
 
@@ -89,9 +90,12 @@ def _runs(x: Array, at: Array) -> tuple[Array, Array]:
 
 
 def _split(x: Array, groups: int) -> Array:
-    """`[R, L, H, C]` -> `[T, G, H/G * TILE, C]`: the queries of the heads that share keys lie one below the other."""
+    """`[R, L, H, C]` -> `[T, G, H/G * TILE, C]`: the queries of the heads that share keys lie one below the other.
+
+    Widened first: XLA widens again in every visit what is widened after it was moved.
+    """
     _, _, H, C = x.shape
-    x = x.reshape(-1, TILE, groups, H // groups, C).transpose(0, 2, 3, 1, 4)
+    x = x.astype(jnp.float32).reshape(-1, TILE, groups, H // groups, C).transpose(0, 2, 3, 1, 4)
     return x.reshape(x.shape[0], groups, -1, C)
 
 
@@ -101,12 +105,9 @@ def _join(x: Array, shape: tuple[int, ...]) -> Array:
     return x.reshape(x.shape[0], groups, -1, TILE, C).transpose(0, 3, 1, 2, 4).reshape(shape)
 
 
-_dot = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
-
-
 def _logits(q_i: Array, k_j: Array, mask: Array, cap: float) -> Array:
     """`[G, H/G * TILE, TILE]`, float32."""
-    logits = _dot("gqc,gkc->gqk", q_i, k_j)
+    logits = jnp.einsum("gqc,gkc->gqk", q_i, k_j)
     if cap:
         logits = cap * jnp.tanh(logits / cap)
     mask = jnp.tile(mask, (q_i.shape[1] // TILE, 1))
@@ -129,7 +130,7 @@ def _forward(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> tuple[
             new_top = jnp.maximum(top, logits.max(-1))
             weights = jnp.exp(logits - new_top[..., None])
             shrink = jnp.exp(top - new_top)
-            mixed = mixed * shrink[..., None] + _dot("gqk,gkc->gqc", weights.astype(v.dtype), v_T[j])
+            mixed = mixed * shrink[..., None] + jnp.einsum("gqk,gkc->gqc", weights, v_T[j])
             return new_top, total * shrink + weights.sum(-1), mixed
 
         empty = (
@@ -139,10 +140,11 @@ def _forward(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> tuple[
         )
         top, total, mixed = jax.lax.fori_loop(0, further + end - own, visit, empty)
         total = jnp.maximum(total, 1e-30)
-        return (mixed / total[..., None]).astype(v.dtype), top + jnp.log(total)
+        return mixed / total[..., None], top + jnp.log(total)
 
     out_T, norm_T = jax.lax.map(query_tile, jnp.arange(len(q_T)))
-    return _join(out_T, q.shape), (q_T, k_T, v_T, out_T, norm_T, tiles)
+    out = _join(out_T, q.shape).astype(q.dtype)
+    return out, (q, k, v, out, norm_T, tiles)
 
 
 def _forward_rule(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> tuple[Array, tuple]:
@@ -150,33 +152,30 @@ def _forward_rule(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> t
 
 
 def _backward_rule(rule: Rule, kept: tuple, d_out: Array) -> tuple:
-    q_T, k_T, v_T, out_T, norm_T, tiles = kept
-    R, L, _, C = d_out.shape
-    G, dtype = k_T.shape[1], q_T.dtype
-    d_out_T = _split(d_out, G)
-    inner_T = (d_out_T.astype(jnp.float32) * out_T.astype(jnp.float32)).sum(-1)
+    q, k, v, out, norm_T, tiles = kept
+    G = k.shape[2]
+    q_T, k_T, v_T, out_T, d_out_T = (_split(x, G) for x in (q, k, v, out, d_out))
+    inner_T = (d_out_T * out_T).sum(-1)
 
     def key_tile(dq_T: Array, j: Array) -> tuple[Array, tuple[Array, Array]]:
         def visit(i: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             dq_T, dk, dv = carry
             logits = _logits(q_T[i], k_T[j], tiles.mask(i, j, rule), rule.cap)
             weights = jnp.exp(logits - norm_T[i][..., None])
-            d_weights = _dot("gqc,gkc->gqk", d_out_T[i], v_T[j])
+            d_weights = jnp.einsum("gqc,gkc->gqk", d_out_T[i], v_T[j])
             d_logits = weights * (d_weights - inner_T[i][..., None])
             if rule.cap:
                 d_logits = d_logits * (1 - jnp.square(jnp.maximum(logits, -rule.cap) / rule.cap))
-            d_logits = d_logits.astype(dtype)
-            dv = dv + _dot("gqk,gqc->gkc", weights.astype(dtype), d_out_T[i])
-            dk = dk + _dot("gqk,gqc->gkc", d_logits, q_T[i])
-            return dq_T.at[i].add(_dot("gqk,gkc->gqc", d_logits, k_T[j])), dk, dv
+            dv = dv + jnp.einsum("gqk,gqc->gkc", weights, d_out_T[i])
+            dk = dk + jnp.einsum("gqk,gqc->gkc", d_logits, q_T[i])
+            return dq_T.at[i].add(jnp.einsum("gqk,gkc->gqc", d_logits, k_T[j])), dk, dv
 
-        empty = jnp.zeros(k_T.shape[1:], jnp.float32)
+        empty = jnp.zeros_like(k_T[0])
         dq_T, dk, dv = jax.lax.fori_loop(tiles.queries[j, 0], tiles.queries[j, 1], visit, (dq_T, empty, empty))
-        return dq_T, (dk.astype(dtype), dv.astype(dtype))
+        return dq_T, (dk, dv)
 
-    dq_T, (dk_T, dv_T) = jax.lax.scan(key_tile, jnp.zeros(q_T.shape, jnp.float32), jnp.arange(len(k_T)))
-    dq = _join(dq_T.astype(dtype), d_out.shape)
-    return dq, _join(dk_T, (R, L, G, C)), _join(dv_T, (R, L, G, C)), None
+    dq_T, (dk_T, dv_T) = jax.lax.scan(key_tile, jnp.zeros_like(q_T), jnp.arange(len(k_T)))
+    return *(_join(x_T, x.shape).astype(x.dtype) for x_T, x in ((dq_T, q), (dk_T, k), (dv_T, v))), None
 
 
 tiled_attention.defvjp(_forward_rule, _backward_rule)

@@ -92,6 +92,29 @@ def test_tiles_give_what_the_whole_square_gives(rule, local, kv_heads):
         assert float(jnp.abs(tiled - whole).max()) <= 1e-5 * float(jnp.abs(whole).max())
 
 
+def test_tiles_of_bfloat16_are_computed_in_float32():
+    """Only what goes out is rounded, once; the gradients of q and k also meet the values as they went out."""
+    batch, _ = one_bin(random_examples(8, longest=90), Shape(1, 40 * TILE, 80, 200))
+    places, rule = places_of(batch), Rule(causal=True, window=0, cap=0.0)
+    rng = np.random.default_rng(0)
+    narrow = [jnp.asarray(rng.normal(size=(1, 40 * TILE, n, 8)), jnp.bfloat16) for n in (4, 2, 2, 4)]
+
+    @jax.jit
+    def value_and_gradients(q, k, v, g):
+        out, back = jax.vjp(lambda *qkv: tiled_attention(*qkv, places, rule), q, k, v)
+        return out, *back(g)
+
+    found = value_and_gradients(*narrow)
+    exact = value_and_gradients(*(x.astype(jnp.float32) for x in narrow))
+    assert {x.dtype for x in found} == {jnp.dtype("bfloat16")}
+    (out, *gradients, dv), (exact_out, *exact_gradients, exact_dv) = found, exact
+    for rounded, whole in ((out, exact_out), (dv, exact_dv)):
+        np.testing.assert_allclose(rounded.astype(jnp.float32), whole, rtol=2**-8, atol=1e-6)
+    for gradient, exact_gradient in zip(gradients, exact_gradients, strict=True):  # two roundings of up to 2^-9
+        error = jnp.linalg.norm(gradient.astype(jnp.float32) - exact_gradient)
+        assert float(error) <= 2**-8 * float(jnp.linalg.norm(exact_gradient))
+
+
 def test_hardly_a_tile_is_visited_in_vain():
     """A prompt with 40 responses, and pairs around it: responses do not visit each other, backwards neither."""
     wide = make_example([9] * 100, [[9] * 70] * 40, pairs=[])

@@ -50,19 +50,27 @@ def test_hidden_states_come_in_the_compute_dtype_and_logits_in_float32(tiny_trun
     assert 1e-4 < float(jnp.abs(narrow - wide).max()) < 0.2 * float(wide.std())
 
 
-def test_products_in_bfloat16_are_summed_in_float32_forwards_and_backwards():
+@pytest.mark.parametrize(("inputs", "features"), [(64, 96), (96, 64), (64, 2)])
+def test_products_in_bfloat16_are_summed_in_float32_forwards_and_backwards(inputs, features):
     """Against float64 on the same numbers: each product is rounded once, and the gradient of the kernel not at all."""
     rng = np.random.default_rng(0)
-    x, kernel, d_out = (jnp.asarray(rng.normal(size=size), jnp.bfloat16) for size in ((300, 64), (64, 96), (300, 96)))
-    out, pull = jax.vjp(product, x, kernel.astype(jnp.float32))
+    sizes = (300, inputs), (inputs, features), (300, features)
+    x, kernel, d_out = (jnp.asarray(rng.normal(size=size), jnp.bfloat16) for size in sizes)
+
+    @jax.jit
+    def both(x, kernel, d_out):
+        out, pull = jax.vjp(product, x, kernel)
+        return out, *pull(d_out)
+
+    wide = kernel.astype(jnp.float32)
     a, b, c = (np.asarray(matrix, np.float64) for matrix in (x, kernel, d_out))
     expected = ((a @ b, jnp.bfloat16, 2**-8), (c @ b.T, jnp.bfloat16, 2**-8), (a.T @ c, jnp.float32, 1e-5))
-    for found, (exact, dtype, error) in zip((out, *pull(d_out)), expected, strict=True):
+    for found, (exact, dtype, error) in zip(both(x, wide, d_out), expected, strict=True):
         assert found.dtype == dtype
         np.testing.assert_allclose(np.asarray(found, np.float64), exact, rtol=error, atol=1e-4)
-    program = jax.jit(lambda x, kernel: jax.vjp(product, x, kernel)[1](d_out)).lower(x, kernel).as_text()
+    program = both.lower(x, wide, d_out).as_text()
     products = [line for line in program.splitlines() if "stablehlo.dot_general" in line]
-    assert len(products) >= 2
+    assert len(products) == 3
     assert all(line.count("xbf16>") == 2 and line.count("xf32>") == 1 for line in products)
 
 
