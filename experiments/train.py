@@ -6,6 +6,7 @@ python experiments/train.py --config=configs/helpful.py
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -89,6 +90,7 @@ def run_config(config: Config, workdir: Path) -> None:
     if config["init"] == "sft":
         print(f"Stage 1 of 2: a language model on {len(demonstrations[0])} demonstrations of {source} (SFT)")
         train_language_model(sft_config(config, source), run.path / "sft", start, demonstrations)
+        gc.collect()  # what it leaves on the devices; by itself this would come late, see `cli.collect_seldom`
         start = begin_from(config, run.path / "sft")
         print("Stage 2 of 2: the reward model, from its weights")
     result = train_reward_model(config, run, start, judgements, references, examples, loss)
