@@ -95,8 +95,11 @@ def _kernel_gradient(x: Array, d_out: Array) -> Array:
 
 
 def _laid_out(x: Array) -> Array:
-    """x `[M, N]`, row by row in memory: XLA would take the turning into a product on either side of it, too late to
-    choose other instructions for that one, which then ends in an error."""
+    """x `[M, N]`, row by row in memory.
+
+    Left to itself XLA would turn a neighbouring product instead of x, after it chose that product's instructions: an
+    error at run time.
+    """
     return jax.lax.optimization_barrier(x.reshape(-1)).reshape(x.shape)
 
 
