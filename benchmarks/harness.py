@@ -21,6 +21,8 @@ import numpy as np
 
 Row = dict[str, Any]
 
+OURS = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # what experiments/cli.py starts our scripts with
+
 
 class Contender:
     """A worker process of `script`, told by `spec` what to be; it has made its first step when this returns."""

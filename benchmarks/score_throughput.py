@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import Contender, markdown, median, ratio, resident_peak, serve, take_turns, write_results
+from harness import OURS, Contender, markdown, median, ratio, resident_peak, serve, take_turns, write_results
 from shapes import SHAPES, write_shape
 
 Spec = dict[str, Any]
@@ -71,7 +71,11 @@ def main() -> None:
 def compare(spec: Spec, rounds: int) -> list[dict[str, Any]]:
     """The rows of one shape in one precision."""
     names = ("rmjax", "pipeline, batches of 16", "pipeline, sorted, best batch")
-    contenders = {name: Contender(__file__, {**spec, "contender": name}) for name in names}
+    environments = {"rmjax": OURS}
+    contenders = {
+        name: Contender(__file__, {**spec, "contender": name, "environment": environments.get(name, {})})
+        for name in names
+    }
     results = take_turns(contenders, rounds)
     rows = []
     for name, contender in contenders.items():
@@ -96,7 +100,7 @@ def compare(spec: Spec, rounds: int) -> list[dict[str, Any]]:
 
 def compare_best_of(spec: Spec, rounds: int) -> list[dict[str, Any]]:
     """The row of best-of-n: both ways take turns in one worker."""
-    contender = Contender(__file__, {**spec, "contender": "best_of"})
+    contender = Contender(__file__, {**spec, "contender": "best_of", "environment": OURS})
     results = [contender.round() for _ in range(rounds)]
     contender.close()
     facts = contender.facts
@@ -128,9 +132,8 @@ def open_model(spec: Spec) -> Any:
     import sys
 
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "experiments"))
-    import cli
+    import cli  # noqa: F401, for what it sets before jax is imported
 
-    cli.keep_freed_memory()
     from rmjax.models.parallel import make_layout
     from rmjax.scoring.hub import load_classifier
     from rmjax.scoring.reward_model import RewardModel

@@ -24,7 +24,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness import Contender, markdown, matmul_peak, median, ratio, resident_peak, serve, take_turns, write_results
+from harness import (
+    OURS,
+    Contender,
+    markdown,
+    matmul_peak,
+    median,
+    ratio,
+    resident_peak,
+    serve,
+    take_turns,
+    write_results,
+)
 from shapes import SHAPES, write_shape
 
 Spec = dict[str, Any]
@@ -75,7 +86,8 @@ def compare(arguments: argparse.Namespace, shape: str, dtype: str) -> list[dict[
     contenders, cold = {}, {}
     for name in names:
         cache = tempfile.mkdtemp()
-        this = {**spec, "trainer": name, "environment": {"JAX_COMPILATION_CACHE_DIR": cache}}
+        ours = {} if name == "TRL" else OURS
+        this = {**spec, "trainer": name, "environment": {"JAX_COMPILATION_CACHE_DIR": cache, **ours}}
         if name != "TRL":
             first = Contender(__file__, this)
             first.close()
@@ -143,11 +155,10 @@ def rmjax_worker(spec: Spec) -> None:
         import sys
 
         sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "experiments"))
-        import cli
+        import cli  # noqa: F401, for what it sets before jax is imported
         import jax
         import jax.numpy as jnp
 
-        cli.keep_freed_memory()
         from rmjax.data.loader import BatchStream
         from rmjax.models.attention import pays_for_row_length
         from rmjax.models.parallel import make_layout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import ctypes
 import gc
 import hashlib
 import json
@@ -15,6 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
+
+# On a CPU XLA asks for its gigabytes of scratch anew at every step, and the system clears them page by page, which took
+# a fifth of the time of a step (benchmarks/RESULTS.md). In pages of 2 MB that is quick, but glibc can be told only when
+# a program starts: so a script starts once more, before anything else. Tunables that are named from outside stay.
+if sys.platform == "linux" and Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parent:
+    if "GLIBC_TUNABLES" not in os.environ:
+        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+        os.execv(sys.executable, sys.orig_argv)
 
 # Compiled programs are kept on disk, so that a run whose shapes were seen before starts in seconds. Read when jax is
 # imported, which is why this stands before it; a folder that is named from outside stays.
@@ -38,20 +45,6 @@ if TYPE_CHECKING:
     from rmjax.scoring.reward_model import RewardModel
 
 CONFIG = "config"
-
-
-def keep_freed_memory() -> None:
-    """Lets glibc keep what XLA frees on a CPU, where each step asks for its gigabytes of scratch anew.
-
-    Otherwise they go back to the system after every step and are cleared page by page at the next: measured with
-    configs/helpful.py:minilm, a fifth of the time of a step (benchmarks/RESULTS.md).
-    """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if hasattr(libc, "mallopt"):
-        trim_threshold, mmap_max, arena_max = -1, -4, -8  # their names in malloc.h
-        libc.mallopt(arena_max, 1)  # the other arenas cannot hold large blocks
-        libc.mallopt(mmap_max, 0)
-        libc.mallopt(trim_threshold, -1)
 
 
 def collect_seldom() -> None:
@@ -174,7 +167,6 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
         # ml_collections reports an unknown field as AttributeError or KeyError, a wrong type as TypeError, and whatever
         # goes wrong inside a configuration file as it is.
         _fail(_flag_message(error), 2)
-    keep_freed_memory()
     try:
         if CONFIG in flags.FLAGS:
             join_processes()

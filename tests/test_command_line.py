@@ -282,3 +282,17 @@ def test_bad_input_ends_scoring_with_nothing_written(finished, tmp_path):
         assert words in done.stderr
         assert "Traceback" not in done.stderr
         assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "empty.jsonl", "good.jsonl"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+@pytest.mark.parametrize(("given", "found"), [({}, "glibc.malloc.hugetlb=1"), ({"GLIBC_TUNABLES": ""}, "")])
+@pytest.mark.parametrize("script", ["experiments/train.py", str(ROOT / "experiments" / "train.py")])
+def test_a_script_runs_on_large_pages_unless_told_otherwise(given, found, script, tmp_path):
+    """A configuration is Python, so it can say what it was loaded in."""
+    page = tmp_path / "page.py"
+    page.write_text("import os\n\ndef get_config():\n    raise ValueError(f'<{os.environ[\"GLIBC_TUNABLES\"]}>')\n")
+    plain = {name: value for name, value in environment().items() if name != "GLIBC_TUNABLES"}
+    command = [sys.executable, script, f"--config={page}"]
+    ended = subprocess.run(command, capture_output=True, text=True, env={**plain, **given}, cwd=ROOT)
+    assert ended.returncode == 2
+    assert f"<{found}>" in ended.stderr
