@@ -13,8 +13,9 @@ from typing import Any
 from rmjax.data.alterations import NEGLIGIBLE, PAIRS, first_responses, flipped, negligible_tied, pairs_apart, shifted
 from rmjax.data.audit import DataAudit, Lengths, audit, check_leaks
 from rmjax.data.comparisons import Comparison, Demonstration
-from rmjax.data.examples import Groups, encode_groups
+from rmjax.data.examples import Groups
 from rmjax.data.sources import hold_out, load_comparisons, load_demonstrations
+from rmjax.data.token_store import kept_groups
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 
@@ -78,7 +79,7 @@ def audit_judgements(
     """
     sets = {"train": judgements.train, "validation": judgements.validation, "test": judgements.test}
     encoded = {
-        name: encode_groups([c.prompt for c in comparisons], [c.responses for c in comparisons], tokenizer)
+        name: kept_groups([c.prompt for c in comparisons], [c.responses for c in comparisons], tokenizer)
         for name, comparisons in sets.items()
     }
     lengths = {name: Lengths.of(comparisons, *encoded[name]) for name, comparisons in sets.items()}

@@ -24,6 +24,7 @@ from starts import Start, begin, is_pretrained
 from rmjax.data.comparisons import Demonstration
 from rmjax.data.examples import encode_demonstrations
 from rmjax.data.loader import BatchStream
+from rmjax.data.token_store import kept_groups
 from rmjax.errors import InputError
 from rmjax.evaluation import figures
 from rmjax.models.attention import pays_for_row_length
@@ -84,7 +85,7 @@ def train_language_model(
     contract = make_contract("language_model", (), config, start, config["data"]["train"], fingerprint(learned))
     eval_step = make_eval_step(objective, layout)
     eval_stream = BatchStream(
-        encode_demonstrations(held_out, start.tokenizer),
+        encode_demonstrations(held_out, start.tokenizer, kept_groups),
         batch_size=settings["batch_size"],
         epochs=1,
         row_length=settings["row_length"],
@@ -105,7 +106,7 @@ def train_language_model(
         model=model,
         start=start,
         objective=objective,
-        examples=encode_demonstrations(learned, start.tokenizer),
+        examples=encode_demonstrations(learned, start.tokenizer, kept_groups),
         evaluate=validate,
         seal=lambda state, step: dataclasses.replace(contract, step=step),
     )

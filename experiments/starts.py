@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 from materials import Config
 
-from rmjax.data.tokenizer import Tokenizer, open_tokenizer, train_bpe
+from rmjax.data.token_store import kept_bpe
+from rmjax.data.tokenizer import Tokenizer, open_tokenizer
 from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig
 from rmjax.models.parallel import Layout
@@ -39,7 +40,7 @@ class Start:
     origin: str
 
 
-def begin(config: Config, texts: Callable[[], Iterable[str]], heads: Sequence[str] = ()) -> Start:
+def begin(config: Config, texts: Callable[[], Sequence[str]], heads: Sequence[str] = ()) -> Start:
     """The start that `config.init` and `config.model` name.
 
     Args:
@@ -62,7 +63,7 @@ def begin(config: Config, texts: Callable[[], Iterable[str]], heads: Sequence[st
     return begin_at_random(config, texts)
 
 
-def begin_at_random(config: Config, texts: Callable[[], Iterable[str]]) -> Start:
+def begin_at_random(config: Config, texts: Callable[[], Sequence[str]]) -> Start:
     """A trunk of the configured size with random weights, and the tokenizer that the configuration names or, without a
     name, a BPE trained on those texts."""
     settings = config["tokenizer"]
@@ -77,7 +78,7 @@ def begin_at_random(config: Config, texts: Callable[[], Iterable[str]]) -> Start
             "tokenizer.template belongs to a tokenizer.path: the BPE trained here has a template of its own"
         )
     else:
-        tokenizer = Tokenizer(train_bpe(texts(), settings["vocab_size"]), **limits)
+        tokenizer = Tokenizer(kept_bpe(texts(), settings["vocab_size"]), **limits)
     return Start(tokenizer, trunk_config(config, tokenizer.vocab_size), lambda shapes, layout: {}, "random")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from rmjax.data.tokenizer import Encoded, Tokenizer
 from rmjax.errors import InputError
 
 Groups = tuple[list[Encoded], list[list[Encoded]]]
+Encode = Callable[[Sequence[Prompt], Sequence[Sequence[str]], Tokenizer], Groups]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,14 +99,14 @@ def encode_comparisons(
     ]
 
 
-def encode_demonstrations(demonstrations: Sequence[Demonstration], tokenizer: Tokenizer) -> list[Example]:
-    """One `Example` with one response per demonstration, in order.
+def encode_demonstrations(
+    demonstrations: Sequence[Demonstration], tokenizer: Tokenizer, encode: Encode = encode_groups
+) -> list[Example]:
+    """One `Example` with one response per demonstration, in order; `encode` makes its ids.
 
     A demonstration that truncation cut has no ending: a model must not learn to stop there.
     """
-    prompts, responses = encode_groups(
-        [d.prompt for d in demonstrations], [[d.response] for d in demonstrations], tokenizer
-    )
+    prompts, responses = encode([d.prompt for d in demonstrations], [[d.response] for d in demonstrations], tokenizer)
     whole = [r.ids[: -len(tokenizer.ending)] if r.cut else r.ids for (r,) in responses]
     return [Example(prompt.ids, (ids,)) for prompt, ids in zip(prompts, whole, strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -193,6 +194,13 @@ class Tokenizer:
         parts = re.split("\ue000(.*?)\ue001", self._render(hidden), flags=re.DOTALL)
         return np.concatenate([self._ids([part], typed=i % 2 == 1)[0] for i, part in enumerate(parts)])
 
+    def identity(self) -> str:
+        """All that ids depend on besides the text: tokenizers of one identity give the same."""
+        settings = [self.max_prompt, self.max_response, self.ending, self.hf.special_tokens_map, self.hf.chat_template]
+        # A template may write the date into every prompt: what it makes of one today is part of it.
+        today = self._render([Message("user", PROBE)])
+        return json.dumps([*settings, today, self.hf.backend_tokenizer.to_str()], default=str)
+
     def save(self, directory: Path) -> None:
         """Writes the files that `AutoTokenizer` opens, chat template included."""
         self.hf.save_pretrained(directory)
@@ -205,9 +213,6 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> object:
     """
     from tokenizers import Tokenizer as Backend
     from tokenizers import decoders, models, pre_tokenizers, trainers
-
-    _quiet_transformers()
-    from transformers import PreTrainedTokenizerFast
 
     special = [PAD, EOS, *ROLE_MARKERS]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -223,7 +228,17 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> object:
         vocab_size=vocab_size, special_tokens=special, initial_alphabet=sorted(alphabet), show_progress=False
     )
     backend.train_from_iterator(texts, trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=PAD, eos_token=EOS)
+    return as_fast_tokenizer(backend.to_str())
+
+
+def as_fast_tokenizer(bpe: str) -> object:
+    """The transformers fast tokenizer of a BPE of ours, given as the text of its tokenizer.json."""
+    from tokenizers import Tokenizer as Backend
+
+    _quiet_transformers()
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Backend.from_str(bpe), pad_token=PAD, eos_token=EOS)
     tokenizer.chat_template = _template("markers", tokenizer)
     return tokenizer
 
