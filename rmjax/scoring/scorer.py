@@ -14,8 +14,10 @@ from rmjax.models.attention import pays_for_row_length
 from rmjax.models.parallel import Layout
 from rmjax.models.reward import RewardTransformer
 
-# Tokens that one device computes at a time. Enough to fill a small machine, little enough for its memory.
+# Tokens that one device computes at a time. Enough to fill an accelerator, little enough for its memory; one of a CPU
+# is faster with what its caches hold (benchmarks/RESULTS.md), and takes more only where they share one prompt.
 TOKENS_PER_SHARD = 8192
+TOKENS_PER_CORE = 2048
 # No row is made longer than this to hold one prompt's responses, where attention pays for the length of a row.
 WIDEST_ROW = 2048
 # Groups that are packed together: a longer stream is scored in chunks, so that memory stays bounded.
@@ -81,7 +83,8 @@ class Scorer:
             longest_piece = row_length
         else:
             longest = max(len(e.prompt) + max(map(len, e.responses)) for e in examples)
-            row_length = max(longest, TOKENS_PER_SHARD)
+            shared = min(max(widths), TOKENS_PER_SHARD) if self._share_prompts else 0
+            row_length = max(longest, TOKENS_PER_CORE, shared)
             # A wide group is cut, at the price of its prompt, where a device would otherwise have nothing to do.
             longest_piece = min(row_length, max(longest, -(-sum(widths) // shards) + prompt))
         pieces = [
@@ -90,7 +93,7 @@ class Scorer:
             for piece in split_pieces(i, example, longest_piece, share_prompts=self._share_prompts)
         ]
         rows = pack_rows(pieces, row_length)
-        step = max(1, TOKENS_PER_SHARD // row_length) * shards
+        step = shards * (max(1, TOKENS_PER_SHARD // row_length) if pays_for_row_length() else 1)
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
             bins = [part[shard::shards] for shard in range(shards)]

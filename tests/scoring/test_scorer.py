@@ -1,5 +1,7 @@
 """The one way to score: against the naive form, and the same on any number of devices and in any company."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,7 +70,7 @@ def test_order_and_company_are_irrelevant(score, expected):
 def test_what_is_computed_at_a_time_is_irrelevant(score, expected, monkeypatch):
     """Three chunks, each of several device batches."""
     monkeypatch.setattr(scorer, "CHUNK", 8)
-    monkeypatch.setattr(scorer, "TOKENS_PER_SHARD", 256)
+    monkeypatch.setattr(scorer, "TOKENS_PER_CORE", 256)
     assert_close(score(EXAMPLES), expected)
 
 
@@ -109,10 +111,23 @@ def test_a_wide_group_is_shared_out_over_the_devices(setting):
     assert shapes == [((4, 1, 640), (4, 16))]  # 100 + 16 * 30 = 580, rounded up
 
 
+def test_a_group_wider_than_a_core_likes_stays_whole_where_its_prompt_is_shared(setting, tiny_trunk):
+    """One row and one prompt on one device; an encoder reads the prompt with every response, so its rows stay short."""
+    group = make_example(np.full(100, 5, np.int32), [np.full(30, 7, np.int32)] * 100, pairs=[])
+    found = []
+    for model in (setting[0], RewardTransformer(dataclasses.replace(tiny_trunk, causal=False), HEADS, jnp.float32)):
+        run = Scorer(model, Pmap(tuple(jax.devices()[:1])))
+        shapes = record_shapes(run)
+        run({}, [group])
+        found.append([tokens for tokens, _ in shapes])
+    assert found[0] == [(1, 1, 3328)]  # 100 + 100 * 30 = 3,100, rounded up
+    assert found[1] == [(1, 1, 2048)] * 6 + [(1, 1, 1408)]  # 15 texts of 130 tokens each, the last row 10
+
+
 def test_a_stream_fills_its_rows(setting, monkeypatch):
     """Everything but the last step is full, and the last is shared out over the devices."""
     model, params = setting
-    monkeypatch.setattr(scorer, "TOKENS_PER_SHARD", 1024)
+    monkeypatch.setattr(scorer, "TOKENS_PER_CORE", 1024)
     run = Scorer(model, Pmap(tuple(jax.devices()[:2])))
     shapes, pool = record_shapes(run), texts(1000, seed=3)
     run(params, pool)
