@@ -71,9 +71,8 @@ def main() -> None:
 def compare(spec: Spec, rounds: int) -> list[dict[str, Any]]:
     """The rows of one shape in one precision."""
     names = ("rmjax", "pipeline, batches of 16", "pipeline, sorted, best batch")
-    environments = {"rmjax": OURS}
     contenders = {
-        name: Contender(__file__, {**spec, "contender": name, "environment": environments.get(name, {})})
+        name: Contender(__file__, {**spec, "contender": name, "environment": OURS if name == "rmjax" else {}})
         for name in names
     }
     results = take_turns(contenders, rounds)

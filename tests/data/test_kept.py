@@ -18,12 +18,12 @@ def folder(tmp_path, monkeypatch):
 def ask():
     """Asks for a number's square; `ask.made` are those that had to be computed."""
 
-    def ask(number: int, name: str = "square") -> int:
+    def ask(number: int) -> int:
         def make() -> int:
             ask.made.append(number)
             return number**2
 
-        return kept(name, str(number).encode(), make, lambda square: str(square).encode(), int)
+        return kept("square", str(number).encode(), make, lambda square: str(square).encode(), int)
 
     ask.made = []
     return ask
