@@ -5,7 +5,9 @@
 
 Prints a Markdown table and writes it as JSON to --output. MINILM is a folder with a tokenizer; the weights are random,
 made once under --shapes_dir by torch's own classes. A round is one pass over --pairs pairs. Every contender trains as
-its users would: TRL pads each batch to its longest text, rmjax packs it and computes a prompt once (in decoders).
+its users would: TRL pads each batch to its longest text; rmjax packs it, computes a prompt once (in decoders) and takes
+microbatches. `unshared` is rmjax with every prompt repeated, `TRL-parts` TRL with as many microbatches. What precedes
+the first turn, the rest of the pass that a first step begins, is not counted.
 
 Columns: pairs/s, and useful tokens/s, those that are neither padding nor, for rmjax, a second copy of a prompt; model
 FLOPs utilisation, counted on useful tokens only (6 per weight of a block, and attention), against the fastest matrix
@@ -41,6 +43,7 @@ from shapes import SHAPES, write_shape
 Spec = dict[str, Any]
 
 LIMITS = {"max_prompt": 320, "max_response": 191}
+TRL = ("TRL", "TRL-parts")
 
 
 def main() -> None:
@@ -51,8 +54,9 @@ def main() -> None:
     parser.add_argument("--dtypes", default="float32,bfloat16")
     parser.add_argument("--pairs", type=int, default=96)
     parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--microbatches", type=int, default=2, help="parts that a batch is taken in; not by TRL")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--contenders", default="rmjax,unshared,TRL", help="of rmjax, unshared (prompts repeated), TRL")
+    parser.add_argument("--contenders", default="rmjax,unshared,TRL", help="of rmjax, unshared, TRL, TRL-parts")
     parser.add_argument("--remat", default="none")
     parser.add_argument("--shapes_dir", type=Path, default=Path(tempfile.gettempdir()) / "rmjax-shapes")
     parser.add_argument("--output", type=Path, default=Path("train_throughput.json"))
@@ -60,7 +64,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.worker:
         spec = json.loads(arguments.worker)
-        return (trl_worker if spec["trainer"] == "TRL" else rmjax_worker)(spec)
+        return (trl_worker if spec["trainer"] in TRL else rmjax_worker)(spec)
+    if not {"rmjax", "unshared"} & {*arguments.contenders.split(",")}:
+        parser.error("--contenders needs rmjax or unshared: the peak that MFU is counted against is measured in jax")
     rows = []
     for shape in arguments.shapes.split(","):
         write_shape(shape, arguments.shapes_dir / shape, arguments.tokenizer)
@@ -79,6 +85,7 @@ def compare(arguments: argparse.Namespace, shape: str, dtype: str) -> list[dict[
         "data": str(arguments.data),
         "pairs": arguments.pairs,
         "batch_size": arguments.batch_size,
+        "microbatches": arguments.microbatches,
         "rounds": arguments.rounds,
         "remat": arguments.remat,
     }
@@ -86,14 +93,15 @@ def compare(arguments: argparse.Namespace, shape: str, dtype: str) -> list[dict[
     contenders, cold = {}, {}
     for name in names:
         cache = tempfile.mkdtemp()
-        ours = {} if name == "TRL" else OURS
+        ours = {} if name in TRL else OURS
         this = {**spec, "trainer": name, "environment": {"JAX_COMPILATION_CACHE_DIR": cache, **ours}}
-        if name != "TRL":
+        if name not in TRL:
             first = Contender(__file__, this)
             first.close()
             cold[name] = first.first_step
         contenders[name] = Contender(__file__, this)
         cold.setdefault(name, contenders[name].first_step)
+    take_turns(contenders, 1)  # not counted
     results = take_turns(contenders, arguments.rounds)
     rows = []
     for name, contender in contenders.items():
@@ -110,6 +118,7 @@ def compare(arguments: argparse.Namespace, shape: str, dtype: str) -> list[dict[
                 "precision": dtype,
                 "trainer": name,
                 "pairs/s": f"{median(rounds, 'pairs_per_second'):.2f}",
+                "each turn": ", ".join(f"{turn['pairs_per_second']:.2f}" for turn in rounds),
                 "of TRL": against,
                 "useful tokens/s": f"{median(rounds, 'tokens_per_second'):.0f}",
                 "padding, %": f"{100 * contender.facts['padding']:.1f}",
@@ -183,6 +192,7 @@ def rmjax_worker(spec: Spec) -> None:
             epochs=spec["rounds"] + 1,
             row_length=0,
             single_row=not pays_for_row_length(),
+            microbatches=spec["microbatches"],
             shards=layout.shards,
             seed=0,
             share_prompts=shared,
@@ -214,7 +224,7 @@ def rmjax_worker(spec: Spec) -> None:
                 [(prompt, 0), *((r, prompt) for r in responses)] if shared else [(prompt + r, 0) for r in responses]
             )
         tokens, flops = work(trunk, texts)
-        state.update(train=train, step=step, stream=stream, epoch=1, tokens=tokens, flops=flops, examples=examples)
+        state.update(train=train, step=step, stream=stream, epoch=0, tokens=tokens, flops=flops, examples=examples)
         padding = stream.statistics()["padding"]
         state["peak"] = matmul_peak(spec["dtype"]) * (layout.shards if jax.default_backend() != "cpu" else 1)
         return {"padding": padding, "peak": state["peak"]}
@@ -274,7 +284,7 @@ def trl_worker(spec: Spec) -> None:
 
 
 def train_with_trl(spec: Spec, asked: Any, answered: Any) -> None:
-    """TRL's trainer on the ids of `load_examples`; the first step, then an epoch whenever asked."""
+    """TRL's trainer on the ids of `load_examples`; the first step, then the rest of an epoch when asked."""
     import torch
     from datasets import Dataset
     from transformers import AutoModelForSequenceClassification, TrainerCallback
@@ -287,12 +297,15 @@ def train_with_trl(spec: Spec, asked: Any, answered: Any) -> None:
     hf.eos_token = hf.eos_token or hf.sep_token  # it refuses a tokenizer without EOS
     ids = [[[*e.prompt.tolist(), *r.tolist()] for r in e.responses] for e in examples]
     lengths = [[len(text) for text in texts] for texts in ids]
+    parts = spec["microbatches"] if spec["trainer"] == "TRL-parts" else 1
+    size = spec["batch_size"] // parts
     trunk = open_pretrained(spec["folder"], "").config
     tokens, flops = work(trunk, [(length, 0) for pair in lengths for length in pair])
     model = AutoModelForSequenceClassification.from_pretrained(spec["folder"], num_labels=1, dtype=torch.float32)
     config = RewardConfig(
         output_dir=tempfile.mkdtemp(),
-        per_device_train_batch_size=spec["batch_size"],
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=parts,
         num_train_epochs=spec["rounds"] + 1,
         learning_rate=1e-5,
         max_length=512,
@@ -310,29 +323,30 @@ def train_with_trl(spec: Spec, asked: Any, answered: Any) -> None:
     ]
 
     class Turns(TrainerCallback):
-        """Waits before every epoch but the first, and reports when it is over."""
+        """Waits after the first step and before every epoch but the first, and reports when an epoch is over."""
 
         began = 0.0
+
+        def wait(self) -> None:
+            asked.get()
+            self.began = time.perf_counter()
 
         def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
             if state.global_step == 1:
                 # Padding of batches made at random: two texts a pair, each as long as the batch's longest.
-                longest = sum(
-                    max(map(max, lengths[i : i + spec["batch_size"]])) * 2 * len(lengths[i : i + spec["batch_size"]])
-                    for i in range(0, len(lengths), spec["batch_size"])
-                )
+                batches = [lengths[i : i + size] for i in range(0, len(lengths), size)]
+                longest = sum(max(map(max, batch)) * 2 * len(batch) for batch in batches)
                 answered.put({"padding": 1 - tokens / longest, "peak": 0.0})
+                self.wait()
 
         def on_epoch_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
             if state.global_step:
-                asked.get()
-                self.began = time.perf_counter()
+                self.wait()
 
         def on_epoch_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
-            if self.began:
-                if torch.cuda.is_available():
-                    torch.cuda.synchronize()
-                answered.put(rates(time.perf_counter() - self.began, len(examples), tokens, flops))
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            answered.put(rates(time.perf_counter() - self.began, len(examples), tokens, flops))
 
     trainer = RewardTrainer(
         model=model, args=config, train_dataset=Dataset.from_list(rows), processing_class=hf, callbacks=[Turns()]

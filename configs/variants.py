@@ -99,7 +99,7 @@ def divided(config: ConfigDict) -> None:
 # --- encoders ---------------------------------------------------------------------------------------------------------
 
 
-def encoder(config: ConfigDict, hub_id: str, *, batch_size: int, compute_dtype: str) -> None:
+def encoder(config: ConfigDict, hub_id: str, *, batch_size: int, microbatches: int, compute_dtype: str) -> None:
     """A trunk of 512 positions that starts as it is."""
     pretrained(
         config,
@@ -108,7 +108,7 @@ def encoder(config: ConfigDict, hub_id: str, *, batch_size: int, compute_dtype: 
         learning_rate=5e-5,
         batch_size=batch_size,
         weight_decay=0.01,
-        microbatches=1,
+        microbatches=microbatches,
         compute_dtype=compute_dtype,
         max_prompt=320,
         max_response=191,
@@ -121,12 +121,13 @@ def minilm(config: ConfigDict) -> None:
         python experiments/train.py --config=configs/helpful.py:minilm
 
     Rate 5e-5, batch 16 and cosine as in the run of TRL on the HH subset that we compare with; weight decay 0.01 of BERT
-    (1810.04805, A.2). Hardware: two CPU cores, 8 GB. Time: 13 hours in float32, taking the 11M parameters outside the
-    embedding table and 75 GFLOP/s (calculated, not yet measured); an hour and a quarter for a tenth of the data,
-    --config.data.train='hh_rlhf/helpful[:10%]'. Accuracy: TRL has 62.6 % after two epochs on 1,552 pairs, the fit of
-    Bai et al. gives 66 %; 64 to 66 % expected, not yet measured.
+    (1810.04805, A.2), two microbatches because a CPU is faster so (benchmarks/RESULTS.md). Hardware: two CPU cores, 8
+    GB. Time: 13 hours in float32, taking the 11M parameters outside the embedding table and 75 GFLOP/s (calculated, not
+    yet measured); an hour and a quarter for a tenth of the data, --config.data.train='hh_rlhf/helpful[:10%]'. Accuracy:
+    TRL has 62.6 % after two epochs on 1,552 pairs, the fit of Bai et al. gives 66 %; 64 to 66 % expected, not yet
+    measured.
     """
-    encoder(config, "sentence-transformers/all-MiniLM-L6-v2", batch_size=16, compute_dtype="float32")
+    encoder(config, "sentence-transformers/all-MiniLM-L6-v2", batch_size=16, microbatches=2, compute_dtype="float32")
 
 
 def distilbert(config: ConfigDict) -> None:
@@ -138,7 +139,7 @@ def distilbert(config: ConfigDict) -> None:
     Hardware: one GPU of 16 GB. Time: 4 minutes on an H100 at 10 % (calculated, not yet measured). Accuracy: 66.9 % by
     the fit of Bai et al., T5-base reaches 66.7 %; 65 to 67 % expected, not yet measured.
     """
-    encoder(config, "distilbert/distilbert-base-uncased", batch_size=32, compute_dtype="bfloat16")
+    encoder(config, "distilbert/distilbert-base-uncased", batch_size=32, microbatches=1, compute_dtype="bfloat16")
 
 
 # --- base language models: SFT first ----------------------------------------------------------------------------------
