@@ -13,7 +13,8 @@ from typing import Any
 from rmjax.data.alterations import NEGLIGIBLE, PAIRS, first_responses, flipped, negligible_tied, pairs_apart, shifted
 from rmjax.data.audit import DataAudit, Lengths, audit, check_leaks
 from rmjax.data.comparisons import Comparison, Demonstration
-from rmjax.data.examples import Groups
+from rmjax.data.examples import Groups, encode_demonstrations
+from rmjax.data.packing import Example
 from rmjax.data.sources import hold_out, load_comparisons, load_demonstrations
 from rmjax.data.token_store import kept_groups
 from rmjax.data.tokenizer import Tokenizer
@@ -115,6 +116,22 @@ def check_demonstrations(config: Config, demonstrations: Sequence[Demonstration]
             if config["data"]["refuse_leaks"]:
                 raise InputError(f"{message}: change data.sft, or accept it with data.refuse_leaks=False")
             print(f"warning: {message}: its results are too good to be true\n", file=sys.stderr)
+
+
+@dataclasses.dataclass(frozen=True)
+class SftExamples:
+    """What SFT learns from and is measured by, as ids, and the fingerprints of both."""
+
+    learned: list[Example]
+    held_out: list[Example]
+    fingerprints: dict[str, dict[str, Any]]
+
+
+def sft_examples(demonstrations: tuple[list[Demonstration], list[Demonstration]], tokenizer: Tokenizer) -> SftExamples:
+    """The ids of demonstrations: (to learn from, held out)."""
+    learned, held_out = (encode_demonstrations(some, tokenizer, kept_groups) for some in demonstrations)
+    train, rest = map(fingerprint, demonstrations)
+    return SftExamples(learned, held_out, {"train": train, "held_out": rest})
 
 
 def texts_of(demonstrations: Sequence[Demonstration], comparisons: Sequence[Comparison]) -> list[str]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 from checks import compute_dtype
-from materials import Config, Judgements, fingerprint
+from materials import Config
+from prepare import Prepared
 from stages import Stage, make_contract, run_stage
 from starts import Start
 
 from rmjax.data.examples import head_index
-from rmjax.data.packing import Example, PackedBatch
+from rmjax.data.packing import PackedBatch
 from rmjax.evaluation import figures, mistakes
 from rmjax.evaluation.calibration import fit_temperatures
 from rmjax.evaluation.evaluate import evaluate, evaluate_heads
@@ -23,7 +23,7 @@ from rmjax.models.transformer import parameter_count
 from rmjax.scoring.contract import Contract
 from rmjax.scoring.gate import GatedModel, fit_gate
 from rmjax.scoring.reward_model import RewardModel
-from rmjax.scoring.seal import References, seal
+from rmjax.scoring.seal import seal
 from rmjax.training.objectives import LossConfig, ranking_objective, rating_objective
 from rmjax.training.run import RunDirectory, write_json, write_text
 from rmjax.training.step import TrainState
@@ -33,9 +33,7 @@ def train_reward_model(
     config: Config,
     run: RunDirectory,
     start: Start,
-    judgements: Judgements,
-    references: References,
-    examples: Sequence[Example],
+    data: Prepared,
     loss: LossConfig,
 ) -> dict[str, Any]:
     """Trains and evaluates a reward model.
@@ -43,10 +41,8 @@ def train_reward_model(
     Args:
         config: the whole configuration.
         run: its run directory.
-        start: tokenizer and trunk.
-        judgements: comparisons for training, validation and test.
-        references: what the normalized scale and the canaries are taken from.
-        examples: the training comparisons as ids, with the pairs that the loss uses.
+        start: tokenizer and trunk: those of `data`, or SFT's.
+        data: what it learns from and is measured by.
         loss: the loss.
 
     Returns:
@@ -59,8 +55,8 @@ def train_reward_model(
     def apply(params: Any, batch: PackedBatch) -> jax.Array:
         return model.apply({"params": params}, batch)
 
-    data = fingerprint(judgements.train)
-    contract = make_contract("reward_model", heads, config, start, config["data"]["train"], data)
+    learned = data.fingerprints["train"]
+    contract = make_contract("reward_model", heads, config, start, config["data"]["train"], learned)
     scorer = RewardModel(None, contract, start.tokenizer, layout)
 
     def scoring(state: TrainState) -> RewardModel:
@@ -69,7 +65,7 @@ def train_reward_model(
 
     def validate(state: TrainState) -> dict[str, float]:
         score = scoring(state).score_comparisons
-        measured = evaluate(score, judgements.validation, heads, bootstrap=0, seed=0)["heads"].values()
+        measured = evaluate(score, data.validation, heads, bootstrap=0, seed=0)["heads"].values()
         pairs = sum(head["pairs"] for head in measured)
         return {
             f"validation_{name}": sum(head[name] * head["pairs"] for head in measured) / pairs
@@ -77,12 +73,12 @@ def train_reward_model(
         }
 
     def sealed(state: TrainState, step: int) -> Contract:
-        contract = seal(scoring(state), references, f"held-out {config['evaluation']['normalize_on']}", step)
+        contract = seal(scoring(state), data.references, f"held-out {config['evaluation']['normalize_on']}", step)
         if not config["gate"]:
             return contract
         helpful, safety = config["gate"]
         found = {"helpful": helpful, "safety": safety, "source": "held-out comparisons"}
-        gate = fit_gate(scoring(state), contract.normalization, judgements.validation, **found)
+        gate = fit_gate(scoring(state), contract.normalization, data.validation, **found)
         scorer.contract = dataclasses.replace(contract, gate=gate)
         return scorer.contract
 
@@ -92,21 +88,21 @@ def train_reward_model(
         model=model,
         start=start,
         objective=rating_objective(apply) if loss.name == "squared_error" else ranking_objective(apply, loss),
-        examples=examples,
+        examples=data.examples,
         evaluate=validate,
         seal=sealed,
     )
     state = run_stage(stage, config, config["train"], run, layout)
     score = scoring(state).score_comparisons
-    temperatures = fit_temperatures(judgements.validation, score(judgements.validation), heads)
-    scores = score(judgements.test)
+    temperatures = fit_temperatures(data.validation, score(data.validation), heads)
+    scores = score(data.test)
     resampling = {"bootstrap": config["evaluation"]["bootstrap"], "seed": config["seed"]}
-    result = evaluate_heads(judgements.test, scores, heads, **resampling, temperatures=temperatures)
+    result = evaluate_heads(data.test, scores, heads, **resampling, temperatures=temperatures)
     if leads():
         figures.training_curve(run.figure("training.png"), run.metrics())
         for z, head in enumerate(heads):
-            mine = [i for i, comparison in enumerate(judgements.test) if head_index(comparison, heads) == z]
-            own = [judgements.test[i] for i in mine], [scores[i][:, z] for i in mine]
+            mine = [i for i, comparison in enumerate(data.test) if head_index(comparison, heads) == z]
+            own = [data.test[i] for i in mine], [scores[i][:, z] for i in mine]
             title = f"{head} on {config['data']['eval']}"
             figures.reward_histogram(run.figure(f"rewards-{head}.png"), *own, title)
             figures.reliability_diagram(run.figure(f"reliability-{head}.png"), result["calibration"][head], title)
@@ -114,10 +110,10 @@ def train_reward_model(
         if scorer.contract.gate is None:  # stopped between the last checkpoint and here
             sealed(state, 0)  # the step plays no part
         gated = GatedModel(scoring(state))
-        judged = evaluate(gated.score_comparisons, judgements.test, gated.heads, **resampling, log_odds=gated.log_odds)
+        judged = evaluate(gated.score_comparisons, data.test, gated.heads, **resampling, log_odds=gated.log_odds)
         result["gate"] = {**vars(scorer.contract.gate), "labels": judged.get("labels", {})}
         result["gate"] |= {name: judged[name] for name in ("accuracy", "accuracy_ci95", "pairs")}
-    worst = mistakes.worst_mistakes(judgements.test, scores, heads, mistakes.COUNT)
+    worst = mistakes.worst_mistakes(data.test, scores, heads, mistakes.COUNT)
     write_text(run.path / "mistakes.jsonl", mistakes.as_lines(worst))
     write_json(run.evaluation, {"data": config["data"]["eval"], "parameters": parameter_count(model), **result})
     return result

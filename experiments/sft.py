@@ -12,19 +12,11 @@ from typing import Any
 
 import cli
 from checks import check_settings, compute_dtype
-from materials import (
-    Config,
-    fingerprint,
-    read_demonstrations,
-    texts_of,
-)
+from materials import Config, SftExamples, read_demonstrations, sft_examples, texts_of
 from stages import Stage, make_contract, run_stage
 from starts import Start, begin, is_pretrained
 
-from rmjax.data.comparisons import Demonstration
-from rmjax.data.examples import encode_demonstrations
 from rmjax.data.loader import BatchStream
-from rmjax.data.token_store import kept_groups
 from rmjax.errors import InputError
 from rmjax.evaluation import figures
 from rmjax.models.attention import pays_for_row_length
@@ -47,24 +39,28 @@ def run_config(config: Config, workdir: Path) -> None:
     check_settings(config, "train")
     if config["init"] == "sft":
         raise InputError("init=sft is what this script does: here init is random, pretrained or an SFT run's folder")
-    demonstrations = read_demonstrations(config, config["data"]["train"])
-    start = begin(config, lambda: texts_of(demonstrations[0], []))
-    result = train_language_model(config, workdir, start, demonstrations)
+    start, examples = prepare(config)
+    result = train_language_model(config, workdir, start, examples)
     print(f"held-out loss {result['loss']:.3f} nats per token, perplexity {result['perplexity']:.2f}")
     page = "configs/helpful.py" + (":VARIANT" if is_pretrained(config) else "")  # the variant is the one of this run
     print(f"A reward model from it: python experiments/train.py --config={page} --config.init={workdir}")
 
 
-def train_language_model(
-    config: Config, workdir: Path, start: Start, demonstrations: tuple[list[Demonstration], list[Demonstration]]
-) -> dict[str, Any]:
+def prepare(config: Config) -> tuple[Start, SftExamples]:
+    """Tokenizer and trunk, and the demonstrations as ids, which are all that training needs of them."""
+    demonstrations = read_demonstrations(config, config["data"]["train"])
+    start = begin(config, lambda: texts_of(demonstrations[0], []))
+    return start, sft_examples(demonstrations, start.tokenizer)
+
+
+def train_language_model(config: Config, workdir: Path, start: Start, examples: SftExamples) -> dict[str, Any]:
     """SFT: trains a language model on demonstrations, or finds it finished.
 
     Args:
         config: the fields `seed`, `model`, `parallel`, `train` and `data` (only to record where the data came from).
         workdir: its run directory.
         start: tokenizer and trunk.
-        demonstrations: (to learn from, held out).
+        examples: what it learns from and is measured by.
 
     Returns:
         The contents of its `evaluation.json`: loss in nats per token on held-out demonstrations, and its perplexity.
@@ -76,16 +72,16 @@ def train_language_model(
         raise InputError(
             f"{start.origin} is an encoder, which SFT cannot train: a reward model starts from it with init=pretrained"
         )
-    learned, held_out = demonstrations
-    run.create({"train": fingerprint(learned), "held_out": fingerprint(held_out)})
+    run.create(examples.fingerprints)
     settings = config["train"]
     layout = make_layout(**config["parallel"])
     model = LanguageModel(start.trunk, compute_dtype(config), settings["remat"])
     objective = sft_objective(lambda params, batch: model.apply({"params": params}, batch))
-    contract = make_contract("language_model", (), config, start, config["data"]["train"], fingerprint(learned))
+    learned = examples.fingerprints["train"]
+    contract = make_contract("language_model", (), config, start, config["data"]["train"], learned)
     eval_step = make_eval_step(objective, layout)
     eval_stream = BatchStream(
-        encode_demonstrations(held_out, start.tokenizer, kept_groups),
+        examples.held_out,
         batch_size=settings["batch_size"],
         epochs=1,
         row_length=settings["row_length"],
@@ -106,7 +102,7 @@ def train_language_model(
         model=model,
         start=start,
         objective=objective,
-        examples=encode_demonstrations(learned, start.tokenizer, kept_groups),
+        examples=examples.learned,
         evaluate=validate,
         seal=lambda state, step: dataclasses.replace(contract, step=step),
     )
@@ -115,7 +111,7 @@ def train_language_model(
         figures.training_curve(run.figure("training.png"), run.metrics(), title="SFT", loss_unit="nats per token")
     loss = metrics["validation_loss"]
     result = {
-        "demonstrations": len(held_out),
+        "demonstrations": len(examples.held_out),
         "loss": loss,
         "perplexity": math.exp(loss),
         "accuracy": metrics["validation_accuracy"],

@@ -9,7 +9,7 @@ from checks import check_gate, check_judgements, check_ratings, check_safety_lab
 from conftest import user
 from materials import Judgements, check_demonstrations
 from naive import make_example
-from train import references_of, standardized
+from prepare import references_of, standardized
 
 from configs import helpful
 from rmjax.data.comparisons import Comparison, Demonstration

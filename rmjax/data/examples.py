@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from rmjax.data.comparisons import Comparison, Demonstration, Prompt
+from rmjax.data.comparisons import Comparison, Demonstration, Pair, Prompt
 from rmjax.data.packing import Example
 from rmjax.data.tokenizer import Encoded, Tokenizer
 from rmjax.errors import InputError
@@ -114,13 +115,22 @@ def encode_demonstrations(
 def _pair_arrays(comparison: Comparison, rule: PairRule) -> dict[str, np.ndarray]:
     pairs = comparison.pairs
     used = [i for i, pair in enumerate(pairs) if rule.keep_ties or not pair.tied]
-    return {
-        "winner": np.array([pairs[i].winner for i in used], np.int32),
-        "loser": np.array([pairs[i].loser for i in used], np.int32),
-        "tied": np.array([pairs[i].tied for i in used], bool),
-        "margin": np.array([_margin(comparison, i, rule) for i in used], np.float32),
-        "weight": np.full(len(used), 1 / max(1, len(used)), np.float32),
+    return _arrays(tuple(pairs[i] for i in used), tuple(_margin(comparison, i, rule) for i in used))
+
+
+@functools.lru_cache(4096)
+def _arrays(pairs: tuple[Pair, ...], margins: tuple[float, ...]) -> dict[str, np.ndarray]:
+    """The pair arrays of an `Example`. Most comparisons have pairs like another's, and share the arrays with it."""
+    arrays = {
+        "winner": np.array([pair.winner for pair in pairs], np.int32),
+        "loser": np.array([pair.loser for pair in pairs], np.int32),
+        "tied": np.array([pair.tied for pair in pairs], bool),
+        "margin": np.array(margins, np.float32),
+        "weight": np.full(len(pairs), 1 / max(1, len(pairs)), np.float32),
     }
+    for array in arrays.values():
+        array.flags.writeable = False
+    return arrays
 
 
 def _margin(comparison: Comparison, pair: int, rule: PairRule) -> float:

@@ -25,7 +25,7 @@ import numpy as np
 from rmjax.errors import InputError
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Example:
     """One comparison as ids: a prompt, K responses, and the pairs among them that the loss may use.
 
