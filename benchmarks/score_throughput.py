@@ -177,10 +177,11 @@ def best_of_worker(spec: Spec) -> None:
         return time.perf_counter() - began
 
     def start() -> dict[str, Any]:
+        model, comparisons = open_model(spec), load_texts(spec)  # first: what it sets is read when jax is imported
+
         from rmjax.data.examples import encode_groups
         from rmjax.data.packing import Example
 
-        model, comparisons = open_model(spec), load_texts(spec)
         # A prompt of typical length, and answers from all over the data.
         prompts, responses = encode_groups(
             [c.prompt for c in comparisons], [c.responses for c in comparisons], model.tokenizer
