@@ -40,6 +40,23 @@ def test_winners_and_losers_follow_the_ranks(tokenizer):
     assert list(zip(example.winner.tolist(), example.loser.tolist(), strict=True)) == [(1, 0), (2, 0), (1, 2)]
 
 
+def test_pairs_that_are_alike_stand_in_memory_once_and_cannot_be_written(tokenizer):
+    names = ("winner", "loser", "tied", "margin", "weight")
+    first, second = encode(tokenizer, comparison((1, 2))), encode(tokenizer, comparison((1, 2), "Another?"))
+    assert all(getattr(first, name) is getattr(second, name) for name in names)
+    assert first.winner is not encode(tokenizer, comparison((2, 1))).winner
+    for name in names:
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(first, name)[0] = 1
+
+
+def test_margins_tell_pairs_apart(tokenizer):
+    rule = PairRule(margins=MARGINS["large"])
+    weak = encode(tokenizer, comparison((1, 2), strengths=("negligibly_better",)), rule)
+    strong = encode(tokenizer, comparison((1, 2), strengths=("significantly_better",)), rule)
+    assert (weak.margin.tolist(), strong.margin.tolist()) == ([0], [3])
+
+
 def test_ties_are_left_out_or_kept(tokenizer):
     tied = comparison((1, 1, 2))
     left_out, kept = encode(tokenizer, tied, SKIP), encode(tokenizer, tied, KEEP)
