@@ -47,8 +47,11 @@ def get_config(variant: str = "") -> ConfigDict:
     config.tokenizer.path = ""  # folder, hub id or run directory with a tokenizer; empty: train a BPE on the texts
     config.tokenizer.template = ""  # chat template: transcript or markers; empty: the tokenizer's own
     config.tokenizer.vocab_size = 1280  # of the BPE that is trained, at most
-    config.tokenizer.max_prompt = 320  # tokens kept of a prompt, at its end
-    config.tokenizer.max_response = 191  # tokens kept of a response, at its beginning; EOS follows
+    # A prompt and a response keep max_prompt + max_response tokens together: each may use what the other leaves.
+    config.tokenizer.max_prompt = 320  # tokens that a prompt keeps at least, at its end
+    config.tokenizer.max_response = 191  # tokens that a response keeps at least, at its beginning; EOS follows
+    config.tokenizer.date = "2024-07-26"  # what a chat template that prints the date is told
+    config.tokenizer.split_special_tokens = True  # special tokens in the data are text; False: as transformers does
 
     config.model = ConfigDict()
     config.model.width = 96  # of the residual stream

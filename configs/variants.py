@@ -74,7 +74,8 @@ def pretrained(
     config.model.pretrained = hub_id  # on the hub; fetched once, safetensors only
     config.model.path = ""  # a local folder in its place, for machines without a network
     config.model.compute_dtype = compute_dtype
-    config.tokenizer = ConfigDict()  # the checkpoint brings its own
+    for name in ("path", "vocab_size"):  # the checkpoint brings its own tokenizer
+        del config.tokenizer[name]
     config.tokenizer.template = template  # transcript, as HH-RLHF is written; empty: the tokenizer's own
     config.tokenizer.max_prompt = max_prompt  # together with max_response and the ending, no more than the trunk's
     config.tokenizer.max_response = max_response  # positions

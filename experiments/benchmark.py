@@ -40,16 +40,23 @@ def main() -> None:
     head = model.pick_head(arguments.head)
     resampling = {"bootstrap": arguments.bootstrap, "seed": arguments.seed}
 
+    cut: list[np.ndarray] = []
+
     def score(prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        return [scores_KxZ[:, model.heads.index(head)] for scores_KxZ in model.raw(prompts, responses)]
+        scored = model.score_groups(prompts, responses)
+        cut.extend(scored.cut)
+        return [scores_KxZ[:, model.heads.index(head)] for scores_KxZ in scored.raw]
 
     results, tables = {}, []
     for name, group in items.items():
         scores = score([item.prompt for item in group], [item.responses for item in group])
         results[name] = BENCHMARKS[name][1](group, scores, **resampling)
+        results[name]["truncation"] = cli.report_truncation(cut, name)
+        cut.clear()
         tables.append(rewardbench.summary(results[name]))
     if arguments.probes:
         results["probes"] = probes.evaluate_probes(score, comparisons, **resampling)
+        results["probes"]["truncation"] = cli.report_truncation(cut, "probes")
         tables.append(probes.summary(results["probes"]))
     print("\n\n".join(tables))
     if output:

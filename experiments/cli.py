@@ -36,8 +36,10 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
 # Configurations build on each other as `configs.NAME`, wherever the script is called from.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
 from ml_collections import config_flags
 
+from rmjax.data.truncation import Truncation
 from rmjax.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,8 +113,15 @@ def define_checkpoint() -> None:
     flags.DEFINE_bool("gate", False, "Helpfulness and safety as one score, by the gate of the checkpoint.")
     flags.DEFINE_bool("verify", True, "Recompute the canaries of the checkpoint before scoring.")
     flags.DEFINE_string("template", "", "Hugging Face folder: chat template by name; empty: its own.")
-    flags.DEFINE_integer("max_prompt", 0, "Hugging Face folder: tokens kept of a prompt; 0: half of its positions.")
-    flags.DEFINE_integer("max_response", 0, "Hugging Face folder: tokens kept of a response; 0: half of its positions.")
+    share = "Hugging Face folder: tokens that a {} keeps at least; 0: half of its positions."
+    flags.DEFINE_integer("max_prompt", 0, share.format("prompt"))
+    flags.DEFINE_integer("max_response", 0, share.format("response"))
+    flags.DEFINE_string("date", "", "Hugging Face folder: what its template's clock tells, YYYY-MM-DD.")
+    flags.DEFINE_bool(
+        "split_special_tokens",
+        None,
+        "Hugging Face folder: special tokens in texts are text (the default); false: special, as in transformers.",
+    )
     flags.mark_flag_as_required("checkpoint")
 
 
@@ -132,8 +141,13 @@ def load_members() -> list[RewardModel]:
         raise InputError("--gate is for one checkpoint: an ensemble has none")
     if arguments.penalty is not None and arguments.combine != "uncertainty":
         raise InputError("--penalty belongs to --combine=uncertainty")
-    names = ("verify", "template", "max_prompt", "max_response")
-    return [load(path, **{name: getattr(arguments, name) for name in names}) for path in arguments.checkpoint]
+    return [load(path, verify=arguments.verify, **stated_for_hub()) for path in arguments.checkpoint]
+
+
+def stated_for_hub() -> dict[str, Any]:
+    """What the flags state for a Hugging Face folder, as arguments of `load`."""
+    names = ("template", "max_prompt", "max_response", "date", "split_special_tokens")
+    return {name: getattr(flags.FLAGS, name) for name in names}
 
 
 def load_checkpoint() -> Judge:
@@ -151,6 +165,14 @@ def load_checkpoint() -> Judge:
     if len(members) > 1:
         return Ensemble(members, arguments.combine, arguments.penalty)
     return GatedModel(members[0]) if arguments.gate else members[0]
+
+
+def report_truncation(cut: Sequence[np.ndarray], name: str = "") -> dict[str, Any]:
+    """Prints what truncation cut, if anything, on standard error; returns the counts for the result."""
+    truncation = Truncation.of(cut)
+    if sentence := truncation.to_text():
+        print(f"warning: {name}{': ' if name else ''}{sentence}", file=sys.stderr)
+    return truncation.to_json()
 
 
 def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:

@@ -49,10 +49,12 @@ def main() -> None:
     model = best_member(validation) if arguments.combine == "best" else cli.load_checkpoint()
     heads = model.heads
     own_columns(comparisons, heads)  # an error here should not cost the time of scoring
-    if validation and not model.log_odds:
-        raise InputError("--validation fits a temperature, but the gate's scores give no probabilities: leave one out")
+    if validation and not model.link.has_odds:
+        raise InputError(
+            "--validation fits a temperature, but a difference of these scores gives no probability: leave it out"
+        )
     temperatures = fitted(validation, model) if validation else {}
-    scores = model.score_comparisons(comparisons)
+    scores, cut = model.score_comparisons(comparisons)
     result = evaluate_heads(
         comparisons,
         scores,
@@ -60,8 +62,9 @@ def main() -> None:
         bootstrap=arguments.bootstrap,
         seed=arguments.seed,
         temperatures=temperatures,
-        log_odds=model.log_odds,
+        link=model.link.log_odds if model.link.has_odds else None,
     )
+    result["truncation"] = cli.report_truncation(cut)
     worst = mistakes.worst_mistakes(comparisons, scores, heads, arguments.mistakes)
     if arguments.against:
         result["against"] = against(comparisons, own_scores(comparisons, scores, heads))
@@ -101,7 +104,7 @@ def best_member(validation: Sequence[Comparison]) -> RewardModel:
     accuracies = []
     for member in members:
         results = evaluate_heads(
-            validation, member.score_comparisons(validation), member.heads, bootstrap=0, seed=flags.FLAGS.seed
+            validation, member.score_comparisons(validation).raw, member.heads, bootstrap=0, seed=flags.FLAGS.seed
         )["heads"]
         accuracies.append(np.mean([result["accuracy"] for result in results.values() if result]))
     print(f"best on --validation: {flags.FLAGS.checkpoint[int(np.argmax(accuracies))]}, {max(accuracies):.1%}\n")
@@ -110,7 +113,8 @@ def best_member(validation: Sequence[Comparison]) -> RewardModel:
 
 def fitted(validation: Sequence[Comparison], model: Judge) -> dict[str, Temperature]:
     """The temperature of each head; warns of a head that has nothing to fit it on."""
-    temperatures = fit_temperatures(validation, model.score_comparisons(validation), model.heads)
+    scores = model.score_comparisons(validation).raw
+    temperatures = fit_temperatures(validation, scores, model.heads, model.link.log_odds)
     for head in model.heads:
         if head not in temperatures:
             print(
@@ -123,12 +127,17 @@ def against(comparisons: Sequence[Comparison], scores: Sequence[np.ndarray]) -> 
     """The comparison with the checkpoint --against, each model by the head that a comparison is judged by."""
     arguments = flags.FLAGS
     # What the flags state for a Hugging Face folder holds for this checkpoint too if it is one.
-    stated = ("template", "max_prompt", "max_response") if is_hugging_face(Path(arguments.against)) else ()
-    other = load(arguments.against, verify=arguments.verify, **{name: getattr(arguments, name) for name in stated})
+    stated = cli.stated_for_hub() if is_hugging_face(Path(arguments.against)) else {}
+    other = load(arguments.against, verify=arguments.verify, **stated)
     own_columns(comparisons, other.heads)
-    other_scores = own_scores(comparisons, other.score_comparisons(comparisons), other.heads)
+    scored = other.score_comparisons(comparisons)
+    other_scores = own_scores(comparisons, scored.raw, other.heads)
     compared = compare(comparisons, scores, other_scores, Resampling(arguments.bootstrap, arguments.seed))
-    return {"checkpoint": arguments.against, **json_safe(compared)}
+    return {
+        "checkpoint": arguments.against,
+        **json_safe(compared),
+        "truncation": cli.report_truncation(scored.cut, arguments.against),
+    }
 
 
 if __name__ == "__main__":

@@ -14,14 +14,16 @@ from starts import Start
 
 from rmjax.data.examples import head_index
 from rmjax.data.packing import PackedBatch
+from rmjax.data.truncation import Truncation
 from rmjax.evaluation import figures, mistakes
 from rmjax.evaluation.calibration import fit_temperatures
-from rmjax.evaluation.evaluate import evaluate, evaluate_heads
+from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.models.parallel import leads, make_layout
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_count
 from rmjax.scoring.contract import Contract
 from rmjax.scoring.gate import GatedModel, fit_gate
+from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS, Link
 from rmjax.scoring.reward_model import RewardModel
 from rmjax.scoring.seal import seal
 from rmjax.training.objectives import LossConfig, ranking_objective, rating_objective
@@ -57,6 +59,8 @@ def train_reward_model(
 
     learned = data.fingerprints["train"]
     contract = make_contract("reward_model", heads, config, start, config["data"]["train"], learned)
+    contract = dataclasses.replace(contract, link=link_of(loss))
+    link = contract.link.log_odds if contract.link.has_odds else None
     scorer = RewardModel(None, contract, start.tokenizer, layout)
 
     def scoring(state: TrainState) -> RewardModel:
@@ -64,12 +68,12 @@ def train_reward_model(
         return scorer
 
     def validate(state: TrainState) -> dict[str, float]:
-        score = scoring(state).score_comparisons
-        measured = evaluate(score, data.validation, heads, bootstrap=0, seed=0)["heads"].values()
-        pairs = sum(head["pairs"] for head in measured)
+        scores = scoring(state).score_comparisons(data.validation).raw
+        found = evaluate_heads(data.validation, scores, heads, bootstrap=0, seed=0, link=link)["heads"].values()
+        pairs = sum(head["pairs"] for head in found)
         return {
-            f"validation_{name}": sum(head[name] * head["pairs"] for head in measured) / pairs
-            for name in ("loss", "accuracy")
+            f"validation_{name}": sum(head[name] * head["pairs"] for head in found) / pairs
+            for name in (("loss", "accuracy") if link else ("accuracy",))
         }
 
     def sealed(state: TrainState, step: int) -> Contract:
@@ -94,10 +98,11 @@ def train_reward_model(
     )
     state = run_stage(stage, config, config["train"], run, layout)
     score = scoring(state).score_comparisons
-    temperatures = fit_temperatures(data.validation, score(data.validation), heads)
-    scores = score(data.test)
+    temperatures = fit_temperatures(data.validation, score(data.validation).raw, heads, link) if link else {}
+    scores, cut = score(data.test)
     resampling = {"bootstrap": config["evaluation"]["bootstrap"], "seed": config["seed"]}
-    result = evaluate_heads(data.test, scores, heads, **resampling, temperatures=temperatures)
+    result = evaluate_heads(data.test, scores, heads, **resampling, temperatures=temperatures, link=link)
+    result["truncation"] = Truncation.of(cut).to_json()
     if leads():
         figures.training_curve(run.figure("training.png"), run.metrics())
         for z, head in enumerate(heads):
@@ -105,15 +110,23 @@ def train_reward_model(
             own = [data.test[i] for i in mine], [scores[i][:, z] for i in mine]
             title = f"{head} on {config['data']['eval']}"
             figures.reward_histogram(run.figure(f"rewards-{head}.png"), *own, title)
-            figures.reliability_diagram(run.figure(f"reliability-{head}.png"), result["calibration"][head], title)
+            if link:
+                figures.reliability_diagram(run.figure(f"reliability-{head}.png"), result["calibration"][head], title)
     if config["gate"]:
         if scorer.contract.gate is None:  # stopped between the last checkpoint and here
             sealed(state, 0)  # the step plays no part
         gated = GatedModel(scoring(state))
-        judged = evaluate(gated.score_comparisons, data.test, gated.heads, **resampling, log_odds=gated.log_odds)
+        judged = evaluate_heads(data.test, gated.score_comparisons(data.test).raw, gated.heads, **resampling, link=None)
         result["gate"] = {**vars(scorer.contract.gate), "labels": judged.get("labels", {})}
         result["gate"] |= {name: judged[name] for name in ("accuracy", "accuracy_ci95", "pairs")}
     worst = mistakes.worst_mistakes(data.test, scores, heads, mistakes.COUNT)
     write_text(run.path / "mistakes.jsonl", mistakes.as_lines(worst))
     write_json(run.evaluation, {"data": config["data"]["eval"], "parameters": parameter_count(model), **result})
     return result
+
+
+def link_of(loss: LossConfig) -> Link:
+    """The link of the scores that a loss trains."""
+    if loss.name == "squared_error":
+        return NO_ODDS
+    return Link("rao_kupper", loss.tie_threshold) if loss.ties == "rao_kupper" else BRADLEY_TERRY

@@ -4,8 +4,9 @@
 
 A line of the input is `{"prompt", "response"}`, `{"prompt", "responses"}` or a comparison in any form that training
 accepts. A line of the output is the same record with `scores`, one per response in its order ([chosen, rejected] for
-pairs). A record that is an array is put under `turns`; the ratings that a record states move to `given_scores`. The
-file is read and written in parts, so it may be larger than memory, and appears under its name only when complete.
+pairs), and with `cut_tokens`, `[prompt, response]` for each response: the tokens that truncation cut off. A record that
+is an array is put under `turns`; the ratings that a record states move to `given_scores`. The file is read and written
+in parts, so it may be larger than memory, and appears under its name only when complete.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 from pathlib import Path
 
 import cli
+import numpy as np
 from absl import flags
 
 from rmjax.data.jsonl import read_jsonl
@@ -35,22 +37,26 @@ def main() -> None:
     column = model.heads.index(head)
     partial = output.with_name(output.name + ".partial")
     lines = responses = 0
+    cut: list[np.ndarray] = []
     try:
         with partial.open("w", encoding="utf-8") as file:
             records = read_jsonl(arguments.input)
             while part := list(itertools.islice(records, LINES)):
                 parsed = [parse_scoring(record, f"{arguments.input}:{number}") for number, record in part]
-                raw = model.raw([prompt for prompt, _ in parsed], [texts for _, texts in parsed])
-                for (_, record), scores_KxZ in zip(part, raw, strict=True):
+                scored = model.score_groups([prompt for prompt, _ in parsed], [texts for _, texts in parsed])
+                cut += scored.cut
+                for (_, record), scores_KxZ, cut_Kx2 in zip(part, *scored, strict=True):
                     scores = model.rescale(scores_KxZ[:, column], arguments.scale, head)
                     record = record if isinstance(record, dict) else {"turns": record}
                     if "scores" in record:
                         record = {**record, "given_scores": record["scores"]}
-                    file.write(json.dumps({**record, "scores": scores.tolist()}, ensure_ascii=False) + "\n")
+                    record = {**record, "scores": scores.tolist(), "cut_tokens": cut_Kx2.tolist()}
+                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
                     lines, responses = lines + 1, responses + len(scores)
         os.replace(partial, output)
     finally:
         partial.unlink(missing_ok=True)
+    cli.report_truncation(cut)
     print(f"{output}: {lines} lines, {responses} responses, {arguments.scale} scores of the head {head}")
 
 

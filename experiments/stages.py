@@ -160,9 +160,6 @@ def make_contract(
         trunk=start.trunk,
         heads=heads,
         compute_dtype=config["model"]["compute_dtype"],
-        max_prompt=start.tokenizer.max_prompt,
-        max_response=start.tokenizer.max_response,
-        chat_template=start.tokenizer.hf.chat_template,
-        ending=start.tokenizer.ending,
+        **start.tokenizer.stated(),
         data={"source": source, "start": start.origin, "init_seed": drawn_from(config), **data},
     )

@@ -67,18 +67,17 @@ def begin_at_random(config: Config, texts: Callable[[], Sequence[str]]) -> Start
     """A trunk of the configured size with random weights, and the tokenizer that the configuration names or, without a
     name, a BPE trained on those texts."""
     settings = config["tokenizer"]
-    limits = {"max_prompt": settings["max_prompt"], "max_response": settings["max_response"]}
     if settings["path"]:
         path = Path(settings["path"])
         # A run of ours keeps its tokenizer in its checkpoints.
         path = find_checkpoint(path) / "tokenizer" if (path / "checkpoints").is_dir() else path
-        tokenizer = open_tokenizer(str(path), template=settings["template"], **limits)
+        tokenizer = open_tokenizer(str(path), template=settings["template"], **tokenization(config))
     elif settings["template"]:
         raise InputError(
             "tokenizer.template belongs to a tokenizer.path: the BPE trained here has a template of its own"
         )
     else:
-        tokenizer = Tokenizer(kept_bpe(texts(), settings["vocab_size"]), **limits)
+        tokenizer = Tokenizer(kept_bpe(texts(), settings["vocab_size"]), **tokenization(config))
     return Start(tokenizer, trunk_config(config, tokenizer.vocab_size), lambda shapes, layout: {}, "random")
 
 
@@ -95,8 +94,7 @@ def begin_pretrained(config: Config, heads: Sequence[str] = ()) -> Start:
     """
     model, settings = config["model"], config["tokenizer"]
     checkpoint = open_pretrained(model["pretrained"], model["path"])
-    limits = {"max_prompt": settings["max_prompt"], "max_response": settings["max_response"]}
-    tokenizer = open_tokenizer(str(checkpoint.folder), template=settings["template"], **limits)
+    tokenizer = open_tokenizer(str(checkpoint.folder), template=settings["template"], **tokenization(config))
     check_tokenizer(tokenizer, checkpoint.config, str(checkpoint.folder))
     if config["init"] == "random":
         return Start(tokenizer, checkpoint.config, lambda shapes, layout: {}, "random")
@@ -144,8 +142,13 @@ def begin_from(config: Config, path: Path) -> Start:
     check_origin(config, contract, checkpoint)
     if not is_pretrained(config):
         check_trunk(config, contract, checkpoint)
-    limits = {name: config["tokenizer"][name] for name in ("max_prompt", "max_response")}
-    tokenizer = Tokenizer(load_tokenizer(checkpoint, contract).hf, **limits)
+    for name in ("date", "split_special_tokens"):
+        if config["tokenizer"][name] != getattr(contract, name):
+            raise InputError(
+                f"tokenizer.{name}={config['tokenizer'][name]}, but the SFT run in {checkpoint} was trained with "
+                f"{getattr(contract, name)}: state the same for both"
+            )
+    tokenizer = Tokenizer(load_tokenizer(checkpoint, contract).hf, **tokenization(config))
     check_tokenizer(tokenizer, contract.trunk, str(checkpoint))
     if is_pretrained(config):
         check_template(config, tokenizer, checkpoint)
@@ -184,13 +187,18 @@ def check_template(config: Config, tokenizer: Tokenizer, checkpoint: Path) -> No
     """Raises InputError if the configuration names another chat template than a checkpoint was trained with."""
     name = config["tokenizer"]["template"]
     if name:
-        limits = {"max_prompt": tokenizer.max_prompt, "max_response": tokenizer.max_response}
-        stated = open_tokenizer(str(checkpoint / "tokenizer"), template=name, **limits)
+        stated = open_tokenizer(str(checkpoint / "tokenizer"), template=name, **tokenization(config))
         if stated.hf.chat_template != tokenizer.hf.chat_template:
             raise InputError(
                 f"tokenizer.template={name}, but the SFT run in {checkpoint} was trained with another chat template: "
                 "state the same for both"
             )
+
+
+def tokenization(config: Config) -> dict[str, Any]:
+    """How `config.tokenizer` says that texts become ids, as arguments of `Tokenizer`."""
+    names = ("max_prompt", "max_response", "date", "split_special_tokens")
+    return {name: config["tokenizer"][name] for name in names}
 
 
 def trunk_config(config: Config, vocab_size: int) -> TransformerConfig:

@@ -17,6 +17,7 @@ import pytest
 from naive import make_params
 
 from rmjax.data.comparisons import Message
+from rmjax.data.examples import encode_alone
 from rmjax.data.tokenizer import Tokenizer, train_bpe
 from rmjax.models.config import TransformerConfig
 from rmjax.models.parallel import Pmap
@@ -89,10 +90,7 @@ def make_model(tiny_trunk, tokenizer, one_device):
                 "trunk": tiny_trunk,
                 "heads": heads,
                 "compute_dtype": "float32",
-                "max_prompt": tokenizer.max_prompt,
-                "max_response": tokenizer.max_response,
-                "chat_template": tokenizer.hf.chat_template,
-                "ending": tokenizer.ending,
+                **tokenizer.stated(),
                 "data": {"source": "made up", "start": "nothing"},
                 **changes,
             }
@@ -124,6 +122,12 @@ def reward_model(make_model, references):
     model = make_model()
     model.contract = seal(model, references, "made-up texts", step=7)
     return model
+
+
+def encode_text(tokenizer, prompt="hi", response="a"):
+    """(prompt, response) as `Encoded`, truncated, as they are scored."""
+    (((prompt_ids, response_ids),),) = encode_alone([user(prompt)], [[response]], tokenizer)
+    return prompt_ids, response_ids
 
 
 def user(text):

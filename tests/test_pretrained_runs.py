@@ -21,7 +21,7 @@ import rmjax
 from rmjax.data.sources import load_comparisons
 from rmjax.data.tokenizer import open_tokenizer
 from rmjax.errors import InputError
-from rmjax.evaluation.evaluate import evaluate
+from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.models.parallel import make_layout
 from rmjax.scoring.checkpoint import find_checkpoint, load_tree
 from rmjax.scoring.contract import read_contract
@@ -132,7 +132,7 @@ def test_a_reward_model_begins_with_the_weights_of_the_folder_and_scores_as_it_w
     assert contract.data["start"] == "TinyLlama/TinyLlama-1.1B-Chat-v1.0"
     model = rmjax.load(tmp_path / "run", devices=1)
     test = load_comparisons(data["data.eval"], "test")
-    again = evaluate(model.score_comparisons, test, ("helpful",), bootstrap=10, seed=0)
+    again = evaluate_heads(test, model.score_comparisons(test).raw, ("helpful",), bootstrap=10, seed=0)
     evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert again["heads"] == evaluation["heads"]
 
@@ -167,7 +167,7 @@ def test_two_heads_are_joined_by_the_gate_that_was_reported(joint, data):
     assert (stated["helpful"], stated["safety"]) == ("helpful", "safety")
     assert stated["prompt_threshold"] == gated.gate.prompt_threshold
     test = load_comparisons(data["data.eval"], "test")
-    again = evaluate(gated.score_comparisons, test, gated.heads, bootstrap=0, seed=0)
+    again = evaluate_heads(test, gated.score_comparisons(test).raw, gated.heads, bootstrap=0, seed=0)
     assert again["accuracy"] == stated["accuracy"]
     assert again["labels"]["safety"]["accuracy"] == stated["labels"]["safety"]["accuracy"]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from rmjax.data.comparisons import Comparison, Demonstration, Pair, Prompt
 from rmjax.data.packing import Example
-from rmjax.data.tokenizer import Encoded, Tokenizer
+from rmjax.data.tokenizer import Encoded, PromptIds, ResponseIds, Tokenizer
 from rmjax.errors import InputError
 
 Groups = tuple[list[Encoded], list[list[Encoded]]]
@@ -32,19 +33,41 @@ class PairRule:
     given: bool = False
 
 
-def encode_prompts(prompts: Sequence[Prompt], tokenizer: Tokenizer) -> list[Encoded]:
-    """Ids of every prompt; each distinct one is tokenized once."""
+def encode_groups(prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], tokenizer: Tokenizer) -> Groups:
+    """Ids of every prompt and of its responses, in their order; see `Tokenizer.join` for what truncation does."""
+    joined = [tokenizer.join(prompt, group) for prompt, group in _whole(prompts, responses, tokenizer)]
+    return [prompt for prompt, _ in joined], [group for _, group in joined]
+
+
+def encode_alone(
+    prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], tokenizer: Tokenizer
+) -> list[list[tuple[Encoded, Encoded]]]:
+    """Ids of every prompt with each of its responses, which no sibling changes: (prompt, response) for each response.
+
+    Responses to one prompt share its array wherever its ids are the same for them, so that it is computed once.
+    """
+    groups = []
+    for prompt, group in _whole(prompts, responses, tokenizer):
+        shared: dict[tuple[int, int], Encoded] = {}
+        pairs = []
+        for response in group:
+            own, (encoded,) = tokenizer.join(prompt, [response])
+            pairs.append((shared.setdefault((response.replaces, own.cut), own), encoded))
+        groups.append(pairs)
+    return groups
+
+
+def _whole(
+    prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], tokenizer: Tokenizer
+) -> Iterator[tuple[PromptIds, list[ResponseIds]]]:
+    """Every prompt with its responses, not truncated; each distinct text is tokenized once."""
     distinct = list(dict.fromkeys(prompts))
     encoded = dict(zip(distinct, tokenizer.encode_prompts(distinct), strict=True))
-    return [encoded[prompt] for prompt in prompts]
-
-
-def encode_groups(prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], tokenizer: Tokenizer) -> Groups:
-    """Ids of every prompt and of its responses, in their order."""
-    flat = tokenizer.encode_responses([text for group in responses for text in group])
-    ends = np.cumsum([len(group) for group in responses]).tolist()
-    grouped = [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    return encode_prompts(prompts, tokenizer), grouped
+    whole = [encoded[prompt] for prompt in prompts]
+    repeated = [prompt for prompt, group in zip(whole, responses, strict=True) for _ in group]
+    flat = iter(tokenizer.encode_responses(repeated, [text for group in responses for text in group]))
+    for prompt, group in zip(whole, responses, strict=True):
+        yield prompt, list(itertools.islice(flat, len(group)))
 
 
 def head_index(comparison: Comparison, heads: Sequence[str]) -> int:

@@ -19,7 +19,7 @@ from rmjax.data.examples import Groups, encode_groups
 from rmjax.data.kept import code, kept
 from rmjax.data.tokenizer import Encoded, Tokenizer, as_fast_tokenizer, train_bpe
 
-CODE = ("examples", "token_store", "tokenizer")  # what ids depend on
+CODE = ("chat_template", "examples", "token_store", "tokenizer")  # what ids depend on
 PACKAGES = ("jinja2", "tokenizers", "transformers")  # and what else
 
 

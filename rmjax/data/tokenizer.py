@@ -1,40 +1,28 @@
-"""Text -> token ids: the one place where chat template, EOS and truncation are decided."""
+"""Text -> token ids: special tokens, the boundary between prompt and response, and truncation."""
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
 import re
+import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from rmjax.data.chat_template import DATE, ChatTemplate, named_template
 from rmjax.data.comparisons import Message, Prompt
 from rmjax.errors import InputError
 
 PAD, EOS = "<|pad|>", "<|eos|>"
 ROLE_MARKERS = ("<|system|>", "<|user|>", "<|assistant|>")
 
-# Jinja templates by name, for tokenizers that bring none. `markers` is the one our own BPE carries. OPENING stands for
-# what the tokenizer puts before a text of its own accord (BOS or CLS, if anything) and ENDING for its EOS (or SEP).
-TEMPLATES = {
-    "markers": (
-        "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{% endfor %}"
-        "{% if add_generation_prompt %}<|assistant|>"
-        "{% elif messages[-1].role == 'assistant' %}ENDING{% endif %}"
-    ),
-    "transcript": (
-        "OPENING{% for message in messages %}"
-        "{{ {'user': '\n\nHuman: ', 'assistant': '\n\nAssistant: ', 'system': ''}[message.role] }}{{ message.content }}"
-        "{% endfor %}{% if add_generation_prompt %}{{ '\n\nAssistant:' }}"
-        "{% elif messages[-1].role == 'assistant' %}ENDING{% endif %}"
-    ),
-}
-
-# A private character that templates pass through: what they write around it is theirs.
-PROBE = "\ue000"
+# Characters of a prompt that a response is tokenized after, where no special token separates the two.
+WINDOW = 64
 
 
 class Encoded(NamedTuple):
@@ -44,75 +32,96 @@ class Encoded(NamedTuple):
     cut: int
 
 
-class Tokenizer:
-    """Turns prompts and responses into ids, each on its own.
+class PromptIds(NamedTuple):
+    """A whole prompt: its ids `[T] int32`, and the end of its text, which a response is tokenized after."""
 
-    A prompt and a response never see each other here, so the ids of a text do not depend on what it is compared with:
-    the prompt is rendered by the chat template up to where the assistant speaks and keeps its last `max_prompt` tokens
-    (a BOS or CLS at its beginning stays); the response keeps its first `max_response` tokens. What the template writes
-    behind an answer always follows, or EOS where it writes nothing: the `ending`. The ids of padding never matter:
-    scores are read where the packing says, not where some id is found.
+    ids: np.ndarray
+    tail: str
+
+
+class ResponseIds(NamedTuple):
+    """A whole response: its ids `[T] int32`, and how many of the prompt's last ids they replace.
+
+    A response replaces ids of the prompt where the two texts share a token, such as two line breaks.
+    """
+
+    ids: np.ndarray
+    replaces: int
+
+
+class Tokenizer:
+    """Turns prompts and responses into ids.
+
+    The ids of a prompt and of a response are together those of the answered conversation as the tokenizer's
+    chat template writes it: `apply_chat_template(turns, tokenize=True)`. There are three differences, all by design.
+    Special tokens that somebody typed are text, unless `split_special_tokens` is False. EOS follows where the template
+    writes nothing after an answer. The template's clock tells `date`.
+
+    A prompt and a response have `max_prompt + max_response` tokens together. Each may use what the other leaves. Where
+    both are longer than their share, the prompt keeps its last `max_prompt` tokens (and a BOS or CLS at its beginning)
+    and the response its first `max_response`. The text after an answer, the `ending`, is always kept.
 
     Args:
         tokenizer: a `transformers` fast tokenizer with a chat template.
-        max_prompt: tokens kept of a prompt, at its end.
-        max_response: tokens kept of a response, at its beginning, the ending not counted.
-        pad_id: an id that the model overlooks at the end of a text, as Hugging Face's classifiers do with padding; the
+        max_prompt: tokens that a prompt keeps at least.
+        max_response: tokens that a response keeps at least, the ending not counted.
+        pad_id: an id that the model ignores at the end of a text, as Hugging Face's classifiers do with padding; the
             ending goes without it. None for no such id.
+        date: see `ChatTemplate`.
+        split_special_tokens: whether special tokens in contents are split into ordinary tokens, so that no content can
+            end or forge a turn. False does what transformers does by default.
 
     Raises:
-        InputError: there is nothing to end a response with, the chat template is missing or writes an answer otherwise
-            than it opens one, or a limit is not positive.
+        InputError: there is no EOS to end a response with, the chat template is missing or cannot be used, or a limit
+            is not positive.
     """
 
-    def __init__(self, tokenizer: object, *, max_prompt: int, max_response: int, pad_id: int | None = None) -> None:
-        if not tokenizer.chat_template:
-            raise InputError(
-                "the tokenizer has no chat template: name one with tokenizer.template "
-                f"({', '.join(TEMPLATES)}), or add it to its tokenizer_config.json"
-            )
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        max_prompt: int,
+        max_response: int,
+        pad_id: int | None = None,
+        date: str = DATE,
+        split_special_tokens: bool = True,
+    ) -> None:
         if max_prompt < 2 or max_response < 1:
             raise InputError(
                 f"max_prompt must be at least 2 and max_response at least 1, found {max_prompt} and {max_response}"
             )
-        # A tokenizer.json may fix both for whoever wrote it; here lengths are decided by this class and the packing.
+        # A tokenizer.json may state both; here lengths are decided by this class and the packing.
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
         self.hf = tokenizer
-        self.max_prompt = max_prompt
-        self.max_response = max_response
+        self.max_prompt, self.max_response = max_prompt, max_response
+        self.date, self.split_special_tokens = date, split_special_tokens
         self.vocab_size = len(tokenizer)
-        special = sorted(map(re.escape, tokenizer.all_special_tokens + list(tokenizer.get_added_vocab())))
-        self._special = re.compile("|".join(special) or "(?!)")
+        self._template = ChatTemplate(tokenizer, date)
+        # Only these can end or forge a turn. Other added tokens, such as runs of spaces, are text as any other.
+        added = tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
+        longest_first = sorted((token.content for token in added if token.special), key=len, reverse=True)
+        self._special = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
         self._openers = {tokenizer.bos_token_id, tokenizer.cls_token_id} - {None}
-        self._learn_the_form_of_an_answer(pad_id)
+        self._learn_the_boundaries(pad_id)
 
-    def _learn_the_form_of_an_answer(self, pad_id: int | None) -> None:
-        """What the template writes before and behind an answer, from one that it renders with marked contents."""
-        question, answer = Message("user", PROBE), Message("assistant", PROBE)
-        opened = self._render([question])
-        answered = self._render([question, answer], open_answer=False)
-        if not answered.startswith(opened) or answered.count(PROBE) != 2:
-            raise InputError(
-                "the tokenizer's chat template writes an answer otherwise than it opens one, so that a prompt and its "
-                f"answer cannot be told apart: name another with tokenizer.template ({', '.join(TEMPLATES)})"
-            )
-        generation, lead = opened.rpartition(PROBE)[2], answered[len(opened) :].partition(PROBE)[0]
-        # Special tokens before an answer are ids of their own. Text before it is context: "Hello" behind "Assistant: "
-        # is another token than at the beginning of a text.
-        markers = self._after_last_special(lead)
-        self._lead_ids = self._ids([lead[:markers]])[0]
-        self._context = "" if markers else generation[self._after_last_special(generation) :]
-        self._lead = lead[markers:]
-        tail = answered.rpartition(PROBE)[2]
-        self.ending = tuple(self._continue("a", [tail], typed=False)[0].tolist())
-        if not tail.strip():
-            self.ending = (self._eos_id(),)
-        while self.ending and self.ending[-1] == pad_id:
-            self.ending = self.ending[:-1]
-
-    def _after_last_special(self, text: str) -> int:
-        return max((found.end() for found in self._special.finditer(text)), default=0)
+    def _learn_the_boundaries(self, pad_id: int | None) -> None:
+        """Finds out where a response begins in the ids, and which ids end it."""
+        before, after = self._template.before, self._template.after
+        found = list(self._special.finditer(before))
+        # Tokens never cross a special token, so the text from the last one on is all that a response can change.
+        self._anchor = found[-1].start() if found else None
+        tail = self._tail("?" + before)
+        prompt, answer, whole = self._ids([tail, f"{tail}a", f"{tail}a{after}"])
+        # The prompt goes without the tokens that an ordinary answer changes, such as the space before its first word.
+        self._changed = len(prompt) - _common(prompt, answer)
+        self._silent = not after.strip()
+        ending = [self._eos_id()] if self._silent else whole[_common(whole, answer) :].tolist()
+        self._ignored = len(ending)
+        while ending and ending[-1] == pad_id:
+            ending.pop()
+        self._ignored -= len(ending)
+        self.ending = tuple(ending)
 
     def _eos_id(self) -> int:
         token = self.hf.eos_token_id if self.hf.eos_token_id is not None else self.hf.sep_token_id
@@ -123,87 +132,173 @@ class Tokenizer:
     @property
     def max_length(self) -> int:
         """The longest prompt and response together, ending included."""
-        return self.max_prompt + len(self._lead_ids) + self.max_response + len(self.ending)
+        return self.max_prompt + self.max_response + len(self.ending)
 
-    def encode_prompts(self, prompts: Sequence[Prompt]) -> list[Encoded]:
-        """Ids of every prompt, rendered with the marker after which the assistant speaks."""
-        ids = self._ids(self._render_all(prompts))
-        for i, prompt in enumerate(prompts):
-            if any(self._special.search(message.content) for message in prompt):
-                ids[i] = self._ids_with_typed_markers(prompt)
-        return [self._truncated(each) for each in ids]
+    # --- whole texts --------------------------------------------------------------------------------------------------
 
-    def _truncated(self, ids: np.ndarray) -> Encoded:
-        cut = max(0, len(ids) - self.max_prompt)
-        opener = ids[:1] if cut and int(ids[0]) in self._openers else ids[:0]
-        return Encoded(np.concatenate([opener, ids[cut + len(opener) :]]), cut)
-
-    def encode_responses(self, responses: Sequence[str]) -> list[Encoded]:
-        """Ids of every response, the ending last."""
-        ending = np.array(self.ending, np.int32)
-        if not self.ending and not all(responses):
-            raise InputError("an empty response has no token to be scored at: this model's texts end without EOS")
-        distinct = list(dict.fromkeys(responses))  # short answers come again and again
-        encoded = {
-            text: Encoded(
-                np.concatenate([self._lead_ids, ids[: self.max_response], ending]), max(0, len(ids) - self.max_response)
-            )
-            for text, ids in zip(
-                distinct,
-                self._continue(self._context, [self._lead + text for text in distinct], typed=True),
-                strict=True,
-            )
-        }
-        return [encoded[text] for text in responses]
-
-    def _continue(self, context: str, texts: Sequence[str], *, typed: bool) -> list[np.ndarray]:
-        """Ids of every text as it reads behind `context`, or by itself where the two would melt into one token."""
-        if not context:
-            return self._ids(texts, typed=typed)
-        (before,) = self._ids([context], typed=typed)
-        whole = self._ids([context + text for text in texts], typed=typed)
-        firm = [np.array_equal(ids[: len(before)], before) for ids in whole]
+    def encode_prompts(self, prompts: Sequence[Prompt]) -> list[PromptIds]:
+        """Returns the ids of every prompt up to where the answer begins, not truncated."""
+        protected = [tuple(Message(turn.role, self._protect(turn.content)) for turn in prompt) for prompt in prompts]
+        texts = self._template.prompts(protected)
         return [
-            ids[len(before) :] if ok else self._ids([text], typed=typed)[0]
-            for ids, text, ok in zip(whole, texts, firm, strict=True)
+            PromptIds(ids[: len(ids) - self._changed], self._tail(text))
+            for ids, text in zip(self._ids(texts), texts, strict=True)
         ]
 
-    def _render_all(self, prompts: Sequence[Prompt]) -> list[str]:
-        if not prompts:
-            return []  # which the template would take for one conversation
-        messages = [[message._asdict() for message in prompt] for prompt in prompts]
-        return self.hf.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    def encode_responses(self, prompts: Sequence[PromptIds], responses: Sequence[str]) -> list[ResponseIds]:
+        """Returns the ids of every response to the prompt at the same place, the ending last, not truncated.
 
-    def _render(self, turns: Sequence[Message], *, open_answer: bool = True) -> str:
-        messages = [message._asdict() for message in turns]
-        return self.hf.apply_chat_template(messages, tokenize=False, add_generation_prompt=open_answer)
+        Raises:
+            InputError: a response has no token to be scored at.
+        """
+        keys = [(prompt.tail, response) for prompt, response in zip(prompts, responses, strict=True)]
+        distinct = list(dict.fromkeys(keys))  # short answers come again and again
+        texts = list(dict.fromkeys(response for _, response in distinct))
+        answers = dict(zip(texts, self._template.answers([self._protect(text) for text in texts]), strict=True))
+        tails = list(dict.fromkeys(tail for tail, _ in distinct))
+        before = dict(zip(tails, self._ids(tails), strict=True))
+        whole = self._ids([self._continued(tail, answers[response]) for tail, response in distinct])
+        encoded = {key: self._response(before[key[0]], ids) for key, ids in zip(distinct, whole, strict=True)}
+        return [encoded[key] for key in keys]
 
-    def _ids(self, texts: Sequence[str], *, typed: bool = False) -> list[np.ndarray]:
-        """Ids of every text. In a `typed` one, what reads like a special token is text as any other."""
-        backend = self.hf.backend_tokenizer
-        backend.encode_special_tokens = typed
-        # The template has already written every special token, so none is added; the backend encodes in parallel.
-        return [np.array(e.ids, np.int32) for e in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+    def _tail(self, text: str) -> str:
+        """The end of a prompt's text: from the last special token on, or a window of characters."""
+        if self._anchor is None:
+            return text[-max(WINDOW, len(self._template.before) + 1) :]
+        return text[len(text) - len(self._template.before) + self._anchor :]
 
-    def _ids_with_typed_markers(self, prompt: Prompt) -> np.ndarray:
-        """Ids of a prompt in whose messages somebody typed a special token: only the template's own are special."""
-        hidden = [
-            Message(m.role, self._special.sub(lambda found: f"\ue000{found[0]}\ue001", m.content)) for m in prompt
+    def _continued(self, tail: str, answer: str) -> str:
+        """A tail with an answer as the template writes it."""
+        if self._silent and self._template.after:
+            answer = answer.removesuffix(self._template.after)
+        if self._anchor is None:
+            return tail.removesuffix(self._template.before) + answer
+        return answer[self._anchor :]
+
+    def _response(self, before: np.ndarray, whole: np.ndarray) -> ResponseIds:
+        begin = len(before) - self._changed
+        firm = min(begin, _common(before, whole))
+        if self._silent:
+            whole = np.append(whole, np.array(self.ending, np.int32))
+        elif self._ignored:
+            whole = whole[: -self._ignored]
+        if firm == len(whole):
+            raise InputError("an empty response has no token to be scored at: this model's texts end without EOS")
+        return ResponseIds(whole[firm:], begin - firm)
+
+    # --- truncation ---------------------------------------------------------------------------------------------------
+
+    def join(self, prompt: PromptIds, responses: Sequence[ResponseIds]) -> tuple[Encoded, list[Encoded]]:
+        """Returns one prompt for all the responses, and the responses, truncated to the limits.
+
+        The prompt is cut to what the longest response leaves, so pass one response alone where its siblings must not
+        matter.
+        """
+        replaced = max(response.replaces for response in responses)
+        firm = prompt.ids[: len(prompt.ids) - replaced]
+        whole = [
+            np.concatenate([prompt.ids[len(firm) : len(prompt.ids) - response.replaces], response.ids])
+            if replaced > response.replaces
+            else response.ids
+            for response in responses
         ]
-        # After rendering, the odd parts between these two private characters are what was typed.
-        parts = re.split("\ue000(.*?)\ue001", self._render(hidden), flags=re.DOTALL)
-        return np.concatenate([self._ids([part], typed=i % 2 == 1)[0] for i, part in enumerate(parts)])
+        ending = len(self.ending)
+        kept_prompt, _ = self.kept(len(firm), max(map(len, whole)) - ending)
+        kept = [self.kept(kept_prompt, len(ids) - ending)[1] for ids in whole]
+        cut = len(firm) - kept_prompt
+        opener = firm[:1] if cut and int(firm[0]) in self._openers else firm[:0]
+        shown = np.concatenate([opener, firm[cut + len(opener) :]]) if cut else firm
+        return Encoded(shown, cut), [
+            Encoded(np.concatenate([ids[:length], ids[len(ids) - ending :]]), len(ids) - ending - length)
+            if length < len(ids) - ending
+            else Encoded(ids, 0)
+            for ids, length in zip(whole, kept, strict=True)
+        ]
+
+    def kept(self, prompt: int, response: int) -> tuple[int, int]:
+        """Returns how many of so many tokens of a prompt and of a response are kept, the ending not counted."""
+        room = self.max_prompt + self.max_response
+        kept_prompt = min(prompt, max(self.max_prompt, room - response))
+        return kept_prompt, min(response, room - kept_prompt)
+
+    # --- special tokens -----------------------------------------------------------------------------------------------
+
+    def _protect(self, content: str) -> str:
+        """Marks special tokens that somebody typed, so that they can be told from the template's own."""
+        if not self.split_special_tokens or not self._special.search(content):
+            return content
+        return self._special.sub(lambda found: f"{OPEN}{found[0]}{CLOSE}", content)
+
+    def _ids(self, texts: Sequence[str]) -> list[np.ndarray]:
+        # The template has written every special token, so none is added; the backend encodes in parallel.
+        encoded = self.hf.backend_tokenizer.encode_batch_fast(
+            ["" if _NONCE in text else text for text in texts], add_special_tokens=False
+        )
+        return [
+            self._ids_of_marked(text) if _NONCE in text else np.array(each.ids, np.int32)
+            for text, each in zip(texts, encoded, strict=True)
+        ]
+
+    def _ids_of_marked(self, text: str) -> np.ndarray:
+        """Ids of a text with marked special tokens: those are text as any other, all others are special."""
+        backend, ids = self._renamed
+        parts = re.split(f"{OPEN}(.*?){CLOSE}", text, flags=re.DOTALL)  # the odd ones are marked
+        # A template that takes contents apart can leave one mark of two.
+        others = [part.replace(OPEN, "").replace(CLOSE, "") for part in parts[::2]]
+        renamed = [self._special.sub(lambda found: _renamed(found[0]), part) for part in others]
+        joined = "".join(itertools.chain(*itertools.zip_longest(renamed, parts[1::2], fillvalue="")))
+        return ids[backend.encode(joined, add_special_tokens=False).ids]
+
+    @functools.cached_property
+    def _renamed(self) -> tuple[Any, np.ndarray]:
+        """The backend with other names for its special tokens, and its ids -> those of the tokenizer.
+
+        Encoding the parts of a text one by one would not do: some tokenizers put a space before each.
+        """
+        from tokenizers import Tokenizer as Backend
+
+        settings = json.loads(self.hf.backend_tokenizer.to_str())
+        names = {token["content"]: _renamed(token["content"]) for token in settings["added_tokens"] if token["special"]}
+        for token in settings["added_tokens"]:
+            token["content"] = names.get(token["content"], token["content"])
+        backend = Backend.from_str(json.dumps(settings))
+        ids = np.arange(backend.get_vocab_size(with_added_tokens=True) + len(settings["added_tokens"]), dtype=np.int32)
+        for token in settings["added_tokens"]:
+            ids[backend.token_to_id(token["content"])] = token["id"]
+        return backend, ids
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def stated(self) -> dict[str, Any]:
+        """Returns what a scoring contract states about the tokenizer, by the names of its fields."""
+        names = ("max_prompt", "max_response", "date", "split_special_tokens", "ending")
+        return {"chat_template": self.hf.chat_template, **{name: getattr(self, name) for name in names}}
 
     def identity(self) -> str:
-        """All that ids depend on besides the text: tokenizers of one identity give the same."""
-        settings = [self.max_prompt, self.max_response, self.ending, self.hf.special_tokens_map, self.hf.chat_template]
-        # A template may write the date into every prompt: what it makes of one today is part of it.
-        today = self._render([Message("user", PROBE)])
-        return json.dumps([*settings, today, self.hf.backend_tokenizer.to_str()], default=str)
+        """Returns all that ids depend on except the text: tokenizers with equal identities give equal ids."""
+        backend = [self.hf.special_tokens_map, self.hf.backend_tokenizer.to_str()]
+        return json.dumps([self.stated(), self._template.example(), *backend], default=str)
 
     def save(self, directory: Path) -> None:
         """Writes the files that `AutoTokenizer` opens, chat template included."""
         self.hf.save_pretrained(directory)
+
+
+# Marks around a special token that somebody typed, and the names of special tokens while such a text is encoded. They
+# are drawn anew in every process, so that no text can contain them.
+_NONCE = f"{secrets.randbelow(10**18):018}"
+OPEN, CLOSE = f"\ue000{_NONCE}", f"{_NONCE}\ue001"
+
+
+def _renamed(special: str) -> str:
+    return f"\ue003{_NONCE}{special.encode().hex()}\ue004"
+
+
+def _common(first: np.ndarray, second: np.ndarray) -> int:
+    """The number of ids that two arrays have in common at their beginnings."""
+    shared = min(len(first), len(second))
+    different = np.flatnonzero(first[:shared] != second[:shared])
+    return int(different[0]) if len(different) else shared
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> object:
@@ -239,12 +334,19 @@ def as_fast_tokenizer(bpe: str) -> object:
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Backend.from_str(bpe), pad_token=PAD, eos_token=EOS)
-    tokenizer.chat_template = _template("markers", tokenizer)
+    tokenizer.chat_template = named_template("markers", tokenizer)
     return tokenizer
 
 
 def open_tokenizer(
-    path: str, *, template: str = "", max_prompt: int, max_response: int, pad_id: int | None = None
+    path: str,
+    *,
+    template: str = "",
+    max_prompt: int,
+    max_response: int,
+    pad_id: int | None = None,
+    date: str = DATE,
+    split_special_tokens: bool = True,
 ) -> Tokenizer:
     """A tokenizer from a local folder or a hub id.
 
@@ -254,6 +356,8 @@ def open_tokenizer(
         max_prompt: see `Tokenizer`.
         max_response: see `Tokenizer`.
         pad_id: see `Tokenizer`.
+        date: see `Tokenizer`.
+        split_special_tokens: see `Tokenizer`.
 
     Raises:
         InputError: it cannot be opened, or `template` is unknown.
@@ -272,19 +376,14 @@ def open_tokenizer(
     if not tokenizer.is_fast:
         raise InputError(f"the tokenizer at {path!r} has no tokenizer.json: save it as a fast tokenizer first")
     if template:
-        tokenizer.chat_template = _template(template, tokenizer)
-    return Tokenizer(tokenizer, max_prompt=max_prompt, max_response=max_response, pad_id=pad_id)
-
-
-def _template(name: str, tokenizer: object) -> str:
-    """The template of that name with the tokenizer's own opening and ending written into it."""
-    if name not in TEMPLATES:
-        raise InputError(f"unknown tokenizer.template {name!r}: known are {', '.join(TEMPLATES)}")
-    encoding = tokenizer.backend_tokenizer.encode("a", add_special_tokens=True)
-    first_of_text = encoding.special_tokens_mask.index(0)
-    opening = "".join(encoding.tokens[:first_of_text])
-    return (
-        TEMPLATES[name].replace("OPENING", opening).replace("ENDING", tokenizer.eos_token or tokenizer.sep_token or "")
+        tokenizer.chat_template = named_template(template, tokenizer)
+    return Tokenizer(
+        tokenizer,
+        max_prompt=max_prompt,
+        max_response=max_response,
+        pad_id=pad_id,
+        date=date,
+        split_special_tokens=split_special_tokens,
     )
 
 

@@ -1,15 +1,16 @@
 """Whether P(winner) = sigmoid(gap / T) means what it says: reliability, errors, and the temperature T that mends it.
 
-`gap_P` as in `metrics.py`: the winner's score less the loser's. T = 1 is the model as it stands. A ranking of K
-responses gives K(K-1)/2 pairs that share responses; pairs are pooled as they stand, so that long rankings weigh more
-and a bin of n pairs is less sure than n independent pairs would be.
+`gap_P` is the log odds of the winner: for a Bradley-Terry model the winner's score less the loser's, as in
+`metrics.py`. T = 1 is the model as it is. A ranking of K responses gives K(K-1)/2 pairs that share responses; pairs are
+pooled as they come, so that long rankings weigh more and a bin of n pairs is less sure than n independent pairs would
+be.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,16 @@ from rmjax.data.comparisons import Comparison
 from rmjax.evaluation import metrics
 from rmjax.evaluation.pairs import checked_scores, flatten, own_columns
 
+LogOdds = Callable[[np.ndarray], np.ndarray]  # gaps of scores -> the log odds that they stand for
+
 BINS = 10
 REACH = 100.0  # a fitted temperature lies within this factor of the mean size of the gaps
 HALVINGS = 60  # of the interval for log T, down to rounding
+
+
+def as_log_odds(gap: np.ndarray) -> np.ndarray:
+    """The log odds of a Bradley-Terry model: the gaps themselves."""
+    return gap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +128,10 @@ def fit_temperature(gap_P: np.ndarray) -> Temperature | None:
 
 
 def fit_temperatures(
-    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str]
+    comparisons: Sequence[Comparison],
+    scores: Sequence[np.ndarray],
+    heads: Sequence[str],
+    link: LogOdds = as_log_odds,
 ) -> dict[str, Temperature]:
     """The temperature of each head, fitted on its own comparisons; a head without a pair to fit on is left out.
 
@@ -128,13 +139,14 @@ def fit_temperatures(
         comparisons: judgements that the model neither learned from nor is reported on.
         scores: for each comparison its scores `[K, Z]`.
         heads: the names of the model's heads.
+        link: the log odds that differences of scores stand for.
 
     Raises:
         InputError: a comparison belongs to no head of the model, or a score is not finite.
         ValueError: the scores do not fit the comparisons.
     """
     gaps = own_gaps(comparisons, scores, heads)
-    fitted = {head: fit_temperature(gap_P) for head, gap_P in gaps.items()}
+    fitted = {head: fit_temperature(link(gap_P)) for head, gap_P in gaps.items()}
     return {head: temperature for head, temperature in fitted.items() if temperature is not None}
 
 

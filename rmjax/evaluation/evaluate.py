@@ -17,7 +17,7 @@ from rmjax.errors import InputError
 from rmjax.evaluation import metrics
 from rmjax.evaluation.agreement import agreement
 from rmjax.evaluation.breakdowns import Metrics, Resampling, breakdowns, matrix, part
-from rmjax.evaluation.calibration import Temperature, calibration, calibration_error, own_gaps
+from rmjax.evaluation.calibration import LogOdds, Temperature, as_log_odds, calibration, calibration_error, own_gaps
 from rmjax.evaluation.pairs import Pairs, checked_scores, flatten, own_columns
 from rmjax.evaluation.rankings import rankings
 from rmjax.evaluation.unsafe import unsafe_responses
@@ -33,7 +33,7 @@ def evaluate(
     bootstrap: int,
     seed: int,
     temperatures: Mapping[str, Temperature] | None = None,
-    log_odds: bool = True,
+    link: LogOdds | None = as_log_odds,
 ) -> Metrics:
     """Scores `comparisons`, once, and measures every head: `evaluate_heads` of `score_fn(comparisons)`.
 
@@ -44,12 +44,12 @@ def evaluate(
         bootstrap: number of resamples for the intervals; 0 for none.
         seed: of the resampling.
         temperatures: of heads, fitted on other data.
-        log_odds: see `evaluate_heads`.
+        link: see `evaluate_heads`.
     """
     own_columns(comparisons, heads)  # an error here should not cost the time of scoring
     scores = score_fn(comparisons)
     resampling = {"bootstrap": bootstrap, "seed": seed}
-    return evaluate_heads(comparisons, scores, heads, **resampling, temperatures=temperatures, log_odds=log_odds)
+    return evaluate_heads(comparisons, scores, heads, **resampling, temperatures=temperatures, link=link)
 
 
 def evaluate_heads(
@@ -60,7 +60,7 @@ def evaluate_heads(
     bootstrap: int,
     seed: int,
     temperatures: Mapping[str, Temperature] | None = None,
-    log_odds: bool = True,
+    link: LogOdds | None = as_log_odds,
 ) -> Metrics:
     """Measures each head on its own data, and on the others'.
 
@@ -73,8 +73,9 @@ def evaluate_heads(
         bootstrap: number of resamples for the intervals; 0 for none.
         seed: of the resampling.
         temperatures: of heads, fitted on other data (`fit_temperatures`); the calibration is also measured at them.
-        log_odds: whether a difference of two scores is the logarithm of odds. Where it is not, as with a gate's, there
-            are no probabilities, so that `loss` and `calibration_error` are None and `calibration` is empty.
+        link: the log odds that differences of two scores stand for; by default the differences themselves. None where
+            they give no probabilities, as with a gate's: `loss` and `calibration_error` are then None and `calibration`
+            is empty.
 
     Returns:
         The metrics of the first head that has data (see `evaluate_scores`), and
@@ -94,16 +95,14 @@ def evaluate_heads(
     for z, head in enumerate(heads):
         mine = np.flatnonzero(column_B == z)
         own = [comparisons[i] for i in mine], [scores[i][:, z] for i in mine]
-        results[head] = evaluate_scores(*own, bootstrap=bootstrap, seed=seed) if len(mine) else None
-        if results[head] and not log_odds:
-            results[head] |= {"loss": None, "calibration_error": None}
+        results[head] = evaluate_scores(*own, bootstrap=bootstrap, seed=seed, link=link) if len(mine) else None
     first = next(result for result in results.values() if result is not None)
-    own = own_gaps(comparisons, scores, heads) if log_odds else {}
-    gaps = {head: gap_P for head, gap_P in own.items() if results[head]}
+    own = own_gaps(comparisons, scores, heads) if link else {}
+    odds = {head: link(gap_P) for head, gap_P in own.items() if results[head]}
     result: Metrics = {
         **first,
         "heads": results,
-        "calibration": {head: calibration(gap_P, (temperatures or {}).get(head)) for head, gap_P in gaps.items()},
+        "calibration": {head: calibration(gap_P, (temperatures or {}).get(head)) for head, gap_P in odds.items()},
     }
     pairs, resampling = flatten(comparisons), Resampling(bootstrap, seed)
     if len({comparison.head for comparison in comparisons} - {None}) > 1:
@@ -116,7 +115,12 @@ def evaluate_heads(
 
 
 def evaluate_scores(
-    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], *, bootstrap: int, seed: int
+    comparisons: Sequence[Comparison],
+    scores: Sequence[np.ndarray],
+    *,
+    bootstrap: int,
+    seed: int,
+    link: LogOdds | None = as_log_odds,
 ) -> Metrics:
     """What one head's scores are worth on `comparisons`.
 
@@ -127,6 +131,7 @@ def evaluate_scores(
         scores: for each comparison its K scores, in the order of its responses.
         bootstrap: number of resamples for the intervals; 0 for none.
         seed: of the resampling.
+        link: see `evaluate_heads`.
 
     Returns:
         JSON-safe values, None where undefined. Accuracies are fractions, `loss` is in nats, gaps and rewards in the
@@ -184,9 +189,9 @@ def evaluate_scores(
         "reward_length_rank_correlation": metrics.spearman(score_within_N, length_within_N),
         "ceiling": ceiling,
         "ceiling_gain": metrics.ceiling_gain(accuracy, ceiling),
-        "loss": metrics.bradley_terry_loss(gap_P),
+        "loss": metrics.bradley_terry_loss(link(gap_P)) if link else None,
         "mean_gap": float(gap_P.mean()),
-        "calibration_error": calibration_error(gap_P),
+        "calibration_error": calibration_error(link(gap_P)) if link else None,
         "reward_mean": float(score_N.mean()),
         "reward_std": float(score_N.std()),
         "rankings": rankings(comparisons, scores, pairs.prompt_B, resampling),

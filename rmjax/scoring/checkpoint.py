@@ -123,6 +123,8 @@ def load(
     template: str = "",
     max_prompt: int = 0,
     max_response: int = 0,
+    date: str = "",
+    split_special_tokens: bool | None = None,
 ) -> RewardModel:
     """A reward model from a run directory (its last sound checkpoint), a checkpoint in it, or a Hugging Face folder.
 
@@ -135,16 +137,27 @@ def load(
         template: for Hugging Face's format, which states less: see `rmjax.scoring.hub.load_classifier`.
         max_prompt: likewise.
         max_response: likewise.
+        date: likewise.
+        split_special_tokens: likewise.
 
     Raises:
         InputError: no checkpoint, a damaged one, one of another version, an SFT checkpoint, or failing canaries.
     """
     over = make_layout(layout=layout, devices=devices, tensor=tensor)
     if is_hugging_face(Path(path)):
-        return load_classifier(Path(path), over, template=template, max_prompt=max_prompt, max_response=max_response)
-    if template or max_prompt or max_response:
+        return load_classifier(
+            Path(path),
+            over,
+            template=template,
+            max_prompt=max_prompt,
+            max_response=max_response,
+            date=date,
+            split_special_tokens=split_special_tokens,
+        )
+    if template or max_prompt or max_response or date or split_special_tokens is not None:
         raise InputError(
-            f"{path} states its own template and limits: template, max_prompt and max_response are not for it"
+            f"{path} states its own settings: template, max_prompt, max_response, date and split_special_tokens are "
+            "only for folders in Hugging Face's format"
         )
     checkpoint = find_checkpoint(Path(path))
     contract = read_contract(checkpoint / "contract.json")
@@ -166,7 +179,7 @@ def is_hugging_face(path: Path) -> bool:
 
 def verify_canaries(model: RewardModel, canaries: Sequence[Canary], where: Path) -> None:
     """Raises InputError unless the model gives every canary the score that is stored with it."""
-    raw = model.raw([c.prompt for c in canaries], [[c.response] for c in canaries], exact=True)
+    raw = model.score_groups([c.prompt for c in canaries], [[c.response] for c in canaries], exact=True).raw
     columns = [model.heads.index(canary.head) for canary in canaries]
     check_canaries(canaries, [float(scores[0, z]) for scores, z in zip(raw, columns, strict=True)], where)
 
@@ -178,7 +191,11 @@ def load_tokenizer(checkpoint: Path, contract: Contract) -> Tokenizer:
         InputError: its template or ending is not the one that the contract states.
     """
     tokenizer = open_tokenizer(
-        str(checkpoint / "tokenizer"), max_prompt=contract.max_prompt, max_response=contract.max_response
+        str(checkpoint / "tokenizer"),
+        max_prompt=contract.max_prompt,
+        max_response=contract.max_response,
+        date=contract.date,
+        split_special_tokens=contract.split_special_tokens,
     )
     if tokenizer.hf.chat_template != contract.chat_template or tokenizer.ending != contract.ending:
         raise InputError(f"the tokenizer in {checkpoint} has another chat template or ending than its contract states")

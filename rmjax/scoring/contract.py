@@ -13,12 +13,15 @@ import numpy as np
 from rmjax.data.comparisons import Message, Prompt
 from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig, config_from_json
+from rmjax.scoring.link import BRADLEY_TERRY, Link
 
-FORMAT = 2
+FORMAT = 3
 
-# Largest relative difference between a canary's stored and recomputed score. Float32 on another machine or device count
-# differs by about 1e-6; a lost head, another template or another truncation differs by far more.
+# Largest difference between a canary's stored and recomputed score, in standard deviations of the head's canaries. A
+# lost head, another template or another truncation differs by far more.
 TOLERANCE = 1e-3
+# And as a share of the score itself: another machine or device count changes float32 by some 1e-6 of it.
+ROUNDING = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +81,14 @@ class Contract:
         trunk: the transformer's settings.
         heads: names of the heads, in the order of the score columns.
         compute_dtype: `float32` or `bfloat16`.
-        max_prompt: tokens kept of a prompt, at its end.
-        max_response: tokens kept of a response, at its beginning.
+        max_prompt: tokens that a prompt keeps at least; see `rmjax.data.tokenizer.Tokenizer`, as for the next four.
+        max_response: tokens that a response keeps at least.
+        date: what the chat template's clock tells.
+        split_special_tokens: whether special tokens in contents are text.
         chat_template: the Jinja template, also stored with the tokenizer; the two must agree.
         ending: the ids that follow every response; a causal trunk is read at the last of them.
         data: where the training data came from, and its fingerprint.
+        link: the odds that a difference of two scores stands for.
         normalization: by head.
         canaries: texts with their scores.
         gate: how two heads become one score, where that was fitted.
@@ -95,9 +101,12 @@ class Contract:
     compute_dtype: str
     max_prompt: int
     max_response: int
+    date: str
+    split_special_tokens: bool
     chat_template: str
     ending: tuple[int, ...]
     data: dict[str, Any]
+    link: Link = BRADLEY_TERRY
     normalization: dict[str, Normalization] = dataclasses.field(default_factory=dict)
     canaries: tuple[Canary, ...] = ()
     gate: Gate | None = None
@@ -129,7 +138,8 @@ def read_contract(path: Path) -> Contract:
                 "trunk": config_from_json(record["trunk"]),
                 "heads": tuple(record["heads"]),
                 "ending": tuple(record["ending"]),
-                "gate": Gate(**gate) if (gate := record.get("gate")) else None,  # older contracts have none
+                "link": Link(**record["link"]),
+                "gate": Gate(**record["gate"]) if record["gate"] else None,
                 "normalization": {head: Normalization(**n) for head, n in record["normalization"].items()},
                 "canaries": tuple(
                     Canary(**{**canary, "prompt": tuple(Message(*turn) for turn in canary["prompt"])})
@@ -155,13 +165,15 @@ def choose_canaries(
 def check_canaries(canaries: Sequence[Canary], recomputed: Sequence[float], where: Path) -> None:
     """Raises InputError unless every recomputed score agrees with the stored one.
 
-    The scale of the error is the spread of the canaries' scores or the score itself, whichever is larger, so that a
-    canary near zero does not ask for more digits than float32 has.
+    A score may differ by TOLERANCE of the standard deviation of its own head's canaries, and by ROUNDING of itself: a
+    ranking loss leaves the level of the scores free, so the level must not buy tolerance.
     """
-    spread = float(np.std([canary.score for canary in canaries])) if canaries else 0.0
+    by_head: dict[str, list[float]] = {}
+    for canary in canaries:
+        by_head.setdefault(canary.head, []).append(canary.score)
     for canary, score in zip(canaries, recomputed, strict=True):
-        error = abs(score - canary.score) / max(abs(canary.score), spread, 1e-6)
-        if not error <= TOLERANCE:
+        allowed = TOLERANCE * float(np.std(by_head[canary.head])) + ROUNDING * max(abs(canary.score), 1.0)
+        if not abs(score - canary.score) <= allowed:
             raise InputError(
                 f"{where} does not score as it did when it was written: head {canary.head!r} gives {score:.6g} for a "
                 f"canary text that had {canary.score:.6g}; weights, tokenizer or contract have changed. Use another "

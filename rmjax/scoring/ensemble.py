@@ -14,7 +14,8 @@ import numpy as np
 
 from rmjax.data.comparisons import Prompt
 from rmjax.errors import InputError
-from rmjax.scoring.judge import Judge
+from rmjax.scoring.judge import Judge, Scored
+from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS, Link
 from rmjax.scoring.reward_model import RewardModel
 
 METHODS = ("mean", "worst", "uncertainty")
@@ -24,7 +25,9 @@ class Ensemble(Judge):
     """The scores of several reward models, combined response by response.
 
     Each member's raw score is first taken relative to its own mean on its reference texts, because the ranking loss
-    leaves that constant free; the unit stays, in which a difference is the logarithm of odds. With r_1..r_M so centred:
+    leaves that constant free; the unit stays. The difference of two means is the mean of the members' log odds. The
+    other methods give no odds: a difference of minima compares different members, and a variance has another unit.
+    With r_1..r_M so centred:
 
         mean         (1/M) Σ r_m
         worst        min_m r_m
@@ -60,10 +63,18 @@ class Ensemble(Judge):
         """Names of the heads, the same in every member."""
         return self.members[0].heads
 
-    def raw(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """Combined scores `[K, Z]` of the K responses to each prompt under every head."""
-        by_member = [self._centred(member, prompts, responses) for member in self.members]
-        return [self._combine(np.stack(scores_MxKxZ)) for scores_MxKxZ in zip(*by_member, strict=True)]
+    @property
+    def link(self) -> Link:
+        """Bradley-Terry for the mean of Bradley-Terry models; otherwise none."""
+        logistic = self.method == "mean" and all(member.link == BRADLEY_TERRY for member in self.members)
+        return BRADLEY_TERRY if logistic else NO_ODDS
+
+    def score_groups(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> Scored:
+        """Combined scores of the responses to each prompt under every head, and the most that a member cut."""
+        scored = [member.score_groups(prompts, responses) for member in self.members]
+        centred = [self._centred(member, each.raw) for member, each in zip(self.members, scored, strict=True)]
+        raw = [self._combine(np.stack(scores_MxKxZ)) for scores_MxKxZ in zip(*centred, strict=True)]
+        return Scored(raw, [np.max(cut_MxKx2, axis=0) for cut_MxKx2 in zip(*(s.cut for s in scored), strict=True)])
 
     def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:
         """Only `raw` is defined: a combination has no reference texts of its own."""
@@ -71,11 +82,9 @@ class Ensemble(Judge):
             raise InputError(f"an ensemble has no {scale} scores, only raw ones: score its members on another scale")
         return raw
 
-    def _centred(
-        self, member: RewardModel, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]
-    ) -> list[np.ndarray]:
+    def _centred(self, member: RewardModel, raw: Sequence[np.ndarray]) -> list[np.ndarray]:
         mean_Z = np.array([member.contract.normalization[head].mean for head in member.heads], np.float32)
-        return [scores_KxZ - mean_Z for scores_KxZ in member.raw(prompts, responses)]
+        return [scores_KxZ - mean_Z for scores_KxZ in raw]
 
     def _combine(self, scores_MxKxZ: np.ndarray) -> np.ndarray:
         if self.method == "worst":
@@ -112,7 +121,8 @@ def average_weights(members: Sequence[RewardModel]) -> RewardModel:
                 f"weights can be averaged only between models whose heads began alike, which members 1 and {number} do "
                 "not state: train them with one --config.init_seed"
             )
-        same = ("trunk", "max_prompt", "max_response", "chat_template", "ending")
+        tokenization = ("max_prompt", "max_response", "chat_template", "date", "split_special_tokens", "ending")
+        same = ("trunk", "link", *tokenization)
         if wrong := [name for name in same if getattr(ours, name) != getattr(theirs, name)]:
             raise InputError(f"members 1 and {number} differ in {wrong[0]}, so their weights mean different things")
     params = jax.tree.map(lambda *each: sum(each) / len(each), *(member.params for member in members))

@@ -26,7 +26,8 @@ import numpy as np
 from rmjax.data.comparisons import Comparison, Prompt
 from rmjax.errors import InputError
 from rmjax.scoring.contract import Gate, Normalization
-from rmjax.scoring.judge import SCALES, Judge, PromptLike, sigmoid
+from rmjax.scoring.judge import SCALES, Judge, Scored, sigmoid
+from rmjax.scoring.link import NO_ODDS, Link
 from rmjax.scoring.reward_model import RewardModel
 
 REFUSAL = "I cannot help with that."
@@ -49,8 +50,6 @@ class GatedModel(Judge):
         InputError: its contract has no gate.
     """
 
-    log_odds = False  # whitened, and from two heads
-
     def __init__(self, model: RewardModel) -> None:
         if model.contract.gate is None:
             raise InputError(
@@ -64,30 +63,26 @@ class GatedModel(Judge):
         """The one head."""
         return ("gate",)
 
-    def raw(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """Whitened combined scores `[K, 1]` of the K responses to each prompt."""
+    @property
+    def link(self) -> Link:
+        """None: the scores are whitened, and come from two heads."""
+        return NO_ODDS
+
+    def score_groups(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> Scored:
+        """Whitened combined scores `[K, 1]` of the K responses to each prompt, and what truncation cut."""
         gate = self.gate
-        inputs = read_inputs(self.model, self.model.contract.normalization, gate, prompts, responses)
-        return [
+        inputs, cut = read_inputs(self.model, self.model.contract.normalization, gate, prompts, responses)
+        raw = [
             ((combine(each, gate.prompt_threshold, gate.response_threshold) - gate.mean) / gate.std)[:, None]
             for each in inputs
         ]
+        return Scored(raw, cut)
 
     def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:
         """The raw scores are whitened, so they are the normalized ones; `probability` is their sigmoid."""
         if scale not in SCALES:
             raise InputError(f"unknown scale {scale!r}: known are {', '.join(SCALES)}")
         return sigmoid(raw) if scale == "probability" else raw
-
-    def probability(self, prompt: PromptLike, a: str, b: str, head: str | None = None) -> float:
-        """Not defined: the difference of two whitened scores is no logarithm of odds.
-
-        Raises:
-            InputError: always.
-        """
-        raise InputError(
-            "the gate's scores are whitened and give no probability that one answer is preferred: ask a head"
-        )
 
 
 def read_inputs(
@@ -96,14 +91,18 @@ def read_inputs(
     gate: Gate,
     prompts: Sequence[Prompt],
     responses: Sequence[Sequence[str]],
-) -> list[Inputs]:
-    """What the gate looks at, for every prompt; the refusal is scored along with the responses."""
-    raw = model.raw(prompts, [[*group, gate.refusal] for group in responses])
+) -> tuple[list[Inputs], list[np.ndarray]]:
+    """What the gate looks at, for every prompt, and what truncation cut off the responses, `[K, 2]` each.
+
+    The refusal is scored along with the responses.
+    """
+    scored = model.score_groups(prompts, [[*group, gate.refusal] for group in responses])
     columns = [model.heads.index(head) for head in (gate.helpful, gate.safety)]
     mean_2 = np.array([normalization[head].mean for head in (gate.helpful, gate.safety)], np.float32)
     std_2 = np.array([normalization[head].std for head in (gate.helpful, gate.safety)], np.float32)
-    scores = [(scores_KxZ[:, columns] - mean_2) / std_2 for scores_KxZ in raw]
-    return [Inputs(each[:-1, 0], each[:-1, 1], float(sigmoid(each[-1, 1]))) for each in scores]
+    scores = [(scores_KxZ[:, columns] - mean_2) / std_2 for scores_KxZ in scored.raw]
+    inputs = [Inputs(each[:-1, 0], each[:-1, 1], float(sigmoid(each[-1, 1]))) for each in scores]
+    return inputs, [cut_Kx2[:-1] for cut_Kx2 in scored.cut]
 
 
 def combine(inputs: Inputs, prompt_threshold: float, response_threshold: float) -> np.ndarray:
@@ -141,7 +140,7 @@ def fit_gate(
         raise InputError(f"gate names the head {missing[0]!r}, but the model has {', '.join(model.heads)}")
     chosen = [c for c in comparisons if c.head in (helpful, safety)]
     gate = Gate(helpful, safety, math.nan, math.nan, REFUSAL, 0.0, 1.0, math.nan, source)
-    inputs = read_inputs(model, normalization, gate, [c.prompt for c in chosen], [c.responses for c in chosen])
+    inputs, _ = read_inputs(model, normalization, gate, [c.prompt for c in chosen], [c.responses for c in chosen])
     pairs = {
         head: [
             (each, pair.winner, pair.loser)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from rmjax.data.chat_template import DATE
 from rmjax.data.tokenizer import PAD, Tokenizer, open_tokenizer
 from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig
@@ -19,28 +20,47 @@ from rmjax.models.pretrained import open_pretrained
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_shapes
 from rmjax.scoring.contract import Contract
+from rmjax.scoring.link import BRADLEY_TERRY, Link
 from rmjax.scoring.model_card import model_card
 from rmjax.scoring.reward_model import RewardModel
 
-# The field of config.json in which an export of ours keeps its limits; other tools pass it over.
-LIMITS = "rmjax"
+# The field of config.json in which an export of ours keeps its settings, and what holds where there is none.
+STATED = "rmjax"
+DEFAULTS: dict[str, Any] = {
+    "max_prompt": 0,
+    "max_response": 0,
+    "date": DATE,
+    "split_special_tokens": True,
+    "link": dataclasses.asdict(BRADLEY_TERRY),
+}
 
 
 def load_classifier(
-    folder: Path, layout: Layout, *, template: str = "", max_prompt: int = 0, max_response: int = 0
+    folder: Path,
+    layout: Layout,
+    *,
+    template: str = "",
+    max_prompt: int = 0,
+    max_response: int = 0,
+    date: str = "",
+    split_special_tokens: bool | None = None,
 ) -> RewardModel:
     """A reward model from a folder that holds a `...ForSequenceClassification` checkpoint; its labels are the heads.
 
     It scores what the tokenizer's chat template writes, read where that class reads it: at the last token that is not
-    its padding, or at the first for an encoder. Such a checkpoint states no limits, normalization or canaries.
+    its padding, or at the first for an encoder. Such a checkpoint states no limits, link, normalization or canaries.
+    Its scores are taken for Bradley-Terry's. Special tokens that somebody typed are text, in transformers they are
+    special: `split_special_tokens=False` does the same here.
 
     Args:
         folder: with config.json, safetensors and tokenizer.
         layout: the devices to score on.
         template: the name of a chat template in place of the tokenizer's own; see `TEMPLATES`.
-        max_prompt: tokens kept of a prompt; 0 for what an export of ours states, or else half of the positions that the
-            checkpoint is made for.
-        max_response: tokens kept of a response; 0 as before.
+        max_prompt: tokens that a prompt keeps at least, the response using the rest; 0 for what an export of ours
+            states, or else half of the positions that the checkpoint is made for.
+        max_response: tokens that a response keeps at least; 0 as before.
+        date: what the template's clock tells, YYYY-MM-DD; empty for what an export of ours states, or else `DATE`.
+        split_special_tokens: see `Tokenizer`; None for what an export of ours states, or else True.
 
     Raises:
         InputError: not such a checkpoint, or its tokenizer does not belong to it.
@@ -52,12 +72,19 @@ def load_classifier(
             f"--config=configs/helpful.py:VARIANT --config.model.path={folder}"
         )
     pad_id = pretrained.hf.pad_token_id if pretrained.config.causal else None
-    tokenizer = open_tokenizer(str(folder), template=template, max_prompt=2, max_response=1, pad_id=pad_id)
-    around = tokenizer.max_length - 3  # what the template writes before and behind an answer
-    stated = getattr(pretrained.hf, LIMITS, {"max_prompt": 0, "max_response": 0})
-    half = ((pretrained.config.max_positions or 4096) - around) // 2
-    tokenizer.max_prompt = max_prompt or stated["max_prompt"] or half
-    tokenizer.max_response = max_response or stated["max_response"] or half
+    stated = {**DEFAULTS, **getattr(pretrained.hf, STATED, {})}
+    tokenizer = open_tokenizer(
+        str(folder),
+        template=template,
+        max_prompt=2,
+        max_response=1,
+        pad_id=pad_id,
+        date=date or stated["date"],
+        split_special_tokens=stated["split_special_tokens"] if split_special_tokens is None else split_special_tokens,
+    )
+    room = (pretrained.config.max_positions or 4096) - len(tokenizer.ending)
+    tokenizer.max_prompt = max_prompt or stated["max_prompt"] or (room - max_response if max_response else room // 2)
+    tokenizer.max_response = max_response or stated["max_response"] or room - tokenizer.max_prompt
     check_tokenizer(tokenizer, pretrained.config, str(folder))
     model = RewardTransformer(pretrained.config, pretrained.labels, jnp.dtype("float32"))
     params, _ = pretrained.load(parameter_shapes(model), heads=pretrained.labels, place=layout.put)
@@ -68,11 +95,9 @@ def load_classifier(
         trunk=pretrained.config,
         heads=pretrained.labels,
         compute_dtype="bfloat16" if narrow else "float32",
-        max_prompt=tokenizer.max_prompt,
-        max_response=tokenizer.max_response,
-        chat_template=tokenizer.hf.chat_template,
-        ending=tokenizer.ending,
+        **tokenizer.stated(),
         data={"source": "unknown", "start": str(folder)},
+        link=Link(**stated["link"]),
     )
     return RewardModel(layout.place(params), contract, tokenizer, layout)
 
@@ -103,8 +128,8 @@ def export_reward_model(model: RewardModel, output: Path, *, head: str | None, d
         config = dataclasses.replace(config, vocab_size=config.vocab_size + missing)
     if not config.max_positions:
         config = dataclasses.replace(config, max_positions=model.tokenizer.max_length)
-    limits = {"max_prompt": model.tokenizer.max_prompt, "max_response": model.tokenizer.max_response}
-    fields = {**_special_ids(hf), LIMITS: limits}
+    contract = dataclasses.asdict(model.contract)
+    fields = {**_special_ids(hf), STATED: {name: contract[name] for name in DEFAULTS}}
     write_pretrained(output, config, params, head=head, dtype=jnp.dtype(dtype), fields=fields)
     hf.save_pretrained(output)
     (output / "README.md").write_text(model_card(model, head, dtype), encoding="utf-8")

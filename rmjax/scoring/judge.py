@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import abc
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rmjax.data.comparisons import Comparison, Message, Prompt, validate_prompt
+from rmjax.data.truncation import Truncation
 from rmjax.errors import InputError
+from rmjax.scoring.link import Link
 
 SCALES = ("raw", "normalized", "probability")
 
 PromptLike = str | Sequence[Mapping[str, str] | Message]
+
+
+class TruncationWarning(UserWarning):
+    """Scores are those of shortened texts."""
+
+
+class Scored(NamedTuple):
+    """Raw scores of groups of responses, an array for each prompt.
+
+    Attributes:
+        raw: `[K, Z]` of the K responses to each prompt under every head.
+        cut: `[K, 2]` tokens that truncation cut off the prompt and off the response.
+    """
+
+    raw: list[np.ndarray]
+    cut: list[np.ndarray]
 
 
 class Ranked(NamedTuple):
@@ -42,26 +61,29 @@ def as_prompt(prompt: PromptLike) -> Prompt:
 
 
 class Judge(abc.ABC):
-    """Gives responses scores, one under each head. Everything here follows from `heads`, `raw` and `rescale`.
-
-    Attributes:
-        log_odds: whether the difference of two raw scores is the logarithm of odds, and so gives probabilities.
-    """
-
-    log_odds = True
+    """Gives responses scores, one under each head. All methods here use `heads`, `link`, `score_groups`, `rescale`."""
 
     @property
     @abc.abstractmethod
     def heads(self) -> tuple[str, ...]:
         """Names of the heads."""
 
+    @property
     @abc.abstractmethod
-    def raw(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """Raw scores `[K, Z]` of the K responses to each prompt under every head."""
+    def link(self) -> Link:
+        """The odds that the difference of two raw scores stands for."""
+
+    @abc.abstractmethod
+    def score_groups(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> Scored:
+        """Raw scores of the responses to each prompt under every head, and what truncation cut."""
 
     @abc.abstractmethod
     def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:
         """Raw scores of `head` on another scale; see `score`."""
+
+    def raw(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """Raw scores `[K, Z]` of the K responses to each prompt under every head."""
+        return self.score_groups(prompts, responses).raw
 
     def score(
         self,
@@ -83,6 +105,9 @@ class Judge(abc.ABC):
         Returns:
             `[N] float32`, or a scalar array for a single text.
 
+        Warns:
+            TruncationWarning: a text is longer than the model's limits, with the number of tokens cut.
+
         Raises:
             InputError: an unknown scale or head, or lists of different lengths.
         """
@@ -99,8 +124,10 @@ class Judge(abc.ABC):
             groups.setdefault(prompt, []).append(i)
         head = self.pick_head(head)
         scores = np.zeros(len(texts), np.float32)
-        raw = self.raw(list(groups), [[texts[i] for i in members] for members in groups.values()])
-        for members, scores_KxZ in zip(groups.values(), raw, strict=True):
+        scored = self.score_groups(list(groups), [[texts[i] for i in members] for members in groups.values()])
+        if sentence := Truncation.of(scored.cut).to_text():
+            warnings.warn(sentence, TruncationWarning, stacklevel=2)
+        for members, scores_KxZ in zip(groups.values(), scored.raw, strict=True):
             scores[members] = scores_KxZ[:, self.heads.index(head)]
         scaled = self.rescale(scores, scale, head)
         return scaled[0] if single else scaled
@@ -112,13 +139,18 @@ class Judge(abc.ABC):
         return [Ranked(responses[i], float(scores[i]), int(i)) for i in order]
 
     def probability(self, prompt: PromptLike, a: str, b: str, head: str | None = None) -> float:
-        """The chance that a person prefers `a` to `b`: sigmoid(score(a) - score(b)) (Bradley & Terry 1952)."""
-        score_a, score_b = self.score(prompt, [a, b], head=head)
-        return float(sigmoid(np.float64(score_a) - np.float64(score_b)))
+        """The probability that a person prefers `a` to `b`, where the two are not tied: see `Link.log_odds`.
 
-    def score_comparisons(self, comparisons: Sequence[Comparison]) -> list[np.ndarray]:
-        """Raw scores `[K, Z]` of the responses of every comparison under every head."""
-        return self.raw([c.prompt for c in comparisons], [c.responses for c in comparisons])
+        Raises:
+            InputError: a difference of these scores gives no probability, or there is no such head.
+        """
+        self.link.log_odds(0.0)  # an error here should not cost the time of scoring
+        score_a, score_b = self.score(prompt, [a, b], head=head).astype(np.float64)
+        return float(sigmoid(self.link.log_odds(score_a - score_b)))
+
+    def score_comparisons(self, comparisons: Sequence[Comparison]) -> Scored:
+        """Raw scores of the responses of every comparison under every head, and what truncation cut."""
+        return self.score_groups([c.prompt for c in comparisons], [c.responses for c in comparisons])
 
     def pick_head(self, head: str | None) -> str:
         """The head of that name, or the only one for None.

@@ -34,8 +34,10 @@ with torch.no_grad():
 
 - The text is what the chat template writes, nothing added: the conversation, then the answer, then `{ending}`.
 - The score is read at {place}. Weights are {dtype}; rmjax computed in {compute}.
-- In training a prompt kept its last {max_prompt} tokens (a BOS or CLS at its beginning stayed) and an answer its first
-  {max_response}. These tools do not cut a prompt and an answer apart: keep texts within both.
+- Texts of up to {max_length} tokens were scored whole in training. Longer ones kept the end of the prompt and the
+  beginning of the answer, which these tools do not do: keep texts within this length.
+- Where the chat template writes the date, rmjax wrote {date}: pass a `strftime_now` that tells that day.
+- rmjax reads special tokens in a message as text{unless}. These tools read them as special tokens.
 - {scale}
 
 ## Where it comes from
@@ -62,8 +64,9 @@ def model_card(model: RewardModel, head: str, dtype: str) -> str:
         place="the last token of the text" if contract.trunk.causal else "the first token of the text",
         dtype=dtype,
         compute=contract.compute_dtype,
-        max_prompt=contract.max_prompt,
-        max_response=contract.max_response,
+        max_length=model.tokenizer.max_length,
+        date=contract.date,
+        unless="" if contract.split_special_tokens else ", but not in this model",
         scale=scale,
         source=contract.data["source"],
         start=contract.data["start"],

@@ -9,21 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from rmjax.data.comparisons import Prompt
-from rmjax.data.examples import encode_groups
+from rmjax.data.examples import encode_alone
 from rmjax.data.packing import Example
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.models.parallel import Layout
 from rmjax.models.reward import RewardTransformer
 from rmjax.scoring.contract import Contract
-from rmjax.scoring.judge import SCALES, Judge, sigmoid
+from rmjax.scoring.judge import SCALES, Judge, Scored, sigmoid
+from rmjax.scoring.link import Link
 from rmjax.scoring.scorer import Scorer
 
 
 class RewardModel(Judge):
     """Parameters together with their scoring contract.
 
-    `rmjax.load` makes one from a checkpoint. Every score anywhere in rmjax comes from `raw`.
+    `rmjax.load` makes one from a checkpoint. Every score anywhere in rmjax comes from `score_groups`.
 
     Args:
         params: parameters of `RewardTransformer`, placed by `layout`.
@@ -45,25 +46,41 @@ class RewardModel(Judge):
         """Names of the heads."""
         return self.contract.heads
 
+    @property
+    def link(self) -> Link:
+        """The odds that the difference of two raw scores stands for."""
+        return self.contract.link
+
     def _make_scorer(self, layout: Layout, dtype: str, precision: str | None) -> Scorer:
         model = RewardTransformer(self.contract.trunk, self.contract.heads, jnp.dtype(dtype))
         return Scorer(model, layout, precision)
 
-    def raw(
+    def score_groups(
         self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], *, exact: bool = False
-    ) -> list[np.ndarray]:
-        """Raw scores `[K, Z]` of the K responses to each prompt under every head; `exact` computes in float32.
+    ) -> Scored:
+        """Raw scores of the K responses to each prompt under every head; `exact` computes in float32.
 
-        Responses to one prompt with equal ids are computed once, so that they tie exactly: computed apart, rounding
-        would make one of them the winner.
+        A score depends on the prompt and its response alone. Responses to one prompt with equal ids are computed once,
+        so that they tie exactly: computed apart, rounding would make one of them the winner.
         """
-        examples, places = [], []
-        for prompt, group in zip(*encode_groups(prompts, responses, self.tokenizer), strict=True):
-            distinct: dict[bytes, int] = {}
-            places.append([distinct.setdefault(response.ids.tobytes(), len(distinct)) for response in group])
-            examples.append(Example(prompt.ids, tuple(np.frombuffer(ids, np.int32) for ids in distinct)))
+        # An example is a prompt with its different responses. A prompt that responses of different lengths leave
+        # different room is several examples.
+        found: list[tuple[np.ndarray, dict[bytes, int]]] = []
+        places: list[list[tuple[int, int]]] = []
+        cut = []
+        for group in encode_alone(prompts, responses, self.tokenizer):
+            mine: dict[int, int] = {}
+            places.append([])
+            for prompt, response in group:
+                number = mine.setdefault(id(prompt), len(found))
+                if number == len(found):
+                    found.append((prompt.ids, {}))
+                distinct = found[number][1]
+                places[-1].append((number, distinct.setdefault(response.ids.tobytes(), len(distinct))))
+            cut.append(np.array([(prompt.cut, response.cut) for prompt, response in group], np.int64))
+        examples = [Example(ids, tuple(np.frombuffer(each, np.int32) for each in texts)) for ids, texts in found]
         scores = (self._exact if exact else self._scorer)(self.params, examples)
-        return [scores_KxZ[place] for scores_KxZ, place in zip(scores, places, strict=True)]
+        return Scored([np.stack([scores[number][k] for number, k in place]) for place in places], cut)
 
     def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:
         """Raw scores of `head` on another scale; see `score`."""

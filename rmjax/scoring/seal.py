@@ -43,7 +43,7 @@ def seal(model: RewardModel, references: References, source: str, step: int) -> 
     normalization, canaries = {}, []
     for head, texts in references.items():
         column = model.heads.index(head)
-        raw = model.raw([prompt for prompt, _ in texts], [[response] for _, response in texts], exact=True)
+        raw = model.score_groups([p for p, _ in texts], [[response] for _, response in texts], exact=True).raw
         scores = np.array([scores_KxZ[0, column] for scores_KxZ in raw], np.float64)
         # A model that gives every text one score, up to float32's rounding, has no scale; 1 keeps its normalized scores
         # finite.

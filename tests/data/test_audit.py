@@ -78,15 +78,15 @@ def test_token_lengths_and_what_was_cut():
 
 
 def test_lengths_are_taken_from_the_tokenizer(tokenizer):
-    head = "one two three four five six seven eight nine ten "  # more than the 12 tokens that are kept of a response
+    head = "one two three four five six seven eight nine ten " * 2  # more than the prompt leaves of 24 + 12 tokens
     comparisons = [pair("Why?", head + "yes", head + "no"), pair("Why? " * 40, "Well.", "Well.")]
     encoded = encode_groups([c.prompt for c in comparisons], [c.responses for c in comparisons], tokenizer)
     lengths = Lengths.of(comparisons, *encoded)
 
-    assert lengths.prompt[1] == 24
+    assert lengths.prompt[1] + lengths.responses[1].max() == tokenizer.max_length
     assert lengths.prompt_cut[0] == 0
     assert lengths.prompt_cut[1] > 0
-    assert lengths.responses[0].tolist() == [13, 13]  # with EOS
+    assert (lengths.prompt[0] + lengths.responses[0]).tolist() == [tokenizer.max_length] * 2
     assert (lengths.responses_cut[0] > 0).all()
     assert (lengths.responses_cut[1] == 0).all()
     assert lengths.alike.tolist() == [True, False]  # the second pair was the same text before

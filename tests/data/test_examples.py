@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import user
+from conftest import encode_text, user
 
 from rmjax.data.comparisons import Comparison, Demonstration
 from rmjax.data.examples import PairRule, encode_comparisons, encode_demonstrations, encode_groups, head_index
@@ -23,10 +23,10 @@ def encode(tokenizer, example, rule=SKIP, heads=("helpful",)):
 
 def test_ids_are_those_of_the_tokenizer(tokenizer):
     example = encode(tokenizer, comparison((1, 2)))
-    assert example.prompt.tolist() == tokenizer.encode_prompts([user("How do I boil an egg?")])[0].ids.tolist()
-    assert [r.tolist() for r in example.responses] == [
-        e.ids.tolist() for e in tokenizer.encode_responses(["answer 0", "answer 1"])
-    ]
+    for response, text in zip(example.responses, ("answer 0", "answer 1"), strict=True):
+        prompt, expected = encode_text(tokenizer, "How do I boil an egg?", text)
+        assert example.prompt.tolist() == prompt.ids.tolist()
+        assert response.tolist() == expected.ids.tolist()
 
 
 @pytest.mark.parametrize("K", [2, 3, 4, 7])
@@ -128,8 +128,8 @@ def test_a_demonstration_has_one_response_and_no_pairs(tokenizer):
 def test_a_demonstration_that_was_cut_does_not_teach_to_stop(tokenizer):
     long, whole = "x" * 200, "hello"
     cut, kept = encode_demonstrations([Demonstration(user("hi"), text) for text in (long, whole)], tokenizer)
-    (encoded,) = tokenizer.encode_responses([long])
-    assert len(cut.responses[0]) == tokenizer.max_response
+    prompt, encoded = encode_text(tokenizer, "hi", long)
+    assert len(prompt.ids) + len(cut.responses[0]) == tokenizer.max_prompt + tokenizer.max_response
     assert cut.responses[0].tolist() == encoded.ids[:-1].tolist()
     assert tokenizer.ending[-1] not in cut.responses[0]
     assert kept.responses[0][-1] == tokenizer.ending[-1]
@@ -137,8 +137,15 @@ def test_a_demonstration_that_was_cut_does_not_teach_to_stop(tokenizer):
 
 def test_a_cut_prompt_leaves_the_eos_of_its_demonstration(tokenizer):
     (example,) = encode_demonstrations([Demonstration(user("x" * 200), "hello")], tokenizer)
-    assert len(example.prompt) == tokenizer.max_prompt
-    assert example.responses[0][-1] == tokenizer.ending[-1]
+    assert len(example.prompt) + len(example.responses[0]) == tokenizer.max_length
+    assert example.responses[0].tolist() == encode_text(tokenizer, "hi", "hello")[1].ids.tolist()
+
+
+def test_a_comparison_has_one_prompt_cut_to_what_its_longest_response_leaves(tokenizer):
+    example = encode(tokenizer, Comparison(user("x" * 200), ("y" * 9, "z"), (1, 2)))
+    alone = [encode_text(tokenizer, "x" * 200, text)[0].ids for text in ("y" * 9, "z")]
+    assert example.prompt.tolist() == alone[0].tolist()
+    assert len(alone[0]) < len(alone[1])
 
 
 def test_a_cut_response_of_a_comparison_keeps_its_eos(tokenizer):
@@ -150,9 +157,8 @@ def test_a_cut_response_of_a_comparison_keeps_its_eos(tokenizer):
 def test_groups_keep_their_responses_whatever_their_sizes(tokenizer):
     texts = [["a", "b", "c"], ["d"], ["e", "f"]]
     prompts, groups = encode_groups([user("x"), user("y"), user("x")], texts, tokenizer)
-    assert [[r.ids[0] for r in g] for g in groups] == [
-        [tokenizer.encode_responses([t])[0].ids[0] for t in g] for g in texts
-    ]
+    expected = [[encode_text(tokenizer, "x", text)[1].ids.tolist() for text in group] for group in texts]
+    assert [[response.ids.tolist() for response in group] for group in groups] == expected
     assert prompts[0].ids.tolist() == prompts[2].ids.tolist() != prompts[1].ids.tolist()
 
 

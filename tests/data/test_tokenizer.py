@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import TEXTS, user
+from conftest import TEXTS, encode_text, user
 
 from rmjax.data.comparisons import Message
+from rmjax.data.examples import encode_alone
 from rmjax.data.tokenizer import EOS, PAD, ROLE_MARKERS, Tokenizer, open_tokenizer, train_bpe
 from rmjax.errors import InputError
 
@@ -17,6 +18,14 @@ def fresh():
     return train_bpe(TEXTS, 300)
 
 
+def encode_prompt(tokenizer, prompt):
+    return encode_text(tokenizer, prompt)[0]
+
+
+def encode_response(tokenizer, response):
+    return encode_text(tokenizer, response=response)[1]
+
+
 def decoded(tokenizer, ids):
     return tokenizer.hf.backend_tokenizer.decode(ids.tolist(), skip_special_tokens=False)
 
@@ -26,7 +35,6 @@ def test_a_prompt_is_rendered_up_to_where_the_assistant_speaks(tokenizer):
     (encoded,) = tokenizer.encode_prompts([turns])
     assert decoded(tokenizer, encoded.ids) == "<|system|>s<|user|>a<|assistant|>b<|user|>c<|assistant|>"
     assert encoded.ids.dtype == np.int32
-    assert encoded.cut == 0
 
 
 def test_the_transcript_template_writes_transcripts(tmp_path, tokenizer):
@@ -34,56 +42,78 @@ def test_the_transcript_template_writes_transcripts(tmp_path, tokenizer):
     opened = open_tokenizer(str(tmp_path), template="transcript", max_prompt=99, max_response=9)
     turns = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
     (encoded,) = opened.encode_prompts([turns])
-    assert decoded(opened, encoded.ids) == "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:"
+    assert decoded(opened, encoded.ids) == "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: "
 
 
-def test_a_prompt_keeps_its_last_tokens(tokenizer):
-    text = "how do I boil an egg, and how do I boil another egg, and what is the capital of France?"
-    whole = Tokenizer(tokenizer.hf, max_prompt=999, max_response=999).encode_prompts([user(text)])[0]
-    (encoded,) = tokenizer.encode_prompts([user(text)])
-    assert len(whole.ids) > 24
-    assert encoded.ids.tolist() == whole.ids[-24:].tolist()
-    assert encoded.cut == len(whole.ids) - 24
+LONG = "how do I boil an egg, and what is the capital, and boil it?"
 
 
-def test_a_response_keeps_its_first_tokens_and_eos_follows(tokenizer):
-    text = "Put it in boiling water for seven minutes, then cool it, then eat it, then boil another."
-    whole = Tokenizer(tokenizer.hf, max_prompt=999, max_response=999).encode_responses([text])[0]
-    (encoded,) = tokenizer.encode_responses([text])
-    assert len(encoded.ids) == 13
-    assert encoded.ids.tolist() == [*whole.ids[:12].tolist(), tokenizer.ending[-1]]
-    assert encoded.cut == len(whole.ids) - 1 - 12
+def test_texts_that_fit_together_are_whole(tokenizer):
+    """The limits are shares of one room: 24 + 12 tokens may be 33 of a prompt and 2 of a response."""
+    whole = Tokenizer(tokenizer.hf, max_prompt=999, max_response=999)
+    for prompt, response in ((LONG, "Yes."), ("hi", "x" * 30), ("hi", ""), ("x" * 30, "")):
+        prompt_ids, response_ids = encode_text(tokenizer, prompt, response)
+        assert prompt_ids.cut == response_ids.cut == 0
+        assert len(prompt_ids.ids) > 24 or len(response_ids.ids) > 12 or response == ""
+        assert prompt_ids.ids.tolist() == encode_text(whole, prompt, response)[0].ids.tolist()
+        assert response_ids.ids.tolist() == encode_text(whole, prompt, response)[1].ids.tolist()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "kept"),
+    [
+        (100, 5, (31, 5)),
+        (100, 12, (24, 12)),
+        (100, 50, (24, 12)),
+        (10, 50, (10, 26)),
+        (24, 12, (24, 12)),
+        (36, 0, (36, 0)),
+    ],
+)
+def test_each_side_uses_what_the_other_leaves(tokenizer, prompt, response, kept):
+    """By hand, in a room of 24 + 12."""
+    assert tokenizer.kept(prompt, response) == kept
+
+
+def test_both_too_long_keep_their_shares(tokenizer):
+    whole = Tokenizer(tokenizer.hf, max_prompt=999, max_response=999)
+    all_prompt, all_response = encode_text(whole, "x" * 60, "y" * 60)
+    prompt, response = encode_text(tokenizer, "x" * 60, "y" * 60)
+    assert prompt.ids.tolist() == all_prompt.ids[-24:].tolist()
+    assert prompt.cut == len(all_prompt.ids) - 24
+    assert response.ids.tolist() == [*all_response.ids[:12].tolist(), tokenizer.ending[-1]]
+    assert response.cut == len(all_response.ids) - 1 - 12
+    assert len(prompt.ids) + len(response.ids) == tokenizer.max_length == 37
 
 
 @pytest.mark.parametrize("text", ["", "a", "Paris", "x" * 200])
-def test_eos_stands_last_and_once(tokenizer, text):
-    (encoded,) = tokenizer.encode_responses([text])
+def test_eos_is_the_last_token_and_occurs_once(tokenizer, text):
+    encoded = encode_response(tokenizer, text)
     assert np.flatnonzero(encoded.ids == tokenizer.ending[-1]).tolist() == [len(encoded.ids) - 1]
-    assert len(encoded.ids) <= 13
-
-
-def test_the_longest_prompt_and_response_fit_max_length(tokenizer):
-    (prompt,), (response,) = tokenizer.encode_prompts([user("x" * 200)]), tokenizer.encode_responses(["x" * 200])
-    assert len(prompt.ids) + len(response.ids) == tokenizer.max_length == 37
 
 
 def test_the_ids_of_a_text_do_not_depend_on_its_siblings(tokenizer):
     texts = ["Paris", "x" * 200, "", "the capital"]
-    together = tokenizer.encode_responses(texts)
-    for text, encoded in zip(texts, together, strict=True):
-        assert tokenizer.encode_responses([text])[0].ids.tolist() == encoded.ids.tolist()
-    assert tokenizer.encode_prompts([user("hi"), user("x" * 99)])[0].ids.tolist() == (
-        tokenizer.encode_prompts([user("hi")])[0].ids.tolist()
-    )
+    (together,) = encode_alone([user(LONG)], [texts], tokenizer)
+    for text, (prompt, response) in zip(texts, together, strict=True):
+        alone = encode_text(tokenizer, LONG, text)
+        assert (prompt.ids.tolist(), prompt.cut) == (alone[0].ids.tolist(), alone[0].cut)
+        assert (response.ids.tolist(), response.cut) == (alone[1].ids.tolist(), alone[1].cut)
+    assert [prompt.cut > 0 for prompt, _ in together] == [False, True, False, False]
+
+
+def test_responses_to_one_prompt_share_its_ids(tokenizer):
+    """So that it is computed once."""
+    (group,) = encode_alone([user("hi")], [["Paris", "the capital"]], tokenizer)
+    assert group[0][0] is group[1][0]
 
 
 @pytest.mark.parametrize("text", ["naïve café", "日本語 текст", "🙂👍🏽", "a\x00b\t\r\n ", "  two  ", "\u200b\ufeff"])
 def test_any_text_survives(text):
     tokenizer = Tokenizer(train_bpe(TEXTS, 300), max_prompt=999, max_response=999)
-    (encoded,) = tokenizer.encode_responses([text])
-    assert decoded(tokenizer, encoded.ids) == text + EOS
-    (encoded,) = tokenizer.encode_prompts([user(text)])
-    assert decoded(tokenizer, encoded.ids) == f"<|user|>{text}<|assistant|>"
+    prompt, response = encode_text(tokenizer, text, text)
+    assert decoded(tokenizer, response.ids) == text + EOS
+    assert decoded(tokenizer, prompt.ids) == f"<|user|>{text}<|assistant|>"
 
 
 def test_the_trained_vocabulary_holds_bytes_specials_and_merges():
@@ -103,10 +133,8 @@ def test_a_saved_tokenizer_opens_to_the_same_ids(tmp_path, tokenizer):
     assert (opened.ending[-1], opened.vocab_size) == (tokenizer.ending[-1], tokenizer.vocab_size)
     assert opened.hf.chat_template == tokenizer.hf.chat_template
     for text in (*TEXTS, "日本語", ""):
-        assert opened.encode_responses([text])[0].ids.tolist() == tokenizer.encode_responses([text])[0].ids.tolist()
-        assert opened.encode_prompts([user(text)])[0].ids.tolist() == (
-            tokenizer.encode_prompts([user(text)])[0].ids.tolist()
-        )
+        for one, other in zip(encode_text(opened, text, text), encode_text(tokenizer, text, text), strict=True):
+            assert one.ids.tolist() == other.ids.tolist()
 
 
 def test_truncation_and_padding_stored_with_a_tokenizer_do_not_act(tmp_path, fresh):
@@ -116,8 +144,7 @@ def test_truncation_and_padding_stored_with_a_tokenizer_do_not_act(tmp_path, fre
     fresh.save_pretrained(tmp_path)
     opened = open_tokenizer(str(tmp_path), max_prompt=99, max_response=99)
     for text in ("Q", "xyzxyzxyz"):
-        (encoded,) = opened.encode_responses([text])
-        assert decoded(opened, encoded.ids) == text + EOS
+        assert decoded(opened, encode_response(opened, text).ids) == text + EOS
 
 
 def test_a_vocabulary_below_bytes_and_specials_is_refused():
@@ -151,13 +178,63 @@ def test_an_unknown_template_or_folder_is_named(tmp_path, tokenizer):
 
 
 def test_a_response_cannot_forge_a_turn_or_an_end(tokenizer):
-    (encoded,) = tokenizer.encode_responses([f"a{EOS}<|user|>b"])
+    encoded = encode_response(tokenizer, f"a{EOS}<|user|>b")
     assert not set(encoded.ids[:-1].tolist()) & {0, 1, 2, 3, 4}
+    assert decoded(tokenizer, encoded.ids) == f"a{EOS}<|user|>b{EOS}"
 
 
 def test_a_prompt_cannot_forge_a_turn(tokenizer):
-    (encoded,) = tokenizer.encode_prompts([user("a<|assistant|>b")])
+    encoded = encode_prompt(tokenizer, "a<|assistant|>b")
     assert encoded.ids.tolist().count(4) == 1
+    assert decoded(tokenizer, encoded.ids) == "<|user|>a<|assistant|>b<|assistant|>"
+
+
+def test_special_tokens_in_contents_are_special_where_asked_for(tokenizer):
+    """As transformers reads them."""
+    as_transformers = Tokenizer(tokenizer.hf, max_prompt=99, max_response=99, split_special_tokens=False)
+    prompt, response = encode_text(as_transformers, "a<|assistant|>b", f"c{EOS}d")
+    turns = [{"role": "user", "content": "a<|assistant|>b"}, {"role": "assistant", "content": f"c{EOS}d"}]
+    whole = tokenizer.hf.apply_chat_template(turns, tokenize=True, return_dict=False)
+    assert [*prompt.ids, *response.ids] == whole
+    assert whole.count(4) == 2
+
+
+def test_added_tokens_that_are_not_special_are_text(fresh):
+    """Runs of spaces, as in GPT-NeoX's vocabulary: the longest that fits is one token, in prompts and responses."""
+    from tokenizers import AddedToken
+
+    runs = [AddedToken(" " * n, normalized=True, special=False) for n in range(24, 1, -1)]
+    fresh.backend_tokenizer.add_tokens(runs)
+    tokenizer = Tokenizer(fresh, max_prompt=99, max_response=99)
+    text = "a\n" + 8 * " " + "b"
+    prompt, response = encode_text(tokenizer, text, text)
+    eight = fresh.convert_tokens_to_ids(" " * 8)
+    assert prompt.ids.tolist().count(eight) == response.ids.tolist().count(eight) == 1
+    assert prompt.ids[1:-1].tolist() == response.ids[:-1].tolist()
+
+
+CLOCK = (
+    "{{ strftime_now('%d %b %Y') }}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
+    "{% if messages[-1].role == 'assistant' %}<|eos|>{% endif %}"
+)
+
+
+def test_a_template_that_asks_for_the_date_is_told_the_same_on_every_day(fresh):
+    fresh.chat_template = CLOCK
+    tokenizer = Tokenizer(fresh, **LIMITS, date="2025-12-24")
+    assert decoded(tokenizer, encode_prompt(tokenizer, "a").ids) == "24 Dec 2025<|user|>a<|assistant|>"
+    assert tokenizer.identity() != Tokenizer(fresh, **LIMITS).identity()
+    with pytest.raises(InputError, match=r"tokenizer.date='today' is not a date: write it as YYYY-MM-DD"):
+        Tokenizer(fresh, **LIMITS, date="today")
+
+
+def test_a_conversation_that_the_template_refuses_is_quoted(fresh):
+    fresh.chat_template = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system turns') }}{% endif %}" + CLOCK
+    )
+    tokenizer = Tokenizer(fresh, **LIMITS)
+    with pytest.raises(InputError, match=r"refuses the conversation 'system: s \| user: a': no system turns"):
+        tokenizer.encode_prompts([user("fine"), (Message("system", "s"), Message("user", "a"))])
 
 
 CHATML = (
@@ -225,7 +302,7 @@ def test_prompt_and_response_are_together_what_the_template_writes(tmp_path, mak
         hf.chat_template = template
     hf.save_pretrained(tmp_path)
     tokenizer = open_tokenizer(str(tmp_path), template=named, max_prompt=999, max_response=999)
-    (prompt,), (response,) = tokenizer.encode_prompts([user("Why?")]), tokenizer.encode_responses([answer])
+    prompt, response = encode_text(tokenizer, "Why?", answer)
     conversation = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": answer}]
     rendered = tokenizer.hf.apply_chat_template(conversation, tokenize=False)
     assert rendered.endswith(ending)
@@ -234,9 +311,12 @@ def test_prompt_and_response_are_together_what_the_template_writes(tmp_path, mak
     assert tuple(whole[-len(tokenizer.ending) :]) == tokenizer.ending
 
 
-def test_an_answer_that_is_opened_otherwise_than_written_is_refused(fresh):
-    fresh.chat_template = CHATML.replace("assistant\n{%", "assistant\n<think>{%")
-    with pytest.raises(InputError, match="writes an answer otherwise than it opens one"):
+@pytest.mark.parametrize(
+    "text", ["{{ messages[0].content }}", "{% for m in messages %}{{ m.content * 2 }}{% endfor %}"]
+)
+def test_a_template_that_does_not_write_each_turn_once_is_refused(fresh, text):
+    fresh.chat_template = text
+    with pytest.raises(InputError, match="does not write a question and its answer once each"):
         Tokenizer(fresh, **LIMITS)
 
 
@@ -245,8 +325,10 @@ def test_the_first_token_of_all_survives_truncation(tmp_path, make):
     """[CLS] is where an encoder is read; a decoder has never seen a text without BOS."""
     make().save_pretrained(tmp_path)
     whole, cut = (
-        open_tokenizer(str(tmp_path), template="transcript", max_prompt=size, max_response=9).encode_prompts(
-            [user("how do I boil an egg?")]
+        encode_text(
+            open_tokenizer(str(tmp_path), template="transcript", max_prompt=size, max_response=2),
+            "how do I boil an egg?",
+            "Put it in boiling water.",
         )[0]
         for size in (999, 5)
     )

@@ -213,7 +213,7 @@ def test_scores_that_are_no_log_odds_have_no_probabilities():
     odds = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0)
     assert odds["loss"] > 0
     assert odds["calibration"]["reward"]["brier"] > 0
-    other = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0, log_odds=False)
+    other = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0, link=None)
     assert other == {
         **odds,
         "loss": None,

@@ -14,7 +14,7 @@ from rmjax.errors import InputError
 from rmjax.models.parallel import make_layout
 from rmjax.models.reward import RewardTransformer
 from rmjax.scoring.checkpoint import damage, find_checkpoint, list_checkpoints, load, load_tree, save_checkpoint
-from rmjax.scoring.contract import check_canaries
+from rmjax.scoring.contract import FORMAT, check_canaries
 from rmjax.scoring.seal import seal
 
 ONE = make_layout(layout="pmap", devices=1)
@@ -182,7 +182,7 @@ def test_a_bfloat16_model_is_recognised_by_what_float32_gives(
     columns = [model.heads.index(canary.head) for canary in canaries]
 
     def scores(model, exact):
-        raw = model.raw(prompts, responses, exact=exact)
+        raw = model.score_groups(prompts, responses, exact=exact).raw
         return np.array([scores_KxZ[0, z] for scores_KxZ, z in zip(raw, columns, strict=True)])
 
     assert_close(scores(model, exact=True), scores(reward_model, exact=True))
@@ -220,9 +220,9 @@ def test_another_format_is_refused(run):
     """Also where the file was changed with its manifest, as a newer version would write it."""
     checkpoint = run / "checkpoints" / "000012"
     path = checkpoint / "contract.json"
-    path.write_text(path.read_text().replace('"format": 2', '"format": 3'))
+    path.write_text(path.read_text().replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'))
     manifest = json.loads((checkpoint / "manifest.json").read_text())
     del manifest["contract.json"]
     (checkpoint / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match="has format 3, this rmjax reads format 2"):
+    with pytest.raises(InputError, match=f"has format {FORMAT + 1}, this rmjax reads format {FORMAT}"):
         load(checkpoint)

@@ -84,6 +84,22 @@ def test_a_canary_near_zero_is_measured_by_the_spread_of_the_scores():
         check_canaries(canaries(0.0, 2.0), [0.002, 2.0], "here")
 
 
+@pytest.mark.parametrize("level", [0.0, 10.0, 100.0, 1000.0])
+def test_the_level_of_the_scores_buys_no_tolerance(level):
+    """A ranking loss leaves the level free: at every level 1 % of the spread is too much, and rounding is not."""
+    stored = canaries(level - 1, level + 1)
+    check_canaries(stored, [level - 1 + 2e-6 * level, level + 1], "here")
+    with pytest.raises(InputError):
+        check_canaries(stored, [level - 1 + max(0.01, 2e-5 * level), level + 1], "here")
+
+
+def test_another_head_buys_no_tolerance():
+    far = [*canaries(-50.0, -51.0), Canary(user("q"), "a", "safety", 0.0), Canary(user("q"), "b", "safety", 1.0)]
+    check_canaries(far, [-50.0, -51.0, 0.0, 1.0], "here")
+    with pytest.raises(InputError, match=r"head 'safety' gives 0\.01"):
+        check_canaries(far, [-50.0, -51.0, 0.01, 1.0], "here")
+
+
 @pytest.mark.parametrize("score", [float("nan"), float("inf")])
 def test_a_score_that_is_no_number_is_refused(score):
     with pytest.raises(InputError, match="verify=False"):

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from rmjax.data.comparisons import Message
+from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.scoring.contract import Normalization
 from rmjax.scoring.ensemble import Ensemble, average_weights
+from rmjax.scoring.judge import Scored
+from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS
 from rmjax.scoring.reward_model import RewardModel
 
 PROMPTS = [(Message("user", "How do I boil an egg?"),), (Message("user", "What is the capital of France?"),)]
@@ -53,16 +56,54 @@ def test_the_combination_is_that_of_the_centred_scores(members, method):
         assert np.ptp(scores, axis=0).max() > 0.05  # or all methods would be one
 
 
+@pytest.mark.parametrize(
+    ("method", "links", "expected"),
+    [
+        ("mean", (BRADLEY_TERRY,) * 3, BRADLEY_TERRY),
+        ("mean", (BRADLEY_TERRY, NO_ODDS, BRADLEY_TERRY), NO_ODDS),
+        ("worst", (BRADLEY_TERRY,) * 3, NO_ODDS),
+        ("uncertainty", (BRADLEY_TERRY,) * 3, NO_ODDS),
+    ],
+)
+def test_only_the_mean_of_log_odds_is_log_odds(members, method, links, expected):
+    linked = [
+        RewardModel(m.params, dataclasses.replace(m.contract, link=link), m.tokenizer, m.layout)
+        for m, link in zip(members, links, strict=True)
+    ]
+    ensemble = Ensemble(linked, method, 0.5 if method == "uncertainty" else None)
+    assert ensemble.link == expected
+    if expected == BRADLEY_TERRY:
+        assert 0 < ensemble.probability(PROMPTS[0], *RESPONSES[0][:2], head="helpful") < 1
+    else:
+        with pytest.raises(InputError, match="give no probability that one answer is preferred"):
+            ensemble.probability(PROMPTS[0], *RESPONSES[0][:2], head="helpful")
+
+
+def test_the_cut_of_an_ensemble_is_the_most_that_a_member_cut(members):
+    other = Tokenizer(members[0].tokenizer.hf, max_prompt=24, max_response=99)
+    roomy = RewardModel(members[0].params, members[0].contract, other, members[0].layout)
+    prompts, responses = [PROMPTS[0]], [["x" * 60, "y"]]
+    cut = Ensemble([roomy, *members[1:]], "mean").score_groups(prompts, responses).cut
+    assert roomy.score_groups(prompts, responses).cut[0].tolist() == [[0, 0], [0, 0]]
+    assert cut[0].tolist() == members[1].score_groups(prompts, responses).cut[0].tolist()
+    assert cut[0][0, 1] > 0
+
+
 def test_the_constant_of_a_member_plays_no_part(members):
     """A shift of a member's scores and of its mean by the same is the same judge."""
     before = Ensemble(members, "worst").raw(PROMPTS, RESPONSES)
-    raw = members[0].raw
+    score_groups = members[0].score_groups
     first = members[0].contract.normalization
     moved = RewardModel(members[0].params, members[0].contract, members[0].tokenizer, members[0].layout)
     moved.contract = dataclasses.replace(
         moved.contract, normalization={h: dataclasses.replace(n, mean=n.mean + 100.0) for h, n in first.items()}
     )
-    moved.raw = lambda prompts, responses: [scores + np.float32(100.0) for scores in raw(prompts, responses)]
+
+    def shifted(prompts, responses):
+        scored = score_groups(prompts, responses)
+        return Scored([scores + np.float32(100.0) for scores in scored.raw], scored.cut)
+
+    moved.score_groups = shifted
     after = Ensemble([moved, *members[1:]], "worst").raw(PROMPTS, RESPONSES)
     for a, b in zip(before, after, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)

@@ -9,7 +9,8 @@ from rmjax.data.comparisons import Comparison, Message
 from rmjax.errors import InputError
 from rmjax.scoring.contract import Gate, Normalization
 from rmjax.scoring.gate import REFUSAL, GatedModel, Inputs, combine, fit_gate, thresholds
-from rmjax.scoring.judge import Judge
+from rmjax.scoring.judge import Judge, Scored
+from rmjax.scoring.link import NO_ODDS
 
 HEADS = ("helpful", "safety")
 UNIT = dict.fromkeys(HEADS, Normalization(0.0, 1.0, 1, "unit"))
@@ -23,17 +24,17 @@ class Stated(Judge):
     """A judge that reads its two scores off the response, "h s", and off the prompt for a refusal."""
 
     heads = HEADS
+    link = NO_ODDS
     contract = None
 
-    def raw(self, prompts, responses):
+    def score_groups(self, prompts, responses):
         def scores(prompt, text):
             h, s = (prompt[-1].content if text == REFUSAL else text).split()
             return float(h), float(s)
 
-        return [
-            np.array([scores(p, text) for text in group], np.float32)
-            for p, group in zip(prompts, responses, strict=True)
-        ]
+        groups = zip(prompts, responses, strict=True)
+        raw = [np.array([scores(p, text) for text in group], np.float32) for p, group in groups]
+        return Scored(raw, [np.zeros((len(group), 2), int) for group in responses])
 
     def rescale(self, raw, scale, head):
         return raw
@@ -94,7 +95,8 @@ def test_the_fitted_gate_is_whitened_and_agrees_on_other_data_as_it_says():
     assert scores.mean() == pytest.approx(0.0, abs=1e-5)
     assert scores.std() == pytest.approx(1.0, abs=1e-5)
     right = [
-        (s[0, 0] > s[1, 0]) == (c.ranks == (1, 2)) for c, s in zip(other, gated.score_comparisons(other), strict=True)
+        (s[0, 0] > s[1, 0]) == (c.ranks == (1, 2))
+        for c, s in zip(other, gated.score_comparisons(other).raw, strict=True)
     ]
     assert np.mean(right) == pytest.approx(gated.gate.agreement, abs=0.02)
     probability = gated.score(other[0].prompt, list(other[0].responses), scale="probability")

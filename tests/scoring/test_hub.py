@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import user
+from conftest import encode_text
 from data.test_tokenizer import sentencepiece, wordpiece
 from golden.compare import GOLDEN, edit_config
 from naive import assert_close, naive_scores
@@ -66,10 +66,7 @@ def make_reward_model(trunk, tokenizer, layout):
         trunk=trunk,
         heads=("helpful", "safety"),
         compute_dtype="float32",
-        max_prompt=tokenizer.max_prompt,
-        max_response=tokenizer.max_response,
-        chat_template=tokenizer.hf.chat_template,
-        ending=tokenizer.ending,
+        **tokenizer.stated(),
         data={"source": "made up", "start": "random"},
     )
     params = draw(RewardTransformer(trunk, contract.heads, jnp.dtype("float32")))
@@ -208,8 +205,8 @@ def test_the_model_card_says_what_a_score_depends_on(model, exported):
     assert f"On {reference.count} made-up texts" in card
     assert "the answer, then `<|eos|>`" in card
     assert "read at the last token of the text. Weights are float32" in card
-    assert "last 24 tokens" in card
-    assert "first\n  12." in card
+    assert "Texts of up to 37 tokens" in card
+    assert "rmjax wrote 2024-07-26" in card
     for fact in ("# Reward model (safety)", "after 321 steps", "Trained on: hh-rlhf", "Started from: runs/sft"):
         assert fact in card
     assert "helpful" not in card
@@ -262,8 +259,8 @@ def padded_with_eos(tmp_path, model):
 def test_where_the_padding_is_eos_the_score_is_read_before_it(padded_with_eos, model, tokenizer):
     assert padded_with_eos.contract.ending == padded_with_eos.tokenizer.ending == ()
     answers = [answer for answer in ANSWERS if answer]
-    responses = tuple(encoded.ids[:-1] for encoded in tokenizer.encode_responses(answers))
-    example = Example(tokenizer.encode_prompts([user("Why?")])[0].ids, responses)
+    prompt = encode_text(tokenizer, "Why?")[0].ids
+    example = Example(prompt, tuple(encode_text(tokenizer, "Why?", answer)[1].ids[:-1] for answer in answers))
     params = model.layout.plain(model.params)
     (expected,) = naive_scores(params, model.contract.trunk, model.heads, [example])
     assert_close(padded_with_eos.score("Why?", answers), expected[:, 1])

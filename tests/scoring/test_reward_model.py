@@ -4,13 +4,15 @@ import copy
 
 import numpy as np
 import pytest
-from conftest import user
+from conftest import encode_text, user
 from naive import assert_close, naive_scores
 
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.data.packing import Example
+from rmjax.data.truncation import Truncation
 from rmjax.errors import InputError
-from rmjax.scoring.judge import as_prompt
+from rmjax.scoring.judge import TruncationWarning, as_prompt
+from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS, Link
 
 EGG = "How do I boil an egg?"
 ANSWERS = ["Put it in boiling water.", "", "I will not help with that."]
@@ -24,8 +26,8 @@ def expected(reward_model):
 
 def test_scores_are_those_of_the_naive_form(reward_model, tokenizer, tiny_trunk, expected):
     params = reward_model._scorer.layout.plain(reward_model.params)
-    responses = tuple(e.ids for e in tokenizer.encode_responses(ANSWERS))
-    example = Example(tokenizer.encode_prompts([user(EGG)])[0].ids, responses)
+    prompt = encode_text(tokenizer, EGG)[0].ids
+    example = Example(prompt, tuple(encode_text(tokenizer, EGG, answer)[1].ids for answer in ANSWERS))
     (scores,) = naive_scores(params, tiny_trunk, reward_model.heads, [example])
     assert expected.dtype == np.float32
     assert_close(expected, scores[:, 0])
@@ -57,7 +59,7 @@ def test_an_empty_response_has_a_score(reward_model, expected):
 def test_equal_responses_tie_exactly(reward_model):
     """So that a pair that truncation made equal counts as a tie of the model, not as right or wrong by chance."""
     comparisons = [Comparison(user(f"q{i}"), ("same", "same"), (1, 2)) for i in range(50)]
-    assert all((a == b).all() for a, b in reward_model.score_comparisons(comparisons))
+    assert all((a == b).all() for a, b in reward_model.score_comparisons(comparisons).raw)
 
 
 def test_different_prompts_give_different_scores_in_the_order_asked(reward_model):
@@ -123,6 +125,55 @@ def test_equal_responses_have_equal_scores(reward_model, expected):
     assert np.ptp(scores[[0, 2, 3]]) <= 1e-5 * np.std(expected)
 
 
+def test_what_truncation_cut_is_counted_for_every_response(reward_model, tokenizer):
+    prompts, responses = [user("x" * 60), user("Why?")], [["y" * 60, "z"], ["Yes.", "y" * 60]]
+    scored = reward_model.score_groups(prompts, responses)
+    for prompt, group, cut_Kx2 in zip(prompts, responses, scored.cut, strict=True):
+        expected = [[part.cut for part in encode_text(tokenizer, prompt[0].content, text)] for text in group]
+        assert cut_Kx2.tolist() == expected
+    assert (np.concatenate(scored.cut) > 0).tolist() == [[True, True], [True, False], [False, False], [False, True]]
+    assert Truncation.of(scored.cut) == Truncation(4, 2, 2, int(np.concatenate(scored.cut).sum()))
+
+
+def test_a_score_does_not_depend_on_what_truncation_leaves_a_sibling(reward_model):
+    """A long answer leaves its prompt less room; a short one beside it keeps the longer prompt."""
+    texts = ["y" * 60, "", "I will not help with that.", "Paris"]
+    together = reward_model.score("How do I boil? " * 9, texts, **HELPFUL)
+    assert_close([reward_model.score("How do I boil? " * 9, text, **HELPFUL) for text in texts], together)
+
+
+def test_score_warns_of_what_it_cut(reward_model):
+    with pytest.warns(TruncationWarning, match=r"cut \d+ tokens off 2 scored texts: 1 responses lost their end and 0"):
+        reward_model.score(EGG, ["y" * 60, "z"], **HELPFUL)
+
+
+def test_the_probability_follows_the_link(make_model):
+    """Rao-Kupper at eta = 1: by hand 0.8075 for a gap of 1, where Bradley-Terry has 0.731."""
+    gap = 1.0
+    win, lose = 1 / (1 + np.exp(1 - gap)), 1 / (1 + np.exp(1 + gap))
+    assert Link("rao_kupper", 1.0).log_odds(gap) == pytest.approx(np.log(win / lose))
+    assert win / (win + lose) == pytest.approx(0.8075, abs=1e-4)
+    plain, tied = make_model(("helpful",)), make_model(("helpful",), link=Link("rao_kupper", 1.0))
+    a, b = plain.score(EGG, ANSWERS[:2]).astype(float)
+    odds = np.exp(Link("rao_kupper", 1.0).log_odds(a - b))
+    assert tied.probability(EGG, *ANSWERS[:2]) == pytest.approx(odds / (1 + odds), rel=1e-5)
+    assert tied.probability(EGG, *ANSWERS[:2]) != pytest.approx(plain.probability(EGG, *ANSWERS[:2]), rel=1e-3)
+    with pytest.raises(InputError, match="give no probability that one answer is preferred"):
+        make_model(("helpful",), link=NO_ODDS).probability(EGG, *ANSWERS[:2])
+
+
+def test_the_log_odds_of_a_link_are_odd_and_grow():
+    gaps = np.linspace(-800, 800, 1601)
+    for link in (BRADLEY_TERRY, Link("rao_kupper", 0.5)):
+        odds = link.log_odds(gaps)
+        np.testing.assert_allclose(odds, -odds[::-1])
+        assert np.isfinite(odds).all()
+        assert (np.diff(odds) > 0).all()
+    np.testing.assert_allclose(Link("rao_kupper", 1e-9).log_odds(gaps), gaps, atol=1e-6)
+    with pytest.raises(InputError, match="unknown link 'probit': known are bradley_terry, rao_kupper, none"):
+        Link("probit")
+
+
 def test_the_probability_of_a_preference_is_antisymmetric(reward_model, expected):
     ab = reward_model.probability(EGG, ANSWERS[0], ANSWERS[2], **HELPFUL)
     ba = reward_model.probability(EGG, ANSWERS[2], ANSWERS[0], **HELPFUL)
@@ -134,7 +185,7 @@ def test_the_probability_of_a_preference_is_antisymmetric(reward_model, expected
 
 def test_comparisons_are_scored_as_their_texts(reward_model, expected):
     comparisons = [Comparison(user(EGG), tuple(ANSWERS), (1, 2, 3)), Comparison(user("Why?"), ("a", "b"), (1, 2))]
-    first, second = reward_model.score_comparisons(comparisons)
+    first, second = reward_model.score_comparisons(comparisons).raw
     assert_close(first[:, 0], expected)
     for z, head in enumerate(reward_model.heads):
         assert_close(second[:, z], reward_model.score("Why?", ["a", "b"], head=head))
