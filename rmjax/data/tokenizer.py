@@ -109,10 +109,12 @@ class Tokenizer:
         """Finds out where a response begins in the ids, and which ids end it."""
         before, after = self._template.before, self._template.after
         found = list(self._special.finditer(before))
-        # Tokens never cross a special token, so the text from the last one on is all that a response can change.
+        # Tokens never cross a special token, so the text from the last one on is all that a response can change. Where
+        # there is none, the text of the template is enough, if the prompt's own text does not reach into its tokens.
         self._anchor = found[-1].start() if found else None
-        tail = self._tail("?" + before)
-        prompt, answer, whole = self._ids([tail, f"{tail}a", f"{tail}a{after}"])
+        self._usual_tail = "?" + before if self._anchor is None else before[self._anchor :]
+        prompt, answer, whole = self._ids([self._usual_tail, f"{self._usual_tail}a", f"{self._usual_tail}a{after}"])
+        self._usual_ids = prompt[2:]
         # The prompt goes without the tokens that an ordinary answer changes, such as the space before its first word.
         self._changed = len(prompt) - _common(prompt, answer)
         self._silent = not after.strip()
@@ -141,7 +143,7 @@ class Tokenizer:
         protected = [tuple(Message(turn.role, self._protect(turn.content)) for turn in prompt) for prompt in prompts]
         texts = self._template.prompts(protected)
         return [
-            PromptIds(ids[: len(ids) - self._changed], self._tail(text))
+            PromptIds(ids[: len(ids) - self._changed], self._tail(text, ids))
             for ids, text in zip(self._ids(texts), texts, strict=True)
         ]
 
@@ -161,11 +163,14 @@ class Tokenizer:
         encoded = {key: self._response(before[key[0]], ids) for key, ids in zip(distinct, whole, strict=True)}
         return [encoded[key] for key in keys]
 
-    def _tail(self, text: str) -> str:
-        """The end of a prompt's text: from the last special token on, or a window of characters."""
-        if self._anchor is None:
-            return text[-max(WINDOW, len(self._template.before) + 1) :]
-        return text[len(text) - len(self._template.before) + self._anchor :]
+    def _tail(self, text: str, ids: np.ndarray) -> str:
+        """The end of a prompt's text, which its responses are tokenized after; the same for most prompts."""
+        usual = len(self._usual_ids)
+        if self._anchor is not None or (
+            usual > self._changed and np.array_equal(ids[max(0, len(ids) - usual) :], self._usual_ids)
+        ):
+            return self._usual_tail
+        return text[-max(WINDOW, len(self._template.before) + 1) :]
 
     def _continued(self, tail: str, answer: str) -> str:
         """A tail with an answer as the template writes it."""
