@@ -17,6 +17,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from rmjax.errors import InputError
+from rmjax.models.classes import check_causal, check_whole, class_name, warn_of_another_class
 from rmjax.models.config import TransformerConfig
 from rmjax.models.families import find_family
 from rmjax.models.families.family import Family, source_of, split_fused
@@ -24,6 +25,7 @@ from rmjax.models.families.family import Family, source_of, split_fused
 # What is fetched of a hub repository: no pickled weights, no code.
 FILES = (
     "config.json",
+    "adapter_config.json",  # which tells that the weights are no whole model
     "model*.safetensors",
     "model.safetensors.index.json",
     "tokenizer*",
@@ -35,6 +37,9 @@ FILES = (
 )
 # Tables that old versions of transformers stored beside the weights; they follow from the configuration.
 BUFFERS = re.compile(r"(^|\.)(rotary_emb\.inv_freq|position_ids|(attn|attention)\.(masked_)?bias)$")
+
+# Weights that are refused: reading them can run code.
+PICKLES = ("*.bin", "*.pt*")
 
 Place = Callable[[str, np.ndarray], jax.Array]
 
@@ -99,6 +104,16 @@ class Pretrained:
         """Whether the trunk's tensors stand without a prefix, as a model without any head is stored."""
         return not any(name.startswith(self.family.prefix) for name in self.tensors)
 
+    @property
+    def named(self) -> str:
+        """The class that config.json names, for messages."""
+        return class_name(vars(self.hf))
+
+    def beyond(self, shapes: Any) -> list[str]:
+        """Names of the tensors that are no part of the tree `shapes`, as a head of another kind."""
+        used = {name for path in flatten_dict(shapes, sep="/") for name in self._sources(path, ())}
+        return sorted(name for name in self.tensors.keys() - used if not BUFFERS.search(name))
+
     def _sources(self, path: str, heads: Sequence[str]) -> list[str]:
         """Names of the tensors that a parameter is made of, one for each layer; none where it starts afresh."""
         part, _, rest = path.partition("/")
@@ -124,7 +139,8 @@ class Pretrained:
         if unexpected:
             raise InputError(
                 f"{self.folder} holds the tensor {unexpected[0]!r}{_more(unexpected)}, which a "
-                f"{self.family.model_type} trunk of its config.json does not have"
+                f"{self.family.model_type} trunk of its config.json (class {self.named}) does not have: save it "
+                "without them"
             )
 
     def _is_head(self, name: str) -> bool:
@@ -182,17 +198,22 @@ def open_pretrained(name: str, path: str = "") -> Pretrained:
         path: a local folder that is used in its place; empty for none.
 
     Raises:
-        InputError: it cannot be had, has no config.json or no safetensors, or its architecture is unknown here.
+        InputError: it cannot be had, has no config.json or no safetensors, is an adapter, or its architecture is
+            unknown here.
     """
     folder = locate(name, path)
+    check_whole(folder)
     hf = read_config(folder)
     family = find_family(hf.model_type)
     if getattr(hf, "quantization_config", None):
         raise InputError(f"{folder} is quantized: use the full weights")
     fields = family.read(hf)
     config = TransformerConfig(family=family.model_type, **fields)
+    if config.causal:
+        check_causal(hf, folder)
     tensors = list_tensors(folder)
     labels = tuple(hf.id2label[i] for i in range(hf.num_labels)) if f"{family.head}.weight" in tensors else ()
+    warn_of_another_class(hf, family, folder, scores=bool(labels))
     return Pretrained(folder, family, config, hf, tensors, labels)
 
 
@@ -232,14 +253,15 @@ def read_config(folder: Path) -> Any:
     from transformers import AutoConfig
 
     try:
-        model_type = str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
+        record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model_type = str(record["model_type"])
     except OSError:
         raise InputError(
             f"{folder} has no config.json: give a folder that save_pretrained wrote, or a run of rmjax"
         ) from None
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{folder}/config.json is not a model's configuration: it states no model_type") from None
-    find_family(model_type)
+    find_family(model_type, f" (class {class_name(record)} in {folder}/config.json)")
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (StrictDataclassError, ValueError, KeyError, TypeError) as error:
@@ -265,9 +287,7 @@ def list_tensors(folder: Path) -> dict[str, tuple[Path, str]]:
     else:
         files = sorted(folder.glob("model*.safetensors"))
     if not files:
-        pickled = sorted(path.name for path in folder.glob("*.bin")) + sorted(
-            path.name for path in folder.glob("*.pt*")
-        )
+        pickled = [path.name for pattern in PICKLES for path in sorted(folder.glob(pattern))]
         found = f" (only {pickled[0]}, which is pickled and could run code)" if pickled else ""
         raise InputError(
             f"{folder} holds no model.safetensors{found}: write one with save_pretrained in a recent transformers"

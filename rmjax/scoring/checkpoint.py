@@ -27,6 +27,7 @@ import jax
 from rmjax.data.tokenizer import Tokenizer, open_tokenizer
 from rmjax.errors import InputError
 from rmjax.models.parallel import Layout, leads, make_layout, wait_for_all
+from rmjax.models.pretrained import PICKLES
 from rmjax.scoring.contract import Canary, Contract, check_canaries, read_contract
 from rmjax.scoring.hub import load_classifier
 from rmjax.scoring.reward_model import RewardModel
@@ -173,8 +174,12 @@ def load(
 
 
 def is_hugging_face(path: Path) -> bool:
-    """Whether a folder holds a checkpoint of Hugging Face's format; a run directory has a config.json of its own."""
-    return (path / "config.json").is_file() and any(path.glob("*.safetensors"))
+    """Whether a folder holds a checkpoint of Hugging Face's format, be it one that is refused.
+
+    A run directory has a config.json of its own, but no weights next to it.
+    """
+    weights = any(any(path.glob(pattern)) for pattern in ("*.safetensors", *PICKLES))
+    return (path / "adapter_config.json").is_file() or ((path / "config.json").is_file() and weights)
 
 
 def verify_canaries(model: RewardModel, canaries: Sequence[Canary], where: Path) -> None:

@@ -16,7 +16,7 @@ from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig
 from rmjax.models.export import write_pretrained
 from rmjax.models.parallel import Layout
-from rmjax.models.pretrained import open_pretrained
+from rmjax.models.pretrained import Pretrained, open_pretrained
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_shapes
 from rmjax.scoring.contract import Contract
@@ -67,10 +67,7 @@ def load_classifier(
     """
     pretrained = open_pretrained(str(folder))
     if not pretrained.labels:
-        raise InputError(
-            f"{folder} has no sequence-classification head, so it cannot score: train a reward model from it with "
-            f"--config=configs/helpful.py:VARIANT --config.model.path={folder}"
-        )
+        raise InputError(_no_head(pretrained))
     pad_id = pretrained.hf.pad_token_id if pretrained.config.causal else None
     stated = {**DEFAULTS, **getattr(pretrained.hf, STATED, {})}
     tokenizer = open_tokenizer(
@@ -100,6 +97,18 @@ def load_classifier(
         link=Link(**stated["link"]),
     )
     return RewardModel(layout.place(params), contract, tokenizer, layout)
+
+
+def _no_head(pretrained: Pretrained) -> str:
+    """Why a checkpoint cannot score: what it holds where the head was looked for."""
+    shapes = parameter_shapes(RewardTransformer(pretrained.config, ("score",), jnp.dtype("float32")))
+    others = pretrained.beyond(shapes)
+    listed = ", ".join(others[:6]) + (f" and {len(others) - 6} more" if len(others) > 6 else "")
+    return (
+        f"{pretrained.folder} has no sequence-classification head ({pretrained.family.head}.weight), so it cannot "
+        f"score: its class is {pretrained.named}, and beyond the trunk it holds {listed or 'nothing'}; train a reward "
+        f"model from it with --config=configs/helpful.py:VARIANT --config.model.path={pretrained.folder}"
+    )
 
 
 def export_reward_model(model: RewardModel, output: Path, *, head: str | None, dtype: str) -> None:

@@ -33,6 +33,7 @@ from golden.compare import (
 from naive import assert_close
 from safetensors.numpy import load_file, save_file
 
+import rmjax
 from rmjax.errors import InputError
 from rmjax.models.families import FAMILIES
 from rmjax.models.pretrained import locate, open_pretrained
@@ -281,7 +282,8 @@ def pickle_only(folder):
         (lambda folder: (folder / "model.safetensors").unlink(), r"holds no model.safetensors: write one with"),
         (
             lambda folder: edit_config(folder, model_type="mamba"),
-            r"unknown architecture 'mamba': known are llama, mistral, qwen2, .*, distilbert$",
+            r"unknown architecture 'mamba' \(class LlamaForSequenceClassification in \S+/config.json\): known are "
+            r"llama, mistral, qwen2, .*, distilbert$",
         ),
         (lambda folder: edit_config(folder, model_type=["llama"]), r"unknown architecture .*llama.*: known are llama,"),
         (
@@ -315,7 +317,8 @@ def pickle_only(folder):
         ),
         (
             lambda folder: edit_config(folder, num_hidden_layers=1),
-            r"holds the tensor 'model.layers.1.\S+' and 8 more, which a llama trunk of its config.json does not have",
+            r"holds the tensor 'model.layers.1.\S+' and 8 more, which a llama trunk of its config.json "
+            r"\(class LlamaForSequenceClassification\) does not have: save it without them",
         ),
         (
             lambda folder: edit_tensors(folder, with_shape("model.layers.0.self_attn.q_proj.bias", 16)),
@@ -353,13 +356,94 @@ def test_a_checkpoint_that_cannot_be_used_is_refused_in_one_sentence(tmp_path, d
         ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
         ("gpt2", {"add_cross_attention": True}, "add_cross_attention is True"),
-        ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention is True"),
     ],
 )
 def test_variants_that_the_trunk_does_not_compute_are_refused(tmp_path, name, fields, message):
     edit_config(copy_golden(name, "classifier", tmp_path), **fields)
     with pytest.raises(InputError, match=f"unsupported config.json: {message}"):
         open_pretrained(str(tmp_path))
+
+
+@pytest.mark.parametrize("fields", [{"is_causal": False}, {"use_bidirectional_attention": True}])
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2"])
+def test_a_decoder_that_sees_both_sides_is_refused(tmp_path, name, fields):
+    ((field, value),) = fields.items()
+    folder = copy_golden(name, "classifier", tmp_path)
+    edit_config(folder, **fields, auto_map={"AutoModel": "modeling_both.BothWays"})
+    message = rf"config.json says {field} = {value} \(class BothWays\): with {name} only causal attention is supported"
+    with pytest.raises(InputError, match=message):
+        open_pretrained(str(folder))
+    edit_config(folder, **{field: not value})
+    open_pretrained(str(folder))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_classes_of_transformers_are_read_without_a_word(capsys, tmp_path, name):
+    for kind in ("classifier", "language_model") if name in CAUSAL else ("classifier",):
+        open_golden(name, kind)
+    stem = open_golden(name).family.classes[1].removesuffix("ForSequenceClassification")
+    folder = copy_golden(name, "classifier", tmp_path)
+    for named in ([f"{stem}Model"], [], None):
+        edit_config(folder, architectures=named, auto_map={"AutoConfig": "configuration_own.OwnConfig"})
+        open_pretrained(str(folder))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"architectures": ["LlamaBiForSequenceClassification"]}, "LlamaBiForSequenceClassification"),
+        ({"architectures": ["LlamaForTokenClassification"]}, "LlamaForTokenClassification"),
+        ({"auto_map": {"AutoModelForSequenceClassification": "org/name--modeling.PoolingLlama"}}, "PoolingLlama"),
+    ],
+)
+def test_a_class_that_is_read_as_another_is_named(capsys, tmp_path, fields, named):
+    edit_config(copy_golden("llama", "classifier", tmp_path), **fields)
+    open_pretrained(str(tmp_path))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path}/config.json names the class {named}, which is read as LlamaForSequenceClassification: " in line
+
+
+def test_without_a_head_it_is_read_as_a_language_model(capsys, tmp_path):
+    edit_config(copy_golden("llama", "language_model", tmp_path), architectures=["LlamaForReward"])
+    open_pretrained(str(tmp_path))
+    assert "names the class LlamaForReward, which is read as LlamaForCausalLM: " in capsys.readouterr().err
+
+
+def adapter(folder):
+    """As peft saves it, with or without a copy of the base model's configuration."""
+    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+
+
+@pytest.mark.parametrize("configured", [True, False])
+def test_an_adapter_is_refused_with_what_to_do(tmp_path, configured):
+    folder = copy_golden("llama", "classifier", tmp_path)
+    adapter(folder)
+    if not configured:
+        (folder / "config.json").unlink()
+    message = (
+        r"holds an adapter \(adapter_config.json\), not a whole model: .* with peft's merge_and_unload\(\) and save"
+    )
+    for opened in (open_pretrained, rmjax.load):
+        with pytest.raises(InputError, match=message):
+            opened(str(folder))
+
+
+def test_a_merged_model_may_keep_the_description_of_its_adapter(tmp_path):
+    (copy_golden("llama", "classifier", tmp_path) / "adapter_config.json").write_text("{}")
+    open_pretrained(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "consolidated.00.pth"])
+def test_pickles_are_refused_with_one_message_from_everywhere(tmp_path, name):
+    folder = copy_golden("llama", "classifier", tmp_path)
+    (folder / "model.safetensors").rename(folder / name)
+    for opened in (open_pretrained, rmjax.load):
+        with pytest.raises(
+            InputError, match=rf"no model.safetensors \(only {name}, which is pickled and could run code"
+        ):
+            opened(str(folder))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import encode_text
 from data.test_tokenizer import sentencepiece, wordpiece
-from golden.compare import GOLDEN, edit_config
+from golden.compare import GOLDEN, copy_golden, edit_config, edit_tensors
 from naive import assert_close, naive_scores
 from safetensors.numpy import load_file
 from transformers import AutoTokenizer
@@ -238,6 +238,34 @@ def test_a_checkpoint_without_a_head_cannot_score():
     message = r"no sequence-classification head.*train a reward model from it with .*--config.model.path=\S+"
     with pytest.raises(InputError, match=message):
         load_classifier(GOLDEN / "llama" / "language_model", ONE)
+
+
+@pytest.mark.parametrize(
+    ("heads", "listed"),
+    [
+        (["v_head.summary.weight", "v_head.summary.bias"], "v_head.summary.bias, v_head.summary.weight"),
+        (["score.0.weight", "score.2.weight", "lm_head.weight"], "lm_head.weight, score.0.weight, score.2.weight"),
+        (["regression_layer.weight"], "regression_layer.weight"),
+        ([f"value_head.{i}.weight" for i in range(8)], r"value_head.0.weight, .*, value_head.5.weight and 2 more"),
+        (["model.value_head.weight"], "model.value_head.weight"),
+        ([], "nothing"),
+    ],
+)
+def test_a_head_under_another_name_is_named(tmp_path, heads, listed):
+    """Outside the trunk's names or among them, which is where its own class put it."""
+    folder = copy_golden("llama", "classifier", tmp_path)
+
+    def replace(tensors):
+        trunk = {name: tensor for name, tensor in tensors.items() if name != "score.weight"}
+        return {**trunk, **{name: np.zeros((1, 16), np.float32) for name in heads}}
+
+    edit_tensors(folder, replace)
+    edit_config(folder, architectures=["LlamaForRewardModel"])
+    message = (
+        rf"head \(score.weight\).*: its class is LlamaForRewardModel, and beyond the trunk it holds {listed}; train"
+    )
+    with pytest.raises(InputError, match=message):
+        load_classifier(folder, ONE)
 
 
 def test_a_checkpoint_without_a_tokenizer_is_refused():

@@ -25,12 +25,12 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def find_family(model_type: str) -> Family:
-    """The family of a `model_type` as config.json states it.
+def find_family(model_type: str, where: str = "") -> Family:
+    """The family of a `model_type` as config.json states it; `where` says in errors which class and file that was.
 
     Raises:
         InputError: unknown here.
     """
     if model_type not in FAMILIES:
-        raise InputError(f"unknown architecture {model_type!r}: known are {', '.join(FAMILIES)}")
+        raise InputError(f"unknown architecture {model_type!r}{where}: known are {', '.join(FAMILIES)}")
     return FAMILIES[model_type]

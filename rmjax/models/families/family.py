@@ -68,6 +68,11 @@ class Family:
     read: Callable[[Any], dict[str, Any]]
     write: Callable[[TransformerConfig], dict[str, Any]]
 
+    def owns(self, name: str) -> bool:
+        """Whether a class is one of transformers' own on this trunk, whose weights mean what they mean here."""
+        stem = self.classes[1].removesuffix("ForSequenceClassification")
+        return name in self.classes or name in {stem + task for task in ("Model", "ForMaskedLM", "ForPreTraining")}
+
 
 class Source(NamedTuple):
     """The tensor behind one of our parameters.

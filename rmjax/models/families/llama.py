@@ -178,7 +178,6 @@ def read_qwen3(hf: Any) -> dict[str, Any]:
 
 
 def read_gemma2(hf: Any) -> dict[str, Any]:
-    require(bool(getattr(hf, "use_bidirectional_attention", None)), False, "use_bidirectional_attention")
     return {
         **read_common(hf),
         **read_layer_types(hf),

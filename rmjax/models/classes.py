@@ -1,0 +1,57 @@
+"""The class that a checkpoint's config.json names: what is refused because of it, and what is only said."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rmjax.errors import InputError
+from rmjax.models.families.family import Family
+
+
+def class_name(fields: Mapping[str, Any]) -> str:
+    """The class of the model in the fields of a config.json: that of its own code, or the first architecture."""
+    listed = fields.get("architectures")
+    named = [*_own_code(fields), *(listed if isinstance(listed, list) else ())]
+    return str(named[0]) if named else "unnamed"
+
+
+def _own_code(fields: Mapping[str, Any]) -> list[str]:
+    """Classes of models that `auto_map` takes from code in the checkpoint, which is never run here."""
+    places = fields.get("auto_map")
+    items = places.items() if isinstance(places, dict) else ()
+    return [str(place).rpartition(".")[2] for auto, place in items if auto.startswith("AutoModel")]
+
+
+def warn_of_another_class(hf: Any, family: Family, folder: Path, *, scores: bool) -> None:
+    """Says on standard error that a class is read as one of transformers' own, with its head if it `scores`."""
+    name = class_name(vars(hf))
+    if _own_code(vars(hf)) or not (name == "unnamed" or family.owns(name)):
+        read_as = family.classes[1 if scores else 0] or family.classes[1]
+        print(
+            f"warning: {folder}/config.json names the class {name}, which is read as {read_as}: pooling, head or "
+            "attention of another kind is left out, so compare some scores with those of its own code",
+            file=sys.stderr,
+        )
+
+
+def check_whole(folder: Path) -> None:
+    """Raises InputError for an adapter, which only holds changes to another model's weights."""
+    if (folder / "adapter_config.json").is_file() and not any(folder.glob("model*.safetensors")):
+        raise InputError(
+            f"{folder} holds an adapter (adapter_config.json), not a whole model: merge it into its base model with "
+            "peft's merge_and_unload() and save the result with save_pretrained"
+        )
+
+
+def check_causal(hf: Any, folder: Path) -> None:
+    """Raises InputError where a decoder's config.json says that every token sees the whole text."""
+    for field, needed in (("is_causal", True), ("use_bidirectional_attention", False)):
+        found = getattr(hf, field, None)
+        if found is not None and bool(found) is not needed:
+            raise InputError(
+                f"{folder}/config.json says {field} = {found} (class {class_name(vars(hf))}): with {hf.model_type} "
+                "only causal attention is supported, so use a model that was trained with it"
+            )
