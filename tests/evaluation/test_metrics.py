@@ -85,6 +85,7 @@ def test_length_balanced_accuracy_takes_the_length_rule_down_to_a_half():
 
 def test_ceiling_is_what_the_true_utilities_earn_on_average():
     assert metrics.bayes_accuracy(np.log([3.0, 1 / 4, 1.0])) == pytest.approx((0.75 + 0.8 + 0.5) / 3)
+    assert metrics.bayes_accuracy([5000.0, -5000.0]) == 1.0
     generator = np.random.default_rng(5)
     difference = generator.normal(size=200_000)
     won = generator.random(200_000) < 1 / (1 + np.exp(-difference))
