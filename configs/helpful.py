@@ -95,7 +95,7 @@ def get_config(variant: str = "") -> ConfigDict:
 def stage(*, batch_size: int, epochs: int, learning_rate: float) -> ConfigDict:
     """How one stage trains: the reward model, or the SFT before it."""
     train = ConfigDict()
-    train.batch_size = batch_size  # comparisons (demonstrations, in SFT) in a step, exactly
+    train.batch_size = batch_size  # most comparisons (SFT: demonstrations) in a step; steps differ by one at most
     train.epochs = epochs  # how often each is shown
     train.max_steps = 0  # ends earlier, with the schedule fitted to it; 0: all epochs
     train.microbatches = 1  # parts a batch is computed in, for less memory; the result is the same

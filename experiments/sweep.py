@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from rmjax.errors import InputError
 from rmjax.evaluation.sweep_results import SweepResults, draw, fit_in_words
-from rmjax.evaluation.sweeps import Measure, Row, caption, markdown, read_measures, to_csv
+from rmjax.evaluation.sweeps import Measure, Row, markdown, read_measures, to_csv
 from rmjax.training.run import write_json, write_text
 
 
@@ -125,7 +125,7 @@ def results(sweep: Sweep, workdir: Path, rows: Sequence[Row]) -> str:
     """Writes results.csv, results.md and the figures; the text of results.md."""
     found = SweepResults(workdir, sweep, rows)
     write_text(workdir / "results.csv", to_csv(rows, found.measures))
-    parts = [f"# {sweep['title']}", caption(sweep["seeds"]), markdown(found.table)]
+    parts = [f"# {sweep['title']}", found.caption, markdown(found.table)]
     parts += [markdown(found.differences)] if found.differences[1:] else []
     text = "\n\n".join([*parts, *filter(None, [fit_in_words(found)])])
     draw(found, workdir / "figures")

@@ -16,11 +16,12 @@ validation data ask for.
 
 Found, three seeds: regression does suffer. Where raters share a zero point it is not told apart from Bradley-Terry
 (-0.6 points, -3.3 to +2.2), where theirs scatter by 3 it learns next to nothing (-26.9, -32.8 to -21.1), by 1 it lies
-between (-9.2, -27.4 to +9.0). Ties carry a little: +0.7 (0.2 to 1.2) with Rao and Kupper's loss against dropping them,
-as halves +0.6 (-0.5 to +1.6). Smoothing is not told apart from none at any rate of noise (+0.8, -2.4 to +3.9; +3.9,
--12.0 to +19.8; -5.1, -17.3 to +7.2): with 10 % wrong one seed of three ends at 70 % without it, with 30 % the best has
-68.1 %. On 16,000 single pairs, which do not teach the task, smoothing was ahead on labels as drawn (+6.0, 3.8 to 8.2)
-and regression behind (-5.5, -10.5 to -0.4); benchmarks/RESULTS.md has that table too.
+between (-9.2, -27.4 to +9.0). Ties are not told apart from dropping them: +0.7 (0.2 to 1.2, over seeds only, one of
+24 such intervals) with Rao and Kupper's loss, as halves +0.6 (-0.5 to +1.6). Smoothing is not told apart from none
+at any rate of noise (+0.8, -2.4 to +3.9; +3.9, -12.0 to +19.8; -5.1, -17.3 to +7.2): with 10 % wrong one seed
+of three ends at 70 % without it, with 30 % the best has 68.1 %. On 16,000 single pairs, which do not teach the task,
+smoothing was ahead on labels as drawn (+6.0, 3.8 to 8.2) and regression behind (-5.5, -10.5 to -0.4);
+benchmarks/RESULTS.md has that table too.
 """
 
 from ml_collections import ConfigDict

@@ -11,11 +11,11 @@ configs/helpful.py at a width of 96; nothing was tuned for a size.
 
 Found, three seeds (benchmarks/RESULTS.md has the table): larger is better up to 0.4M parameters where enough is shown
 to tell: the width of 96 beats that of 48 by 1.7 points on 32,000 (1.0 to 2.5) and 0.8 on 64,000 (0.3 to 1.4), 48 beats
-24 by 2.2 there (0.5 to 3.8). The width of 192 is nowhere better than 96, and 0.7 worse on 64,000 (0.1 to 1.3): 96 is at
-the ceiling by then (85.1 ± 0.1 of 84.9). On 4,000 and 16,000 no size is told apart from the next. The line fitted rises
-by 0.015 (0.001 to 0.029) for a factor of e in parameters and 0.090 (0.069 to 0.110) in comparisons shown, where Bai et
-al. have different ones; accuracies lie 3.9 points around it, since they bend at both ends. The largest gets 94.6 ± 1.3
-% of the ceiling's gain in one epoch and 98.6 ± 0.2 in two.
+24 by 2.2 there (0.5 to 3.8). The width of 192 is not told apart from 96 at any amount (on 64,000 -0.7, -1.3 to -0.1,
+over seeds only, one of 12 such intervals): 96 is at the ceiling by then (85.1 ± 0.1 of 84.9). On 4,000 and 16,000 no
+size is told apart from the next. The line fitted rises by 0.015 (0.001 to 0.029) for a factor of e in parameters and
+0.090 (0.069 to 0.110) in comparisons shown, where Bai et al. have different ones; accuracies lie 3.9 points around it,
+since they bend at both ends. The largest gets 94.6 ± 1.3 % of the ceiling's gain in one epoch and 98.6 ± 0.2 in two.
 """
 
 from ml_collections import ConfigDict

@@ -27,7 +27,6 @@ __all__ = [
     "SPLITS",
     "TEMPERATURE",
     "GoldReward",
-    "ceiling",
     "comparisons",
     "demonstrations",
     "gold",
@@ -130,22 +129,6 @@ def sentences(demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
         for other in (demonstrations[(i + count // 2) % count],)
         for text in (other.response, other.prompt[-1].content)
     ]
-
-
-def ceiling(comparisons: Iterable[Comparison]) -> float | None:
-    """The accuracy that no model can exceed on average (Bayes accuracy), or None where the truth is not known.
-
-    The mean of max(p, 1 - p) over all pairs that are not tied, with p = sigmoid(u_i - u_j) from their utilities.
-    """
-    best = []
-    for comparison in comparisons:
-        utilities = comparison.utilities
-        if utilities is None:
-            return None
-        for pair in comparison.pairs:
-            if not pair.tied:
-                best.append(1 / (1 + math.exp(-abs(utilities[pair.winner] - utilities[pair.loser]))))
-    return math.fsum(best) / len(best) if best else None
 
 
 def _take(draw: Callable, name: str, split: str, size: int | None, sizes: dict[str, int]) -> list:

@@ -31,12 +31,12 @@ Bins = list[list[list[Piece]]]
 class BatchStream:
     """The batches of a training run: `stream[step]` for `step < len(stream)`.
 
-    Every batch holds exactly `batch_size` comparisons, whatever the packing did; the last of an epoch holds the rest,
-    so that an epoch shows every comparison exactly once.
+    An epoch shows every comparison exactly once, in as few batches of at most `batch_size` comparisons as hold them.
+    The batches differ by at most one comparison, whatever the packing did (see `plan_epoch`).
 
     Args:
         examples: what is trained on.
-        batch_size: comparisons in a batch, over all devices and processes.
+        batch_size: comparisons in a batch at most, over all devices and processes.
         epochs: how often every comparison is shown.
         row_length: L, tokens in a row; 0 fits it to the examples.
         single_row: with `row_length` 0, one row as long as the fullest part of a batch needs: nothing is lost at the
@@ -133,18 +133,20 @@ class BatchStream:
 
 
 def plan_epoch(tokens: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[list[int]]:
-    """Example indices of every batch of an epoch: shuffled, then evened out by tokens within windows of batches."""
-    order = rng.permutation(len(tokens))
-    count = -(-len(order) // batch_size)
+    """Example indices of every batch of an epoch: shuffled, then evened out by tokens within windows of batches.
+
+    N examples make ⌈N / batch_size⌉ batches whose sizes differ by at most one. Adam's step does not shrink with its
+    batch, so a last batch of the one or two examples left over would move the weights as far as a full one.
+    """
+    batches = np.array_split(rng.permutation(len(tokens)), -(-len(tokens) // batch_size))
     # Windows of equal size, so that the last is not so small that nothing evens it out.
-    size = -(-count // -(-count // WINDOW)) * batch_size
-    batches: list[list[int]] = []
-    for start in range(0, len(order), size):
-        window = order[start : start + size]
-        whole, rest = divmod(len(window), batch_size)
-        groups = spread(window, tokens, [batch_size] * whole + [rest] * (rest > 0))
-        batches += [groups[i] for i in rng.permutation(whole)] + groups[whole:]
-    return batches
+    size = -(-len(batches) // -(-len(batches) // WINDOW))
+    result: list[list[int]] = []
+    for start in range(0, len(batches), size):
+        window = batches[start : start + size]
+        groups = spread(np.concatenate(window), tokens, [len(batch) for batch in window])
+        result += [groups[i] for i in rng.permutation(len(groups))]
+    return result
 
 
 def spread(members: Sequence[int], tokens: np.ndarray, sizes: Sequence[int]) -> list[list[int]]:

@@ -1,7 +1,7 @@
 """Accuracy on parts of the pairs: by label of the data, by turn, by length; and heads against labels.
 
-Every part is `{"accuracy", "accuracy_ci95", "pairs"}`, with NaN where it is undefined. A pair without a label is in the
-totals only.
+Every part is `{"accuracy", "accuracy_ci95", "pairs", "prompts"}`, with NaN where it is undefined. A pair without a
+label is in the totals only.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rmjax.evaluation.pairs import Pairs
 
 Metrics = dict[str, Any]
 
+FEW_PROMPTS = 30  # below this a bootstrap interval is itself uncertain
 TURNS = ("1", "2", "3", "4+")
 LENGTH_BINS = 5
 
@@ -33,13 +34,21 @@ class Resampling:
         """The 95 % interval of mean(value_P); see `metrics.bootstrap_interval`."""
         return metrics.bootstrap_interval(value_P, prompt_P, resamples=self.resamples, seed=self.seed)
 
+    def accuracy_interval(self, credit_P: np.ndarray, prompt_P: np.ndarray) -> tuple[float, float]:
+        """The same of an accuracy; Wilson's with fewer than `FEW_PROMPTS` prompts and where all pairs are alike."""
+        few = len(np.unique(prompt_P)) < FEW_PROMPTS or np.ptp(credit_P) == 0
+        return (
+            metrics.wilson_interval(credit_P, prompt_P) if few and self.resamples else self.interval(credit_P, prompt_P)
+        )
+
 
 def part(gap_P: np.ndarray, prompt_P: np.ndarray, resampling: Resampling) -> Metrics:
-    """Accuracy, its interval and the number of pairs, of these pairs."""
+    """Accuracy, its interval, and the number of pairs and of prompts, of these pairs."""
     return {
         "accuracy": metrics.accuracy(gap_P),
-        "accuracy_ci95": resampling.interval(metrics.pair_credit(gap_P), prompt_P),
+        "accuracy_ci95": resampling.accuracy_interval(metrics.pair_credit(gap_P), prompt_P),
         "pairs": len(gap_P),
+        "prompts": len(np.unique(prompt_P)),
     }
 
 

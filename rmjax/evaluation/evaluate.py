@@ -81,8 +81,8 @@ def evaluate_heads(
         The metrics of the first head that has data (see `evaluate_scores`), and
         - heads: those of each head by name, None for a head without data;
         - calibration: head -> reliability, errors, and the same at its temperature (see `calibration.calibration`);
-        - matrix, where the comparisons carry more than one label: head -> label -> accuracy, accuracy_ci95, pairs; and
-          labels, the same by label alone, under the head that judges it;
+        - matrix, where the comparisons carry more than one label: head -> label -> accuracy, accuracy_ci95, pairs,
+          prompts; and labels, the same by label alone, under the head that judges it;
         - agreement, where the model has several heads: head -> head -> how far they want the same.
 
     Raises:
@@ -135,7 +135,8 @@ def evaluate_scores(
 
     Returns:
         JSON-safe values, None where undefined. Accuracies are fractions, `loss` is in nats, gaps and rewards in the
-        unit of the scores; `_ci95` are [low, high] by resampling prompts.
+        unit of the scores; `_ci95` are [low, high] by resampling prompts, that of an accuracy on fewer than 30 prompts
+        or of exactly 0 or 1 by `metrics.wilson_interval`.
         - accuracy, accuracy_ci95, pairs (untied), ties (tied by the raters), model_ties (untied pairs with equal
           scores), comparisons, prompts
         - length_baseline: accuracy of "the longer wins"; length_rule and length_rule_accuracy: the better of "longer"
@@ -145,7 +146,8 @@ def evaluate_scores(
         - loss, mean_gap, calibration_error, reward_mean, reward_std
         - rankings: Kendall's tau-b and top-1, None where no comparison has K >= 3 (see `rankings.rankings`)
         - unsafe: how well it finds unsafe responses, None where the data do not label them (see `unsafe`)
-        - subsets, strengths, turns, length_differences: name -> accuracy, accuracy_ci95, pairs (see `breakdowns`)
+        - subsets, strengths, turns, length_differences: name -> accuracy, accuracy_ci95, pairs, prompts (see
+          `breakdowns`)
 
     Raises:
         InputError: a score is not finite, or no pair is untied.

@@ -19,6 +19,7 @@ import numpy as np
 
 from rmjax.data.rewardbench import BEST_OF, DOMAINS, SECTIONS, SUBSETS, TIES, Item
 from rmjax.errors import InputError
+from rmjax.evaluation.breakdowns import FEW_PROMPTS
 
 Metrics = dict[str, Any]
 Weights = Mapping[str, Mapping[str, float]]  # section -> column -> weight
@@ -71,7 +72,7 @@ def evaluate_rewardbench(items: Sequence[Item], scores: Sequence[np.ndarray], *,
         - missing: the sections and subsets without an item. A section that misses a subset has no score, nor has then
           the whole.
         - sizes: subset -> [found, published], of those that do not have as many items as were published
-        - sections: name -> score, score_ci95, items, and parts: subset -> score, items
+        - sections: name -> score, score_ci95, items, prompts, and parts: subset -> score, items, prompts
 
     Raises:
         InputError: there are no items, or a score is not finite.
@@ -145,7 +146,8 @@ def _cell(part: Metrics) -> str:
     interval = part.get("score_ci95")
     bounds = f", 95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else ""
     score = "-" if part["score"] is None else f"{100 * part['score']:.1f} %"
-    return f"{score} ({part['items']} items{bounds})"
+    few = ", few prompts" if 0 < part["prompts"] < FEW_PROMPTS else ""
+    return f"{score} ({part['items']} items{few}{bounds})"
 
 
 # --- measurements -----------------------------------------------------------------------------------------------------
@@ -240,10 +242,15 @@ def _scored(
         for column in section:
             count = int(counts[:, columns.index(column)].sum())
             total = float(sums[:, columns.index(column)].sum())
-            parts[column] = {"score": total / count if count else None, "items": count}
+            prompts = int((counts[:, columns.index(column)] > 0).sum())
+            parts[column] = {"score": total / count if count else None, "items": count, "prompts": prompts}
         absent = [column for column, part in parts.items() if not part["items"]]
         missing += [name] if len(absent) == len(parts) else [f"{name}: {column}" for column in absent]
-        sections[name] = {**score(rows[name]), "items": sum(found[key] for key in {name, *section})}
+        sections[name] = {
+            **score(rows[name]),
+            "items": sum(found[key] for key in {name, *section}),
+            "prompts": int(counts[:, rows[name] != 0].any(axis=1).sum()),
+        }
         if len(parts) > 1:
             sections[name]["parts"] = parts
     return {**score(np.mean(list(rows.values()), axis=0)), "missing": missing, "sections": sections}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rmjax.evaluation.breakdowns import Metrics
-
-FEW_PROMPTS = 30  # below this the summary warns that a bootstrap interval is itself uncertain
+from rmjax.evaluation.breakdowns import FEW_PROMPTS, Metrics
 
 
 def summary(result: Metrics) -> str:
@@ -94,7 +92,12 @@ def _gate_text(gate: Metrics) -> str:
 
 def _matrix_table(matrix: dict[str, dict[str, Metrics]]) -> str:
     labels = next(iter(matrix.values()))
-    rows = [("accuracy of head, on data for", [f"{label} ({part['pairs']} pairs)" for label, part in labels.items()])]
+    rows = [
+        (
+            "accuracy of head, on data for",
+            [f"{label} ({part['pairs']} pairs{_few(part)})" for label, part in labels.items()],
+        )
+    ]
     for head, parts in matrix.items():
         rows.append(
             (f"  {head}", [percent(part["accuracy"]) + _bounds(part, " ({} to {})") for part in parts.values()])
@@ -121,8 +124,8 @@ def _finer(name: str, head: Metrics) -> list[str]:
     lines = []
     for kind, title in kinds.items():
         if parts := head.get(kind):
-            cells = [f"{label}: {100 * part['accuracy']:.1f}" for label, part in parts.items()]
-            lines.append(_named(name, f"{title}: {', '.join(cells)}"))
+            cells = [f"{label}: {100 * part['accuracy']:.1f}{_few(part)}" for label, part in parts.items()]
+            lines.append(_named(name, f"{title}: {'; '.join(cells)}"))
     return lines
 
 
@@ -158,6 +161,11 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def _few(part: Metrics) -> str:
+    """A mark where the interval is rough; results of earlier versions do not count the prompts of a part."""
+    return ", few prompts" if part.get("prompts", FEW_PROMPTS) < FEW_PROMPTS else ""
+
+
 def _bounds(part: Metrics, form: str) -> str:
     interval = part["accuracy_ci95"]
     return "" if interval is None else form.format(*(f"{100 * bound:.1f}" for bound in interval))
@@ -166,7 +174,7 @@ def _bounds(part: Metrics, form: str) -> str:
 def _accuracy_cell(part: Metrics) -> str:
     if part["accuracy"] is None:
         return "no untied pair"
-    return f"{percent(part['accuracy'])} ({part['pairs']} pairs{_bounds(part, ', 95 % interval {} to {}')})"
+    return f"{percent(part['accuracy'])} ({part['pairs']} pairs{_few(part)}{_bounds(part, ', 95 % interval {} to {}')})"
 
 
 def _tau_cell(head: Metrics) -> str:

@@ -12,7 +12,7 @@ from rmjax.evaluation.page import Html, absent, contents, details, figure, joine
 from rmjax.evaluation.report_data import environment
 from rmjax.evaluation.run_files import read_json
 from rmjax.evaluation.sweep_results import SweepResults, fit_in_words, read_sweep
-from rmjax.evaluation.sweeps import UNITS, Measure, Row, caption, show
+from rmjax.evaluation.sweeps import UNITS, Measure, Row, show
 
 STATUSES = ("finished", "failed", "missing")
 
@@ -61,7 +61,7 @@ def _results(results: SweepResults) -> Html:
         named = axes + 1  # and the reference
         blocks.append(table(compared, differences, "l" * named + "r" * (len(compared) - named)))
     blocks += [paragraph(text) for text in [fit_in_words(results)] if text]
-    return joined([*blocks, paragraph(caption(results.page["seeds"]), "note")], "\n")
+    return joined([*blocks, paragraph(results.caption, "note")], "\n")
 
 
 def _figures(results: SweepResults) -> Html:

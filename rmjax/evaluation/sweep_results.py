@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,17 @@ from rmjax.errors import InputError
 from rmjax.evaluation import sweep_figures
 from rmjax.evaluation.run_files import read_json
 from rmjax.evaluation.scaling import fit_logarithms
-from rmjax.evaluation.sweeps import Measure, Row, at_setting, difference_table, settings, spread, table
+from rmjax.evaluation.sweeps import (
+    Measure,
+    Row,
+    at_setting,
+    caption,
+    difference_table,
+    differences,
+    settings,
+    spread,
+    table,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +54,13 @@ class SweepResults:
     def differences(self) -> list[list[str]]:
         """Heading and lines of the differences that the page asks for, seed by seed."""
         return difference_table(self.rows, self.measures, self.page["compare"], self.page["against"])
+
+    @property
+    def caption(self) -> str:
+        """What the numbers of both tables are."""
+        found = differences(self.rows, self.measures, self.page["compare"], self.page["against"])
+        tests = [each for _, _, spreads in found for each in spreads if not math.isnan(each.error)]
+        return caption(self.page["seeds"], len(tests))
 
     @property
     def finished(self) -> list[Row]:

@@ -16,6 +16,7 @@ import numpy as np
 from rmjax.errors import InputError
 
 LEVEL = 0.95
+MARK = "*"  # of a difference that remains significant after Holm's correction
 UNITS = {"%": 100.0, "": 1.0, "count": 1.0}  # what a measure is multiplied with before it is shown
 
 
@@ -83,6 +84,36 @@ def spread(values: Sequence[float]) -> Spread:
     error = float(np.std(values, ddof=1)) / math.sqrt(count)
     reach = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
     return Spread(mean, error, mean - reach, mean + reach, count)
+
+
+def p_value(values: Spread) -> float:
+    """Two-sided p of Student's t test that the mean is zero; NaN with fewer than two values.
+
+    2 · P(t(n - 1) > |mean| / error): below 0.05 where the 95 % interval of `spread` excludes zero.
+    """
+    if math.isnan(values.error):
+        return math.nan
+    if values.error == 0:
+        return float(values.mean == 0)
+    from scipy import stats
+
+    return 2 * float(stats.t.sf(abs(values.mean) / values.error, values.count - 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p values corrected for how many there are, in their order; NaN is no test and stays NaN.
+
+    With p_(1) <= ... <= p_(m): max over j <= i of min(1, (m - j + 1) · p_(j)). Rejecting what is at most α then rejects
+    a true hypothesis with a chance of at most α, however many are true and however the tests depend on each other.
+
+    Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure.
+    """
+    order = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
+    corrected, largest = list(map(float, p_values)), 0.0
+    for rank, (p, place) in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p))
+        corrected[place] = largest
+    return corrected
 
 
 def read_measures(folder: Path, measures: Sequence[Measure]) -> dict[str, float | None]:
@@ -162,12 +193,20 @@ def compared(
     return found
 
 
-def caption(seeds: int) -> str:
-    """What the numbers of the table are."""
-    return (
+def caption(seeds: int, tests: int) -> str:
+    """What the numbers of the tables are; `tests`: how many differences with an interval there are."""
+    text = (
         f"{seeds} seeds. Mean ± standard error over seeds; differences, seed by seed, with their 95 % interval "
-        "(Student's t). All runs share one test set, whose own sampling is not in these."
+        "(Student's t). An interval covers seeds only: all runs share one test set, and the sampling of its prompts is "
+        "not in it."
     )
+    if tests:
+        text += (
+            f" {MARK} marks a difference that remains significant at 5 % after Holm's correction for the number of "
+            f"differences in this table, {tests}. If no setting differed from any other, about "
+            f"{(1 - LEVEL) * tests:.1f} of their intervals would exclude zero by chance."
+        )
+    return text
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:
@@ -197,15 +236,31 @@ def table(rows: Sequence[Row], measures: Sequence[Measure]) -> list[list[str]]:
 def difference_table(
     rows: Sequence[Row], measures: Sequence[Measure], axis: str, against: Sequence[Sequence[Any]]
 ) -> list[list[str]]:
-    """Heading and lines: what is compared (see `compared`) down, measures across as differences with intervals."""
-    everything = settings(rows)
-    names = list(everything[0])
-    measured = [measure for measure in measures if measure.unit != "count"]
+    """Heading and lines: what is compared (see `compared`) down, measures across as differences with intervals.
+
+    `MARK` follows those that remain significant at 5 % after `holm` over all differences of the table.
+    """
+    names, measured = list(settings(rows)[0]), _measured(measures)
     lines = [[*names, "against", *(measure.heading for measure in measured)]]
-    for at, reference in compared(everything, axis, against):
-        cells = [_interval(difference(rows, at, reference, m.title), m.unit) for m in measured]
+    found = differences(rows, measures, axis, against)
+    corrected = iter(holm([p_value(each) for _, _, spreads in found for each in spreads]))
+    for at, reference, spreads in found:
+        cells = [
+            _interval(each, m.unit) + MARK * (next(corrected) <= 1 - LEVEL)
+            for each, m in zip(spreads, measured, strict=True)
+        ]
         lines.append([*(show(at[name]) for name in names), show(reference[axis]), *cells])
     return lines
+
+
+def differences(
+    rows: Sequence[Row], measures: Sequence[Measure], axis: str, against: Sequence[Sequence[Any]]
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any], list[Spread]]]:
+    """What `difference_table` shows: (setting, reference, the difference in every measure that is no count) each."""
+    return [
+        (at, reference, [difference(rows, at, reference, m.title) for m in _measured(measures)])
+        for at, reference in compared(settings(rows), axis, against)
+    ]
 
 
 def to_csv(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
@@ -223,6 +278,10 @@ def to_csv(rows: Sequence[Row], measures: Sequence[Measure]) -> str:
 def show(value: Any) -> str:
     """A value on an axis, for people."""
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _measured(measures: Sequence[Measure]) -> list[Measure]:
+    return [measure for measure in measures if measure.unit != "count"]
 
 
 def _digits(unit: str) -> int:

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from rmjax.data import gold_texts as texts
-from rmjax.data.comparisons import STRENGTHS, Comparison, Message, ranks_from_scores
-from rmjax.data.gold import NAMES, SPLITS, TEMPERATURE, THRESHOLDS, ceiling, comparisons, demonstrations, gold
+from rmjax.data.comparisons import STRENGTHS, Message, ranks_from_scores
+from rmjax.data.gold import NAMES, SPLITS, TEMPERATURE, THRESHOLDS, comparisons, demonstrations, gold
 from rmjax.data.gold_draws import Draws, draw_request, draw_response
 from rmjax.data.gold_reward import HELP, HELPFUL, SAFETY_UNSAFE, classify, is_unsafe, read
 from rmjax.errors import InputError
+from rmjax.evaluation import metrics
 
 LOOKUP_SUBSETS = (*texts.LOOKUPS, "conversation")
 SUBSETS = (*LOOKUP_SUBSETS, "unsafe", "lookalike", "small_talk")
@@ -427,18 +428,10 @@ def test_a_wrong_answer_has_one_word_that_the_prompt_does_not_have(name):
 # What can be learned from it.
 
 
-def test_ceiling_is_the_mean_over_pairs_of_the_better_side():
-    def comparison(utilities, ranks):
-        return Comparison(ask("?"), tuple("abc"[: len(ranks)]), ranks, utilities=utilities)
-
-    log3 = float(np.log(3))
-    assert ceiling([comparison((0.0, log3), (1, 2))]) == pytest.approx(0.75)
-    assert ceiling([comparison((0.0, log3), (1, 2)), comparison((0.0, 0.0), (2, 1))]) == pytest.approx(0.625)
-    assert ceiling([comparison((0.0, log3, 0.0), (1, 1, 2))]) == pytest.approx((0.75 + 0.5) / 2)
-    assert ceiling([comparison((0.0, log3), (1, 2)), comparison(None, (1, 2))]) is None
-    assert ceiling([comparison((0.0, log3), (1, 1))]) is None
-    assert ceiling([comparison((-5000.0, 5000.0), (2, 1))]) == 1
-    assert ceiling([]) is None
+def ceiling(drawn):
+    """The accuracy that no model can exceed on average."""
+    gaps = [c.utilities[pair.winner] - c.utilities[pair.loser] for c in drawn for pair in c.pairs]
+    return metrics.bayes_accuracy(gaps)
 
 
 @pytest.mark.parametrize(("name", "size"), [("helpful", 32_000), ("safety", 12_000), ("both", 12_000)])

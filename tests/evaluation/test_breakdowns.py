@@ -88,10 +88,10 @@ def test_the_parts_of_a_breakdown_add_up_to_the_whole():
             tuple("x" * length for length in generator.integers(0, 90, 3)),
             tuple(int(rank) for rank in generator.integers(1, 4, 3)),
         )
-        for n in range(60)
+        for n in range(300)
     ]
     pairs = flatten(comparisons)
-    gap_P = pairs.gap(generator.normal(size=180))
+    gap_P = pairs.gap(generator.normal(size=900))
     result = breakdowns(comparisons, pairs, gap_P, RESAMPLING)
     assert set(result) == {"turns", "length_differences"}
     for parts in result.values():

@@ -7,6 +7,7 @@ import pytest
 
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.errors import InputError
+from rmjax.evaluation import metrics
 from rmjax.evaluation.evaluate import evaluate, evaluate_scores
 from rmjax.evaluation.summary import summary
 
@@ -80,8 +81,8 @@ def test_counted_by_hand():
     assert result["reward_std"] == pytest.approx(every.std())
     assert result["ceiling"] is None
     assert result["ceiling_gain"] is None
-    low, high = result["accuracy_ci95"]
-    assert (low, high) == (0.25, 1.0)  # two prompts: q alone is 0.5 of 2, p alone 2 of 2
+    expected = metrics.wilson_interval(np.array([1.0, 1.0, 0.0, 0.5]), np.array([0, 0, 1, 1]))
+    assert result["accuracy_ci95"] == pytest.approx(expected)
     assert "subsets" not in result
     assert "strengths" not in result
     assert result["rankings"]["kendall_tau_b"] == pytest.approx(2 / np.sqrt(3 * 2))
@@ -161,6 +162,28 @@ def test_breakdown_by_subset_and_strength():
     text = summary(result)
     assert "  hard" in text
     assert "no untied pair" in text
+
+
+def test_parts_of_few_prompts_are_marked():
+    comparisons = [
+        comparison(f"{name} {n % prompts}", ["xx", "y"], (1, 2), subset=name, head=name)
+        for name, prompts in (("many", 30), ("few", 29))
+        for n in range(60)
+    ]
+    result = evaluate(by_length(1), comparisons, ("reward",), bootstrap=50, seed=0)
+    assert {name: part["prompts"] for name, part in result["subsets"].items()} == {"few": 29, "many": 30}
+    text = summary(result)
+    assert "60 pairs, few prompts, 95 % interval" in next(line for line in text.splitlines() if line[:5] == "  few")
+    assert "few (60 pairs, few prompts)  many (60 pairs)" in text
+    assert "(60 pairs, 95 % interval" in next(line for line in text.splitlines() if line[:6] == "  many")
+    assert "by user turns of the prompt: 1: 100.0\n" in text
+    (part,) = evaluate(by_length(1), comparisons[60:], ("reward",), bootstrap=50, seed=0)["turns"].values()
+    assert (part["pairs"], part["prompts"]) == (60, 29)
+    assert part["accuracy_ci95"][0] < 0.9  # all right on 29 prompts is not certainty
+    # A result of an earlier version, without the number of prompts.
+    for part in result["heads"]["reward"]["subsets"].values():
+        del part["prompts"]
+    assert "few prompts" not in next(line for line in summary(result).splitlines() if line[:5] == "  few")
 
 
 def test_refuses_scores_that_are_not_finite():
@@ -334,6 +357,8 @@ def test_summary_does_not_decide_where_the_interval_does_not():
 def test_summary_warns_of_few_prompts_missing_intervals_and_leaks():
     comparisons, scores = drawn(400)
     assert "rough" in summary(scored(comparisons[:10], scores[:10]))
+    assert "(10 pairs, few prompts, 95 % interval" in summary(scored(comparisons[:10], scores[:10]))
+    assert "few prompts" not in summary(scored(comparisons, scores, bootstrap=0))
     assert "without an interval" in summary(scored(comparisons, scores, bootstrap=0))
     labels = [[-float(rank) for rank in c.ranks] for c in comparisons]
     assert "above the ceiling" in summary(scored(comparisons, labels))

@@ -74,6 +74,47 @@ def test_interval_is_undefined_without_spread_to_resample(prompts, resamples):
     assert np.isnan(interval).all()
 
 
+def test_wilson_interval_ends_where_a_score_test_would_just_not_reject():
+    """|a - p| = t √(p (1 - p) / m), with the effective number m of pairs worked out prompt by prompt."""
+    generator = np.random.default_rng(3)
+    prompt_P = np.repeat(np.arange(12), generator.integers(1, 9, 12))
+    credit_P = generator.choice([0.0, 0.5, 1.0], len(prompt_P), p=[0.2, 0.1, 0.7])
+    a, total = credit_P.mean(), len(credit_P)
+    variance = 12 / 11 * sum((credit_P[prompt_P == k] - a).sum() ** 2 for k in range(12)) / total**2
+    effective, t = min(total, a * (1 - a) / variance), scipy.stats.t.ppf(0.975, 11)
+    low, high = metrics.wilson_interval(credit_P, prompt_P)
+    assert low < a < high
+    for p in (low, high):
+        assert abs(a - p) == pytest.approx(t * np.sqrt(p * (1 - p) / effective))
+
+
+def test_wilson_interval_of_independent_pairs_and_of_pairs_that_are_all_right():
+    value_P = np.repeat([1.0, 0.0], [1400, 600])
+    expected = scipy.stats.binomtest(1400, 2000).proportion_ci(method="wilson")
+    assert metrics.wilson_interval(value_P, np.arange(2000)) == pytest.approx(tuple(expected), abs=2e-4)
+    low, high = metrics.wilson_interval(np.ones(20), np.arange(20))
+    assert (low, high) == (pytest.approx(20 / (20 + scipy.stats.t.ppf(0.975, 19) ** 2)), 1.0)
+    # Nine pairs of each prompt, all right, are no more evidence than one.
+    assert metrics.wilson_interval(np.ones(180), np.repeat(np.arange(20), 9)) == pytest.approx((low, high))
+    assert metrics.wilson_interval(np.zeros(20), np.arange(20)) == pytest.approx((0.0, 1 - low))
+    assert np.isnan(metrics.wilson_interval(np.ones(3), np.zeros(3))).all()
+
+
+def test_wilson_interval_covers_few_prompts():
+    """15 prompts of 1 to 36 pairs: the percentile bootstrap covers less."""
+    generator, covered = np.random.default_rng(0), np.zeros(2)
+    for _ in range(400):
+        counts = generator.integers(1, 37, 15)
+        prompt_P = np.repeat(np.arange(15), counts)
+        credit_P = (generator.random(len(prompt_P)) < np.repeat(generator.beta(2.55, 0.45, 15), counts)).astype(float)
+        intervals = (
+            metrics.wilson_interval(credit_P, prompt_P),
+            metrics.bootstrap_interval(credit_P, prompt_P, resamples=500),
+        )
+        covered += [low <= 0.85 <= high for low, high in intervals]
+    assert covered[0] / 400 > 0.91 > 0.90 > covered[1] / 400
+
+
 def test_length_balanced_accuracy_takes_the_length_rule_down_to_a_half():
     length_gap_P = np.array([5.0, 3.0, 8.0, -2.0, 0.0])
     assert metrics.accuracy(length_gap_P) == 3.5 / 5
@@ -85,6 +126,7 @@ def test_length_balanced_accuracy_takes_the_length_rule_down_to_a_half():
 
 def test_ceiling_is_what_the_true_utilities_earn_on_average():
     assert metrics.bayes_accuracy(np.log([3.0, 1 / 4, 1.0])) == pytest.approx((0.75 + 0.8 + 0.5) / 3)
+    assert metrics.bayes_accuracy([5000.0, -5000.0]) == 1.0
     generator = np.random.default_rng(5)
     difference = generator.normal(size=200_000)
     won = generator.random(200_000) < 1 / (1 + np.exp(-difference))

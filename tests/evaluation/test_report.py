@@ -24,6 +24,7 @@ from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.evaluation.page import VOID, anchor, joined, tag
 from rmjax.evaluation.report import report
 from rmjax.evaluation.report_parts import lowest
+from rmjax.evaluation.sweep_results import read_sweep
 from rmjax.evaluation.sweeps import Measure, Row, difference_table, table, to_csv
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -438,6 +439,7 @@ def test_the_page_of_a_sweep(tmp_path):
     assert page.tables[0] == table(rows, [ACCURACY, SIZE])
     assert page.tables[0][1] == ["none", "62.0 ± 2.0", "10", "2 of 2"]
     assert page.tables[1] == difference_table(rows, [ACCURACY, SIZE], "margin", ())
+    assert read_sweep(tmp_path / "sweep").caption in page.text
     assert "6 runs: 4 finished, 2 failed." in page.text
     assert ["margin bad", "0", "bad is unknown, really", "log"] in page.rows
     assert ["margin bad", "1", "bad is unknown, really", "no log"] in page.rows

@@ -52,14 +52,14 @@ def test_sections_weigh_their_subsets_by_published_prompts():
     assert sections == pytest.approx({"Chat": chat, "Chat Hard": hard, "Safety": safety, "Reasoning": 0.5})
     assert result["score"] == pytest.approx((chat + hard + safety + 0.5) / 4)
     assert (result["items"], result["prompts"], result["missing"]) == (23, 23, [])
-    assert result["sections"]["Chat"]["parts"]["mt-bench-med"] == {"score": 1.0, "items": 1}
+    assert result["sections"]["Chat"]["parts"]["mt-bench-med"] == {"score": 1.0, "items": 1, "prompts": 1}
 
 
 def test_a_subset_is_the_mean_of_its_pairs_however_many_the_file_holds():
     scored = everything(lambda subset: RIGHT)
     scored += [(pair("hep-go", f"more {i}"), WRONG) for i in range(3)]
     result = evaluated(scored)
-    assert result["sections"]["Reasoning"]["parts"]["hep-go"] == {"score": 0.25, "items": 4}
+    assert result["sections"]["Reasoning"]["parts"]["hep-go"] == {"score": 0.25, "items": 4, "prompts": 4}
     assert result["sections"]["Reasoning"]["score"] == pytest.approx(1 - 0.75 * 164 / 1968)
     assert result["sizes"]["hep-go"] == [4, 164]
     assert "hep-go 4 of 164" in summary(result)
@@ -80,7 +80,7 @@ def test_what_is_missing_leaves_no_score():
     assert result["score_ci95"] is None
     assert result["missing"] == ["Safety", "Reasoning: hep-go"]
     assert result["sections"]["Reasoning"]["score"] is None
-    assert result["sections"]["Reasoning"]["parts"]["hep-go"] == {"score": None, "items": 0}
+    assert result["sections"]["Reasoning"]["parts"]["hep-go"] == {"score": None, "items": 0, "prompts": 0}
     assert result["sections"]["Chat"]["score"] == 1.0
     text = summary(result)
     assert "No overall score, for there are no items of: Safety; Reasoning: hep-go." in text
@@ -122,6 +122,20 @@ def test_pairs_that_share_a_prompt_are_resampled_together():
     assert widths[0] == widths[1] > 0.05
 
 
+def test_sections_and_subsets_of_few_prompts_are_marked():
+    scored = [
+        (pair(s, f"{s} {i}"), RIGHT if i % 3 else WRONG)
+        for s in SECTIONS["Chat"]
+        for i in range(28 if s == "mt-bench-easy" else 37)
+    ]
+    result = evaluated(scored, bootstrap=50)
+    chat = result["sections"]["Chat"]
+    assert chat["prompts"] == len(scored)
+    assert chat["parts"]["mt-bench-easy"]["prompts"] == 28
+    marked = [line.split()[0] for line in summary(result).splitlines() if "few prompts" in line]
+    assert marked == ["mt-bench-easy"]
+
+
 def test_no_interval_where_a_resample_misses_a_subset():
     result = evaluated(everything(lambda _: RIGHT), bootstrap=50)
     assert result["score"] == pytest.approx(1.0)
@@ -145,7 +159,12 @@ def test_no_interval_where_a_resample_misses_a_subset():
 )
 def test_a_shared_highest_score_counts_as_picking_at_random(scores, credit):
     result = evaluated([(best_of("Math", "a"), scores), (best_of("Math", "b"), RIGHT_2)], evaluate_rewardbench2)
-    assert result["sections"]["Math"] == {"score": pytest.approx((credit + 1) / 2), "score_ci95": None, "items": 2}
+    assert result["sections"]["Math"] == {
+        "score": pytest.approx((credit + 1) / 2),
+        "score_ci95": None,
+        "items": 2,
+        "prompts": 2,
+    }
     assert result["score"] is None
     assert result["missing"] == [domain for domain in DOMAINS if domain != "Math"]
 
@@ -189,9 +208,9 @@ def test_margins_are_over_tied_prompts_with_a_reference():
     scored = [*TIES, (tie("tied:4", 2, 1), (2.0, 2.0, 0.0)), (tie("ref:5", 1, 1), (0.0, 1.0))]
     result = evaluated(scored, evaluate_rewardbench2)
     parts = result["sections"]["Ties"]["parts"]
-    assert parts["accuracy, tied"] == {"score": 4 / 5, "items": 5}
-    assert parts["accuracy, reference"] == {"score": 3 / 5, "items": 5}
-    assert parts["margin"] == {"score": 2 / 4, "items": 4}
+    assert parts["accuracy, tied"] == {"score": 4 / 5, "items": 5, "prompts": 5}
+    assert parts["accuracy, reference"] == {"score": 3 / 5, "items": 5, "prompts": 5}
+    assert parts["margin"] == {"score": 2 / 4, "items": 4, "prompts": 4}
     alone = evaluated(TIES[1::2], evaluate_rewardbench2)
     assert alone["sections"]["Ties"]["score"] is None
     assert "Ties: accuracy, reference" in alone["missing"]

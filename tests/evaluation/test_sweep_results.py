@@ -62,6 +62,14 @@ def test_figures_and_fit_are_those_of_the_page(tmp_path):
     assert fit_in_words(found).endswith("settings.")
 
 
+def test_the_caption_counts_the_differences_that_have_an_interval(tmp_path):
+    """Two sizes against each other from two starts: the loss was not measured, and one run failed."""
+    write(tmp_path, [*ROWS[:-1], FAILED], seeds=2, compare="size", against=[])
+    assert "differences in this table, 1." in read_sweep(tmp_path).caption
+    write(tmp_path, ROWS, seeds=2, compare="size", against=[])
+    assert "differences in this table, 2." in read_sweep(tmp_path).caption
+
+
 def test_nothing_finished_draws_nothing_and_no_fit_says_nothing(tmp_path):
     write(tmp_path, [FAILED], fit=[])
     found = read_sweep(tmp_path)

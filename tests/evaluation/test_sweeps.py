@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from rmjax.errors import InputError
 from rmjax.evaluation import sweep_figures
@@ -15,10 +16,13 @@ from rmjax.evaluation.sweep_figures import curves, points
 from rmjax.evaluation.sweeps import (
     Measure,
     Row,
+    caption,
     compared,
     difference,
     difference_table,
+    holm,
     markdown,
+    p_value,
     read_measures,
     settings,
     spread,
@@ -64,6 +68,61 @@ def test_the_interval_covers_what_it_says():
     assert inside == pytest.approx(0.95, abs=0.011)  # three standard errors of a share of 4,000
 
 
+def test_the_p_value_is_that_of_students_test():
+    for values in ([0.01, 0.02, 0.03], [-0.5, 0.1, -0.3, -0.2], [1.0, -1.0]):
+        assert p_value(spread(values)) == pytest.approx(scipy.stats.ttest_1samp(values, 0.0).pvalue)
+    assert p_value(spread([0.0, 0.0])) == 1.0
+    assert p_value(spread([0.5, 0.5])) == 0.0
+    assert np.isnan(p_value(spread([0.5])))
+
+
+def test_holm_by_hand():
+    # Sorted: 4 * 0.005, 3 * 0.01, 2 * 0.03, and 1 * 0.04, which may not come out below the one before it.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, np.nan, 0.6]) == pytest.approx([1.0, np.nan, 1.0], nan_ok=True)
+    assert holm([]) == []
+
+
+def test_holm_rejects_what_its_sequential_procedure_rejects():
+    """The smallest p against α / m, the next against α / (m - 1), up to the first that is too large."""
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        p = generator.uniform(size=6) ** 3 / 5
+        rejected = np.zeros(6, bool)
+        for step, place in enumerate(np.argsort(p)):
+            if p[place] > 0.05 / (6 - step):
+                break
+            rejected[place] = True
+        assert ((np.array(holm(p)) <= 0.05) == rejected).all()
+
+
+def test_a_table_marks_what_remains_of_all_its_differences():
+    """Two of four intervals exclude zero; p = 0.0002 remains after Holm, p = 0.045 does not."""
+    strong, weak = (0.10, 0.101, 0.102), (0.010, 0.015, 0.007)
+    rows = [
+        row({"loss": loss}, seed, 0.6 + shift, loss=0.5 + other)
+        for loss, *shifts in (("a", [0] * 3, [0] * 3), ("b", strong, weak), ("c", (0.1, -0.2, 0.2), (0.3, -0.1, 0.2)))
+        for seed, (shift, other) in enumerate(zip(*shifts, strict=True))
+    ]
+    (_, *lines) = difference_table(rows, [ACCURACY, LOSS], "loss", ())
+    assert lines == [
+        ["b", "a", "+10.1 (+9.9 to +10.3)*", "+0.011 (+0.001 to +0.021)"],
+        ["c", "a", "+3.3 (-48.4 to +55.0)", "+0.133 (-0.384 to +0.650)"],
+    ]
+    alone = difference_table(rows, [LOSS], "loss", ())
+    assert alone[1][2].endswith("+0.021)")  # 2 * 0.045 of two tests
+    assert difference_table(rows[:6], [LOSS], "loss", ())[1][2].endswith("+0.021)*")  # the only test
+
+
+def test_the_caption_says_what_intervals_and_marks_mean():
+    text = caption(3, 24)
+    assert "An interval covers seeds only" in text
+    assert "the sampling of its prompts is not in it" in text
+    assert "significant at 5 % after Holm's correction for the number of differences in this table, 24" in text
+    assert "about 1.2 of their intervals would exclude zero by chance" in text
+    assert "Holm" not in caption(1, 0)
+
+
 def test_a_difference_is_taken_seed_by_seed():
     found = difference(ROWS, {"margin": "small"}, {"margin": "none"}, "accuracy")
     assert found.mean == pytest.approx((0.01 + 0.02 + 0.03) / 3)
@@ -106,7 +165,7 @@ def test_every_setting_is_compared_along_one_axis():
         for seed in (0, 1)
     ]
     assert difference_table(rows, [ACCURACY], "start", ())[1:] == [
-        [size, "random", "sft", "-10.0 (-10.0 to -10.0)"] for size in ("1,000", "2,000")
+        [size, "random", "sft", "-10.0 (-10.0 to -10.0)*"] for size in ("1,000", "2,000")
     ]
 
 

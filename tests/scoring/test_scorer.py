@@ -67,6 +67,18 @@ def test_order_and_company_are_irrelevant(score, expected):
     assert_close([score([example])[0] for example in EXAMPLES[:4]], expected[:4])
 
 
+def test_in_bfloat16_order_and_company_change_rounding_alone(tiny_trunk, one_device):
+    """A mask that shows siblings or neighbours moves a score by the spread of all scores, rounding by 2 % at most."""
+    trunk = dataclasses.replace(tiny_trunk, width=64, layers=4)
+    model = RewardTransformer(trunk, HEADS, jnp.dtype("bfloat16"))
+    run, params = Scorer(model, one_device), one_device.place(make_params(model))
+    together = run(params, EXAMPLES)
+    assert_close(run(params, EXAMPLES[::-1])[::-1], together, tolerance=0.05)
+    apart = [make_example(e.prompt, [text], pairs=[]) for e in EXAMPLES for text in e.responses]
+    alone = [run(params, [each])[0] for each in apart[:12]]
+    assert_close(np.concatenate(alone), np.concatenate(together)[:12], tolerance=0.05)
+
+
 def test_what_is_computed_at_a_time_is_irrelevant(score, expected, monkeypatch):
     """Three chunks, each of several device batches."""
     monkeypatch.setattr(scorer, "CHUNK", 8)

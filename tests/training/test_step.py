@@ -182,7 +182,7 @@ def test_a_batch_without_any_pair_moves_nothing(small_params):
 
 
 def test_metrics_of_a_whole_stream_are_sums_over_weights(tiny_trunk, loss_fn, params, examples, reference):
-    """Batches of five, five and two: a mean of the batches' means would differ."""
+    """Batches that weigh four, four and three: a mean of the batches' means would differ."""
     layout = Pmap(tuple(jax.devices()[:2]))
     stream = BatchStream(examples, batch_size=5, epochs=1, row_length=32, microbatches=2, shards=2, seed=0)
     result = evaluate_stream(make_eval_step(loss_fn, layout), layout.place(params), stream)
