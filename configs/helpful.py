@@ -23,7 +23,7 @@ from configs import variants
 def get_config(variant: str = "") -> ConfigDict:
     """The configuration; `variant` is what stands behind the colon in --config=configs/helpful.py:VARIANT."""
     config = ConfigDict()
-    config.seed = 0  # initial weights, order of the data, held-out prompts
+    config.seed = 0  # initial weights and order of the data; which prompts are held out does not depend on it
     config.init_seed = -1  # weights drawn at random, where they shall not follow the seed; -1: they do
     config.heads = ("helpful",)  # names of the reward heads; one head takes every comparison
     config.gate = ()  # the helpfulness and the safety head, in this order, to be combined as in Llama 2; empty: none
