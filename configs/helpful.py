@@ -41,7 +41,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.negligible = "judged"  # training: tied makes a tie of every pair that is only negligibly better
     config.data.flipped = 0.0  # training: share of the judgements turned around, to see what wrong labels do
     config.data.rater_bias = 0.0  # training: standard deviation of a shift of each comparison's ratings
-    config.data.refuse_leaks = False  # True: a training prompt that also stands in an evaluation set ends the run
+    config.data.refuse_leaks = False  # True: prompts shared by training, validation and evaluation sets end the run
 
     config.tokenizer = ConfigDict()
     config.tokenizer.path = ""  # folder, hub id or run directory with a tokenizer; empty: train a BPE on the texts

@@ -134,6 +134,26 @@ def test_a_leak_is_refused_or_said():
     assert "data.refuse_leaks=False" in str(refusal.value)
 
 
+def test_prompts_shared_by_validation_and_test_are_refused_or_said():
+    sets = {
+        "validation": [pair("v", "x", "y"), pair("w", "x", "y")],
+        "test": [pair("v", "1", "2"), pair("u", "x", "y")],
+    }
+    report = audit(TRAIN, sets)
+    (leak,) = report.leaks
+    assert (leak.evaluation, leak.shared_with, leak.prompts, leak.comparisons) == ("test", "validation", 1, 1)
+    found = [(overlap["evaluation"], overlap["shared_with"]) for overlap in report.to_json()["overlaps"]]
+    assert found == [("validation", "train"), ("test", "train"), ("test", "validation")]
+    assert "leaks       test        1 prompts shared with validation (1 comparisons)" in report.to_text()
+
+    said = "1 prompts of test (1 comparisons) are validation prompts too, such as 'v', so temperature, gate and "
+    said += "normalization are fitted on what is reported"
+    assert check_leaks(report, refuse=False) == said
+    with pytest.raises(InputError) as refusal:
+        check_leaks(report, refuse=True)
+    assert str(refusal.value).startswith(said)
+
+
 def test_no_leak_no_words():
     assert check_leaks(audit(TRAIN, {"clean": LEAKY["clean"]}), refuse=True) == ""
 
