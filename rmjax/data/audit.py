@@ -19,6 +19,7 @@ from rmjax.errors import InputError
 
 SHOWN = 3  # leaked prompts that are quoted, per evaluation set
 QUOTED = 100  # characters of each
+LISTED = 8  # labels and notes on the console, of each kind
 VALIDATION = "validation"
 ROLES = {"train": "training", VALIDATION: "validation"}  # of the set that an evaluation set shares prompts with
 CONSEQUENCES = {
@@ -320,14 +321,16 @@ def _rows(name: str, counts: SetAudit) -> list[tuple[str, str, str]]:
                 f"{tokens.comparisons_made_alike:,} comparisons with responses made alike",
             ),
         ]
-    if counts.notes:
-        rows.append(("", "notes", _listing(counts.notes)))
+    notes = [f"{note}: {number:,}" for note, number in counts.notes.items()]
+    rows += [("", "notes", note) for note in notes[:LISTED]]
+    if len(notes) > LISTED:
+        rows.append(("", "notes", f"and {len(notes) - LISTED} more"))
     return [(name, *rows[0][1:]), *rows[1:]]
 
 
-def _listing(labels: Mapping[str, int], shown: int = 8) -> str:
-    text = ", ".join(f"{label} {number:,}" for label, number in list(labels.items())[:shown])
-    return text + (f" and {len(labels) - shown} more" if len(labels) > shown else "")
+def _listing(labels: Mapping[str, int]) -> str:
+    text = ", ".join(f"{label} {number:,}" for label, number in list(labels.items())[:LISTED])
+    return text + (f" and {len(labels) - LISTED} more" if len(labels) > LISTED else "")
 
 
 def _spread_text(spread: Mapping[str, float]) -> str:

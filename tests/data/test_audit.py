@@ -170,11 +170,16 @@ def test_the_report_as_json():
 
 def test_the_report_as_text():
     many = [pair(str(i), "x", "y", subset=f"s{i}") for i in range(10)]
-    lines = audit(TRAIN, {"test": many}, notes={"train": {'key "id" not read': 4}}).to_text().split("\n")
+    notes = {'key "id" not read': 4, "pairs of a.jsonl.gz, the published file": 1552}
+    lines = audit(TRAIN, {"test": many}, notes={"train": notes}).to_text().split("\n")
 
     assert lines[0] == "train  read       4 comparisons on 3 prompts (K=2: 3, K=3: 1)"
     assert lines[1] == "       pairs      6, of which 1 tied, the longer text won 50.0%"
-    assert lines[6] == '       notes      key "id" not read 4'
-    assert lines[7].startswith("test   read ")
-    assert lines[10].endswith("s7 1 and 2 more")
-    assert lines[11].startswith("leaks  test       0 prompts shared with train (0 comparisons)")
+    assert lines[6] == '       notes      key "id" not read: 4'
+    assert lines[7] == "       notes      pairs of a.jsonl.gz, the published file: 1,552"
+    assert lines[8].startswith("test   read ")
+    assert lines[11].endswith("s7 1 and 2 more")
+    assert lines[12].startswith("leaks  test       0 prompts shared with train (0 comparisons)")
+
+    lines = audit(TRAIN, notes={"train": {str(i): i for i in range(10)}}).to_text().split("\n")
+    assert [" ".join(line.split()) for line in lines[-2:]] == ["notes 7: 7", "notes and 2 more"]
