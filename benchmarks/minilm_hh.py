@@ -4,10 +4,11 @@
     python benchmarks/minilm_hh.py --weights=MINILM --data=$RMJAX_DATA/hh-rlhf-subset --workdir=runs/minilm-hh --peers
 
 MINILM is a folder with all-MiniLM-L6-v2 (config.json, model.safetensors, tokenizer). Trains on helpful-base and
-harmless-base for two epochs (batch 16, learning rate 5e-5, cosine, no warm-up, AdamW without decay, texts of at most
-512 tokens), evaluates on their test files, and prints the table. TRL gets the very ids that rmjax packs, so nothing is
-left out there either, and what it saves is evaluated by rmjax. Runs that are finished are not run again. Without
---peers only rmjax runs. A second table has every model of rmjax on both test files.
+harmless-base, without a twentieth of the training prompts, for two epochs (batch 16, learning rate 5e-5, cosine, no
+warm-up, AdamW without decay, texts of at most 512 tokens), evaluates on their test files, and prints the table. TRL
+gets the very ids that rmjax packs, so nothing is left out there either, and what it saves is evaluated by rmjax. Runs
+that are finished are not run again. Without --peers only rmjax runs. A second table has every model of rmjax on both
+test files.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 SETS = {"helpful": "helpful-base", "safety": "harmless-base"}
+LEARNED = "train.jsonl.gz[5%:]"  # by both trainers
+HELD_OUT = "train.jsonl.gz[:5%]"  # for the canaries, the normalized scale and the temperature
 
 
 def main() -> None:
@@ -81,9 +84,10 @@ def run_rmjax(page: str, weights: Path, data: Path, workdir: Path, seed: int) ->
     if not evaluation.is_file():
         fields = {
             "model.path": weights,
-            "data.train": f"jsonl:{data}/train.jsonl.gz",
+            "data.train": f"jsonl:{data}/{LEARNED}",
             "data.eval": f"jsonl:{data}/test.jsonl.gz",
-            "data.validation": f"jsonl:{data}/test.jsonl.gz[:5%]",  # for canaries only; every training pair is learned
+            "data.validation": f"jsonl:{data}/{HELD_OUT}",
+            "data.refuse_leaks": True,
             "seed": seed,
             "train.epochs": 2,
             "train.evaluate_every": 0,
@@ -105,7 +109,7 @@ def run_trl(page: str, weights: Path, data: Path, workdir: Path, seed: int) -> d
     evaluation = workdir / "evaluation.json"
     if not evaluation.is_file():
         command = [sys.executable, ROOT / "benchmarks/trl_reward.py", f"--weights={weights}", f"--output={workdir}"]
-        subprocess.run([*command, f"--data={data}/train.jsonl.gz", f"--seed={seed}"], check=True, stdout=sys.stderr)
+        subprocess.run([*command, f"--data={data}/{LEARNED}", f"--seed={seed}"], check=True, stdout=sys.stderr)
         command = [sys.executable, ROOT / "experiments/evaluate.py", f"--checkpoint={workdir}"]
         command += [f"--data=jsonl:{data}/test.jsonl.gz", f"--output={evaluation}"]
         command += ["--max_prompt=320", "--max_response=191"]

@@ -23,7 +23,7 @@ from configs import variants
 def get_config(variant: str = "") -> ConfigDict:
     """The configuration; `variant` is what stands behind the colon in --config=configs/helpful.py:VARIANT."""
     config = ConfigDict()
-    config.seed = 0  # initial weights, order of the data, held-out prompts
+    config.seed = 0  # initial weights and order of the data; which prompts are held out does not depend on it
     config.init_seed = -1  # weights drawn at random, where they shall not follow the seed; -1: they do
     config.heads = ("helpful",)  # names of the reward heads; one head takes every comparison
     config.gate = ()  # the helpfulness and the safety head, in this order, to be combined as in Llama 2; empty: none
@@ -41,7 +41,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.negligible = "judged"  # training: tied makes a tie of every pair that is only negligibly better
     config.data.flipped = 0.0  # training: share of the judgements turned around, to see what wrong labels do
     config.data.rater_bias = 0.0  # training: standard deviation of a shift of each comparison's ratings
-    config.data.refuse_leaks = False  # True: a training prompt that also stands in an evaluation set ends the run
+    config.data.refuse_leaks = False  # True: prompts shared by training, validation and evaluation sets end the run
 
     config.tokenizer = ConfigDict()
     config.tokenizer.path = ""  # folder, hub id or run directory with a tokenizer; empty: train a BPE on the texts

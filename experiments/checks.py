@@ -9,6 +9,7 @@ from materials import Config, Judgements
 
 from rmjax.data.comparisons import Comparison
 from rmjax.data.examples import head_index
+from rmjax.data.sources import parse_sources
 from rmjax.errors import InputError
 from rmjax.models.parallel import make_layout
 from rmjax.models.transformer import REMAT
@@ -44,6 +45,25 @@ def check_settings(config: Config, *stages: str) -> None:
             )
         Cadence(settings["log_every"], settings["evaluate_every"], settings["checkpoint_every"])
         make_optimizer(total_steps=1, **settings["optimizer"])
+
+
+def check_sources(data: Config) -> None:
+    """Raises InputError if the evaluation source seems forgotten: one of the corpus and the other not, and nothing in
+    data.eval that shows a choice, as a file, a split or a slice does.
+
+    Such a run would report an accuracy on other data than the user's.
+    """
+    learned, reported = (parse_sources(data[name]) for name in ("train", "eval"))
+    if {source.kind == "gold" for source in learned} & {source.kind == "gold" for source in reported}:
+        return
+    if any(source.kind == "jsonl" or source.split or source.start or source.stop for source in reported):
+        return
+    raise InputError(
+        f"data.train={data['train']} is reported on data.eval={data['eval']}, which is data of another kind: set "
+        "data.eval, to jsonl:TEST.jsonl, to hh_rlhf/helpful (its test split), or to the rest of the same file "
+        "([:90%] in data.train and [90%:] in data.eval); "
+        f"if it is meant, write data.eval={','.join(f'{source.kind}/{source.name}:test' for source in reported)}"
+    )
 
 
 def check_judgements(judgements: Judgements, heads: Sequence[str]) -> None:

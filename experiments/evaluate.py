@@ -12,6 +12,7 @@ that the one with the highest accuracy on `--validation` stands for all.
 
 from __future__ import annotations
 
+import collections
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +45,9 @@ def main() -> None:
     output = Path(arguments.output) if arguments.output else None
     if output and not output.parent.is_dir():
         raise InputError(f"the folder of --output={output} does not exist")
-    comparisons = load_comparisons(arguments.data, "test", manual_dir=arguments.manual_dir)
+    notes: collections.Counter[str] = collections.Counter()
+    comparisons = load_comparisons(arguments.data, "test", manual_dir=arguments.manual_dir, notes=notes)
+    print(*(f"{note}: {count:,}" for note, count in notes.items()), sep="\n", end="\n\n" if notes else "")
     validation = read_validation(comparisons) if arguments.validation else []
     model = best_member(validation) if arguments.combine == "best" else cli.load_checkpoint()
     heads = model.heads
@@ -74,7 +77,8 @@ def main() -> None:
     if arguments.against:
         print("", comparison_summary(result["against"], ",".join(arguments.checkpoint), arguments.against), sep="\n")
     if output:
-        write_json(output, {"data": arguments.data, "checkpoint": ",".join(arguments.checkpoint), **result})
+        about = {"data": arguments.data, "notes": dict(notes), "checkpoint": ",".join(arguments.checkpoint)}
+        write_json(output, {**about, **result})
         if arguments.mistakes:
             write_text(output.with_suffix(".mistakes.jsonl"), mistakes.as_lines(worst))
 

@@ -76,7 +76,7 @@ def audit_judgements(
     """Counts what was read, prints it with a warning of leaks, and gives the ids made on the way, by set.
 
     Raises:
-        InputError: a training prompt also stands in an evaluation set, and `data.refuse_leaks` is set.
+        InputError: two sets share prompts that they must not share, and `data.refuse_leaks` is set.
     """
     sets = {"train": judgements.train, "validation": judgements.validation, "test": judgements.test}
     encoded = {

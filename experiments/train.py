@@ -9,7 +9,7 @@ import gc
 from pathlib import Path
 
 import cli
-from checks import check_settings
+from checks import check_settings, check_sources
 from materials import Config
 from prepare import prepare, sft_source
 from reward_stage import train_reward_model
@@ -40,6 +40,7 @@ def run_config(config: Config, workdir: Path) -> None:
         return
     print(f"Run directory: {workdir}\n")
     check_settings(config, "train", "sft")
+    check_sources(config["data"])
     loss = LossConfig(**config["loss"])
     data = prepare(config, loss)
 

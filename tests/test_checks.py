@@ -5,7 +5,15 @@ import math
 
 import numpy as np
 import pytest
-from checks import check_gate, check_judgements, check_ratings, check_safety_labels, check_settings, compute_dtype
+from checks import (
+    check_gate,
+    check_judgements,
+    check_ratings,
+    check_safety_labels,
+    check_settings,
+    check_sources,
+    compute_dtype,
+)
 from conftest import user
 from materials import Judgements, check_demonstrations
 from naive import make_example
@@ -105,6 +113,46 @@ def test_only_the_stages_that_run_are_checked():
 @pytest.mark.parametrize("name", ["float32", "bfloat16"])
 def test_the_dtype_is_the_one_that_is_named(name):
     assert compute_dtype(settings({"model.compute_dtype": name})).name == name
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluation"),
+    [
+        ("jsonl:mine.jsonl", "gold/helpful"),
+        ("jsonl:a.jsonl[:90%],hh_rlhf/helpful-base", "gold/both"),
+        ("hh_rlhf/helpful-base", "gold/helpful,gold/safety"),
+        ("gold/helpful[:400]", "hh_rlhf/helpful"),
+    ],
+)
+def test_an_evaluation_source_left_as_it_was_is_refused(train, evaluation):
+    with pytest.raises(InputError) as refusal:
+        check_sources({"train": train, "eval": evaluation})
+    message = str(refusal.value)
+    assert f"data.train={train}" in message
+    assert f"data.eval={evaluation}" in message
+    for way_out in ("jsonl:TEST.jsonl", "[:90%]", "[90%:]", "hh_rlhf/helpful", f"{evaluation.split(',')[0]}:test"):
+        assert way_out in message
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluation"),
+    [
+        ("gold/helpful[:90%],gold/safety[:36%]", "gold/both"),
+        ("gold/safety", "gold/helpful"),
+        ("gold/helpful@0.5,jsonl:mine.jsonl@0.5", "gold/helpful"),
+        ("jsonl:mine.jsonl[:90%]", "jsonl:mine.jsonl[90%:]"),
+        ("gold/helpful", "jsonl:mine.jsonl"),
+        ("jsonl:mine.jsonl", "hh_rlhf/helpful"),
+        ("jsonl:mine.jsonl", "gold/helpful:test"),
+        ("jsonl:mine.jsonl", "gold/helpful[:200]"),
+        ("hh_rlhf/helpful", "gold/helpful,jsonl:mine.jsonl"),
+    ],
+)
+def test_an_evaluation_source_that_somebody_chose_passes(train, evaluation):
+    check_sources({"train": train, "eval": evaluation})
 
 
 # --- judgements -------------------------------------------------------------------------------------------------------

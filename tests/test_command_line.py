@@ -187,6 +187,21 @@ def test_a_text_scores_the_same_everywhere(finished, tmp_path):
     )
 
 
+def test_evaluation_says_whether_the_files_are_the_published_ones(finished, tmp_path):
+    pairs = [{name: f"\n\nHuman: {i}?\n\nAssistant: {name}" for name in ("chosen", "rejected")} for i in range(3)]
+    (tmp_path / "helpful-base").mkdir()
+    with gzip.open(tmp_path / "helpful-base" / "test.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(pair) + "\n" for pair in pairs)
+    flags = ["--data=hh_rlhf/helpful-base", f"--manual_dir={tmp_path}", f"--output={tmp_path}/e.json", "--bootstrap=0"]
+    home = {**environment(), "HOME": str(tmp_path)}  # where the data are kept
+    started = command("evaluate", f"--checkpoint={finished[0]}", *flags)
+    done = subprocess.run(started, capture_output=True, text=True, env=home, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    note = "pairs of helpful-base/test.jsonl.gz, not the published file"
+    assert done.stdout.startswith(f"{note}: 3\n\n")
+    assert json.loads((tmp_path / "e.json").read_text())["notes"] == {note: 3}
+
+
 def test_the_sft_run_inside_is_a_start_for_other_runs(finished, tmp_path):
     workdir, _ = finished
     done = call("train", *train(tmp_path / "from", f"--config.init={workdir}/sft", "--config.train.max_steps=2"))
@@ -218,7 +233,8 @@ def test_the_sft_run_inside_is_a_start_for_other_runs(finished, tmp_path):
         (["--config=configs/helpful.py", "--worker=3"], 2, "worker"),
         (["--config=configs/helpful.py", "stray"], 2, "stray"),
         ([], 2, "config"),
-        (["--config=configs/helpful.py", "--config.data.train=jsonl:absent.jsonl"], 1, "absent.jsonl"),
+        (["--config=configs/helpful.py", "--config.data.eval=jsonl:absent.jsonl"], 1, "absent.jsonl"),
+        (["--config=configs/helpful.py", "--config.data.train=jsonl:mine.jsonl"], 1, "set data.eval"),
         (["--config=configs/helpful.py", "--config.data.train=golf/helpful"], 1, "golf/helpful"),
         (["--config=configs/helpful.py", "--config.loss.name=hinge"], 1, "hinge"),
         (

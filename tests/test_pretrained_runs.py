@@ -72,13 +72,10 @@ def bert(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """The fields that name a dozen comparisons to learn from, and eight others."""
-    folder = tmp_path_factory.mktemp("data")
-    test = write_comparisons(folder / "test.jsonl", 20).read_text().splitlines(keepends=True)[12:]
-    (folder / "test.jsonl").write_text("".join(test))
-    train = write_comparisons(folder / "train.jsonl", 12)
-    test = f"jsonl:{folder / 'test.jsonl'}"
-    return {"data.train": f"jsonl:{train}", "data.validation": test, "data.eval": test}
+    """The fields that name a dozen comparisons to learn from, eight to validate on, and eight to report on."""
+    path = write_comparisons(tmp_path_factory.mktemp("data") / "all.jsonl", 28)
+    slices = {"train": "[:12]", "validation": "[12:20]", "eval": "[20:]"}
+    return {**{f"data.{name}": f"jsonl:{path}{part}" for name, part in slices.items()}, "data.refuse_leaks": True}
 
 
 def settings(page, variant, folder, data, **changes):

@@ -19,6 +19,13 @@ from rmjax.errors import InputError
 
 SHOWN = 3  # leaked prompts that are quoted, per evaluation set
 QUOTED = 100  # characters of each
+LISTED = 8  # labels and notes on the console, of each kind
+VALIDATION = "validation"
+ROLES = {"train": "training", VALIDATION: "validation"}  # of the set that an evaluation set shares prompts with
+CONSEQUENCES = {
+    "train": "its results are too good to be true",
+    VALIDATION: "temperature, gate and normalization are fitted on what is reported",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,12 +111,13 @@ class SetAudit:
 
 @dataclasses.dataclass(frozen=True)
 class Leak:
-    """What one evaluation set shares with the training set."""
+    """What one evaluation set shares with the training set, or the test set with the validation set."""
 
     evaluation: str
-    prompts: int  # different ones that are training prompts too, to the letter
+    shared_with: str  # train or validation
+    prompts: int  # different ones that are prompts of the other set too, to the letter
     comparisons: int  # evaluation comparisons on those prompts
-    openings: int  # evaluation comparisons whose first user turn opens a training prompt; common in dialogue data
+    openings: int  # evaluation comparisons whose first user turn opens such a prompt; common in dialogue data
     examples: tuple[str, ...]
 
 
@@ -122,7 +130,7 @@ class DataAudit:
 
     @property
     def leaks(self) -> tuple[Leak, ...]:
-        """The evaluation sets that share prompts with the training set."""
+        """The overlaps that share prompts."""
         return tuple(overlap for overlap in self.overlaps if overlap.prompts)
 
     def to_json(self) -> dict[str, Any]:
@@ -153,6 +161,9 @@ def audit(
 ) -> DataAudit:
     """Counts everything in the training set, called `train`, and in the evaluation sets.
 
+    What is fitted on the set called `validation` must not be reported on the same prompts, so the other evaluation sets
+    are compared with it too.
+
     Args:
         train: the comparisons to learn from.
         evaluation: name -> comparisons.
@@ -165,13 +176,16 @@ def audit(
         name: _count(comparisons, (lengths or {}).get(name), dict((notes or {}).get(name, {})))
         for name, comparisons in sets.items()
     }
-    prompts = {comparison.prompt for comparison in train}
-    openings = {_opening(prompt) for prompt in prompts}
-    return DataAudit(counted, tuple(_overlap(name, prompts, openings, evaluation[name]) for name in evaluation))
+    overlaps = _overlaps("train", train, evaluation)
+    if VALIDATION in evaluation:
+        others = {name: comparisons for name, comparisons in evaluation.items() if name != VALIDATION}
+        overlaps += _overlaps(VALIDATION, evaluation[VALIDATION], others)
+    return DataAudit(counted, tuple(overlaps))
 
 
 def check_leaks(report: DataAudit, refuse: bool) -> str:
-    """A warning about prompts that stand in the training set and in an evaluation set; empty where there are none.
+    """A warning about prompts that an evaluation set shares with the training set, or the test set with the validation
+    set; empty where there are none.
 
     Raises:
         InputError: there are some, and `refuse` is set.
@@ -179,8 +193,8 @@ def check_leaks(report: DataAudit, refuse: bool) -> str:
     if not report.leaks:
         return ""
     message = "; ".join(
-        f"{leak.prompts} prompts of {leak.evaluation} ({leak.comparisons} comparisons) are training prompts too, "
-        f"such as {leak.examples[0]!r}"
+        f"{leak.prompts} prompts of {leak.evaluation} ({leak.comparisons} comparisons) are {ROLES[leak.shared_with]} "
+        f"prompts too, such as {leak.examples[0]!r}, so {CONSEQUENCES[leak.shared_with]}"
         for leak in report.leaks
     )
     if refuse:
@@ -188,7 +202,7 @@ def check_leaks(report: DataAudit, refuse: bool) -> str:
             f"{message}: part the data by prompt, as slices do ([:90%] and [90%:]), or accept the leak with "
             "data.refuse_leaks=False"
         )
-    return f"{message}: its results are too good to be true"
+    return message
 
 
 def _count(comparisons: Sequence[Comparison], lengths: Lengths | None, notes: dict[str, int]) -> SetAudit:
@@ -245,16 +259,24 @@ def _tally(labels: Any) -> dict[str, int]:
     return dict(collections.Counter(labels).most_common())
 
 
-def _overlap(name: str, prompts: set[Prompt], openings: set[str], comparisons: Sequence[Comparison]) -> Leak:
-    shared = [comparison.prompt for comparison in comparisons if comparison.prompt in prompts]
-    distinct = list(dict.fromkeys(shared))
-    return Leak(
-        evaluation=name,
-        prompts=len(distinct),
-        comparisons=len(shared),
-        openings=sum(_opening(comparison.prompt) in openings for comparison in comparisons),
-        examples=tuple(_quote(prompt[-1].content) for prompt in distinct[:SHOWN]),
-    )
+def _overlaps(other: str, others: Sequence[Comparison], evaluation: Mapping[str, Sequence[Comparison]]) -> list[Leak]:
+    """What each evaluation set shares with the set called `other`."""
+    prompts = {comparison.prompt for comparison in others}
+    openings = {_opening(prompt) for prompt in prompts}
+    found = []
+    for name, comparisons in evaluation.items():
+        shared = [comparison.prompt for comparison in comparisons if comparison.prompt in prompts]
+        distinct = list(dict.fromkeys(shared))
+        leak = Leak(
+            evaluation=name,
+            shared_with=other,
+            prompts=len(distinct),
+            comparisons=len(shared),
+            openings=sum(_opening(comparison.prompt) in openings for comparison in comparisons),
+            examples=tuple(_quote(prompt[-1].content) for prompt in distinct[:SHOWN]),
+        )
+        found.append(leak)
+    return found
 
 
 def _opening(prompt: Prompt) -> str:
@@ -299,14 +321,16 @@ def _rows(name: str, counts: SetAudit) -> list[tuple[str, str, str]]:
                 f"{tokens.comparisons_made_alike:,} comparisons with responses made alike",
             ),
         ]
-    if counts.notes:
-        rows.append(("", "notes", _listing(counts.notes)))
+    notes = [f"{note}: {number:,}" for note, number in counts.notes.items()]
+    rows += [("", "notes", note) for note in notes[:LISTED]]
+    if len(notes) > LISTED:
+        rows.append(("", "notes", f"and {len(notes) - LISTED} more"))
     return [(name, *rows[0][1:]), *rows[1:]]
 
 
-def _listing(labels: Mapping[str, int], shown: int = 8) -> str:
-    text = ", ".join(f"{label} {number:,}" for label, number in list(labels.items())[:shown])
-    return text + (f" and {len(labels) - shown} more" if len(labels) > shown else "")
+def _listing(labels: Mapping[str, int]) -> str:
+    text = ", ".join(f"{label} {number:,}" for label, number in list(labels.items())[:LISTED])
+    return text + (f" and {len(labels) - LISTED} more" if len(labels) > LISTED else "")
 
 
 def _spread_text(spread: Mapping[str, float]) -> str:
@@ -316,6 +340,6 @@ def _spread_text(spread: Mapping[str, float]) -> str:
 
 
 def _leak_text(leak: Leak) -> str:
-    text = f"{leak.prompts:,} prompts shared with train ({leak.comparisons:,} comparisons), "
-    text += f"{leak.openings:,} comparisons open like a training dialogue"
+    text = f"{leak.prompts:,} prompts shared with {leak.shared_with} ({leak.comparisons:,} comparisons), "
+    text += f"{leak.openings:,} comparisons open like a {ROLES[leak.shared_with]} dialogue"
     return text + "".join(f"\n    {example}" for example in leak.examples)

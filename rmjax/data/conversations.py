@@ -43,6 +43,13 @@ def conversation_or_none(value: Any, key: str) -> Prompt | None:
     return transcript(value) if isinstance(value, str) and value.startswith("\n\nHuman:") else None
 
 
+def prompt_of_text(text: str) -> Prompt:
+    """The turns of a prompt that is text: those of a transcript, which may end with an empty Assistant turn to invite
+    the answer, or else one user turn."""
+    turns = conversation_or_none(text, "prompt") or (Message("user", text),)
+    return turns[:-1] if turns[-1] == Message("assistant", "") else turns
+
+
 def transcript(text: str) -> Prompt:
     """The turns of a transcript; none where `text` does not open with a turn marker."""
     before, *parts = _MARKER.split("\n\n" + text.lstrip())

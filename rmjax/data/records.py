@@ -14,7 +14,8 @@ absent key. Other keys are columns of somebody else's: they are not read, and `r
 counted. `rmjax.data.conversations` says what a transcript is.
 
 A response beside a prompt may stand there as a bare `true` or `false`: published files hold such answers, whose quotes
-a converter took for a boolean's. It is read as the text it is written as, with a remark.
+a converter took for a boolean's. It is read as the text it is written as, with a remark. So is a "chosen" or "rejected"
+that opens as a transcript but does not repeat the prompt to the letter: a model's answer can run on into other turns.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from rmjax.data import conversations, values
 from rmjax.data.comparisons import (
     Comparison,
     Demonstration,
-    Message,
     Prompt,
     best_responses,
     ranks_from_scores,
@@ -122,14 +122,17 @@ def parse_scoring(record: Any, origin: str = "") -> Texts:
 
 
 def remarks(record: Any) -> tuple[str, ...]:
-    """What a parser passed over in a `record` that it accepted: the keys it did not read, booleans read as text."""
+    """What a parser passed over in a `record` that it accepted: the keys it did not read, booleans read as text,
+    transcripts read as responses."""
     form = _form(record)
     if form == "turns":
         return ()
     record = _present(record)
     found = [f'key "{key}" not read' for key in record if key not in _KEYS[form]]
     texts = [record.get("chosen"), record.get("rejected"), record.get("response"), *record.get("responses", ())]
-    return (*found, *("boolean read as text" for text in texts if isinstance(text, bool)))
+    found += ["boolean read as text" for text in texts if isinstance(text, bool)]
+    others = _other_transcripts(record) if form == "chosen" else 0
+    return (*found, *["transcript that does not repeat its prompt read as a response"] * others)
 
 
 # --- forms ------------------------------------------------------------------------------------------------------------
@@ -216,19 +219,30 @@ def _prompt(record: dict) -> Prompt:
     if "prompt" not in record:
         raise InputError('"prompt" is missing or null')
     value = record["prompt"]
-    turns = conversations.conversation_or_none(value, "prompt")
-    if turns is None:
-        return (Message("user", values.text(value, "prompt")),)
-    if isinstance(value, str) and turns[-1] == Message("assistant", ""):
-        turns = turns[:-1]  # a transcript that already invites the answer: "...\n\nAssistant:"
-    return turns
+    if isinstance(value, list):
+        return conversations.messages(value, "prompt")
+    return conversations.prompt_of_text(values.text(value, "prompt"))
 
 
 def _continuation(prompt: Prompt, record: dict, key: str) -> str:
     # Many files repeat the prompt inside of the conversation; it is the prompt once, not a part of the response.
     turns = conversations.conversation_or_none(record[key], key)
-    repeated = turns is not None and turns[: len(prompt)] == prompt and len(turns) > len(prompt)
+    repeated = turns is not None and _repeats(prompt, turns)
     return conversations.rendered(turns[len(prompt) :], key) if repeated else _response(record[key], key)
+
+
+def _repeats(prompt: Prompt, turns: Prompt) -> bool:
+    return turns[: len(prompt)] == prompt and len(turns) > len(prompt)
+
+
+def _other_transcripts(record: dict) -> int:
+    """How many texts of a pair with a prompt open as transcripts, but do not repeat that prompt."""
+    if "prompt" not in record:
+        return 0
+    texts = [record[key] for key in ("chosen", "rejected") if isinstance(record[key], str)]
+    turns = [found for text in texts if (found := conversations.conversation_or_none(text, "")) is not None]
+    prompt = _prompt(record) if turns else ()
+    return sum(not _repeats(prompt, found) for found in turns)
 
 
 def _response(value: Any, key: str) -> str:

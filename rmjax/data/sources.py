@@ -107,7 +107,7 @@ def load_comparisons(
         role: what they are for: "train", "validation" or "test".
         manual_dir: a folder with HH-RLHF's files, to be used instead of the network.
         data_dir: where HH-RLHF is kept once prepared.
-        notes: counts remarks on the records of files, for the audit.
+        notes: counts remarks on files and their records, for the audit.
 
     Raises:
         InputError: a name, a slice, a weight or the data are wrong, or nothing is left.
@@ -243,7 +243,7 @@ def _comparisons(
     # Imported here: TFDS costs time to import, and only this source needs it.
     from rmjax.data import hh_rlhf
 
-    return hh_rlhf.load(source.name, split, manual_dir=manual_dir, data_dir=data_dir)
+    return hh_rlhf.load(source.name, split, manual_dir=manual_dir, data_dir=data_dir, notes=notes)
 
 
 def _demonstrations(

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rmjax.data.audit import CONSEQUENCES, ROLES
 from rmjax.evaluation.page import Html, absent, details, joined, paragraph, table, tag
 from rmjax.evaluation.summary import percent
 
@@ -70,13 +71,14 @@ def data_audit(audit: Json) -> Html:
 
 
 def _leak(overlap: Json) -> Html:
-    name = overlap["evaluation"]
-    openings = f"{overlap['openings']:,} of its comparisons open like a training dialogue."
+    name, other = overlap["evaluation"], overlap.get("shared_with", "train")  # of older runs none is stated
+    role = ROLES[other]
+    openings = f"{overlap['openings']:,} of its comparisons open like a {role} dialogue."
     if not overlap["prompts"]:
-        return paragraph(f"No prompt of the {name} set is a training prompt; {openings}")
+        return paragraph(f"No prompt of the {name} set is a {role} prompt; {openings}")
     text = (
-        f"Leak: {overlap['prompts']:,} prompts of the {name} set ({overlap['comparisons']:,} comparisons) are training "
-        f"prompts too, so that results on it are too good to be true; {openings} For example: "
+        f"Leak: {overlap['prompts']:,} prompts of the {name} set ({overlap['comparisons']:,} comparisons) are {role} "
+        f"prompts too, so {CONSEQUENCES[other]}; {openings} For example: "
     )
     return paragraph(text + "; ".join(f"“{example}”" for example in overlap["examples"]), "warning")
 

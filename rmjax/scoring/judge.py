@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rmjax.data.comparisons import Comparison, Message, Prompt, validate_prompt
+from rmjax.data.conversations import prompt_of_text
 from rmjax.data.truncation import Truncation
 from rmjax.errors import InputError
 from rmjax.scoring.link import Link
@@ -44,13 +45,14 @@ class Ranked(NamedTuple):
 
 
 def as_prompt(prompt: PromptLike) -> Prompt:
-    """A prompt from plain text (one user turn) or chat messages (`{"role", "content"}` each).
+    """A prompt from text or chat messages (`{"role", "content"}` each). Text is one user turn or, where it opens with
+    two line breaks and "Human:", a transcript: the same as in a file of texts to score.
 
     Raises:
         InputError: neither, or a conversation that does not end with a user turn.
     """
     if isinstance(prompt, str):
-        turns: Prompt = (Message("user", prompt),)
+        turns: Prompt = prompt_of_text(prompt)
     else:
         try:
             turns = tuple(m if isinstance(m, Message) else Message(m["role"], m["content"]) for m in prompt)
@@ -95,7 +97,7 @@ class Judge(abc.ABC):
         """Scores of responses, one for each.
 
         Args:
-            prompts: one prompt (text or chat messages) for all responses, or one for each of them. Responses to an
+            prompts: one prompt (text, transcript or messages) for all responses, or one for each. Responses to an
                 equal prompt share its computation.
             responses: one text or several.
             scale: `raw`; `normalized`, mean 0 and standard deviation 1 on the reference texts of the contract; or

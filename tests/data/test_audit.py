@@ -134,6 +134,26 @@ def test_a_leak_is_refused_or_said():
     assert "data.refuse_leaks=False" in str(refusal.value)
 
 
+def test_prompts_shared_by_validation_and_test_are_refused_or_said():
+    sets = {
+        "validation": [pair("v", "x", "y"), pair("w", "x", "y")],
+        "test": [pair("v", "1", "2"), pair("u", "x", "y")],
+    }
+    report = audit(TRAIN, sets)
+    (leak,) = report.leaks
+    assert (leak.evaluation, leak.shared_with, leak.prompts, leak.comparisons) == ("test", "validation", 1, 1)
+    found = [(overlap["evaluation"], overlap["shared_with"]) for overlap in report.to_json()["overlaps"]]
+    assert found == [("validation", "train"), ("test", "train"), ("test", "validation")]
+    assert "leaks       test        1 prompts shared with validation (1 comparisons)" in report.to_text()
+
+    said = "1 prompts of test (1 comparisons) are validation prompts too, such as 'v', so temperature, gate and "
+    said += "normalization are fitted on what is reported"
+    assert check_leaks(report, refuse=False) == said
+    with pytest.raises(InputError) as refusal:
+        check_leaks(report, refuse=True)
+    assert str(refusal.value).startswith(said)
+
+
 def test_no_leak_no_words():
     assert check_leaks(audit(TRAIN, {"clean": LEAKY["clean"]}), refuse=True) == ""
 
@@ -150,11 +170,16 @@ def test_the_report_as_json():
 
 def test_the_report_as_text():
     many = [pair(str(i), "x", "y", subset=f"s{i}") for i in range(10)]
-    lines = audit(TRAIN, {"test": many}, notes={"train": {'key "id" not read': 4}}).to_text().split("\n")
+    notes = {'key "id" not read': 4, "pairs of a.jsonl.gz, the published file": 1552}
+    lines = audit(TRAIN, {"test": many}, notes={"train": notes}).to_text().split("\n")
 
     assert lines[0] == "train  read       4 comparisons on 3 prompts (K=2: 3, K=3: 1)"
     assert lines[1] == "       pairs      6, of which 1 tied, the longer text won 50.0%"
-    assert lines[6] == '       notes      key "id" not read 4'
-    assert lines[7].startswith("test   read ")
-    assert lines[10].endswith("s7 1 and 2 more")
-    assert lines[11].startswith("leaks  test       0 prompts shared with train (0 comparisons)")
+    assert lines[6] == '       notes      key "id" not read: 4'
+    assert lines[7] == "       notes      pairs of a.jsonl.gz, the published file: 1,552"
+    assert lines[8].startswith("test   read ")
+    assert lines[11].endswith("s7 1 and 2 more")
+    assert lines[12].startswith("leaks  test       0 prompts shared with train (0 comparisons)")
+
+    lines = audit(TRAIN, notes={"train": {str(i): i for i in range(10)}}).to_text().split("\n")
+    assert [" ".join(line.split()) for line in lines[-2:]] == ["notes 7: 7", "notes and 2 more"]

@@ -1,5 +1,8 @@
+import collections
 import gzip
+import hashlib
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -163,6 +166,31 @@ def test_files_that_cannot_be_used(manual, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot be prepared in .*file.*set data_dir"):
         hh_rlhf.load("helpful-base", "test", manual_dir=str(manual), data_dir=str(tmp_path / "file"))
+
+
+def test_a_file_is_noted_as_the_published_one_or_not(manual, monkeypatch):
+    for split in ("train", "test"):
+        put(manual, f"harmless-base/{split}", "a?", "b?", "c?")
+    published = put(manual, "helpful-base/test", "d?").read_bytes()
+    digest = hashlib.sha256(published).hexdigest()
+    monkeypatch.setitem(
+        builder.HhRlhf.url_infos, "url", SimpleNamespace(filename="helpful-base/test.jsonl.gz", checksum=digest)
+    )
+
+    def notes(spec, role):
+        found = collections.Counter()
+        load_comparisons(spec, role, manual_dir=str(manual), notes=found)
+        return found
+
+    spec = "hh_rlhf/harmless-base[:2],hh_rlhf/helpful-base"
+    assert notes(spec, "test") == {
+        "pairs of harmless-base/test.jsonl.gz, not the published file": 3,
+        "pairs of helpful-base/test.jsonl.gz, the published file": 1,
+    }
+    unknown = {"pairs of harmless-base/train.jsonl.gz, whose published checksum is not known": 3}
+    assert notes("hh_rlhf/harmless-base[:1],hh_rlhf/harmless-base[1:]", "train") == unknown
+    put(manual, "helpful-base/test", "d!")
+    assert notes("hh_rlhf/helpful-base", "test") == {"pairs of helpful-base/test.jsonl.gz, not the published file": 1}
 
 
 def test_source_names_reach_the_data(manual):

@@ -135,6 +135,18 @@ def test_a_response_beside_a_prompt_may_look_like_another_conversation():
     )
 
 
+@pytest.mark.parametrize("repeated", ["\n\nHuman: How hot for bread? ", "\n\nHuman: How hot for bread?"])
+def test_a_transcript_that_does_not_repeat_its_prompt_gets_a_remark(repeated):
+    texts = {"chosen": f"{repeated}\n\nAssistant: 230.", "rejected": f"{repeated}\n\nAssistant: Hot."}
+    record = {"prompt": "\n\nHuman: How hot for bread?\n\nAssistant:", **texts}
+    comparison, remark = parse_comparison(record), "transcript that does not repeat its prompt read as a response"
+
+    same = not repeated.endswith(" ")
+    assert comparison.responses == (("230.", "Hot.") if same else tuple(texts.values()))
+    assert remarks(record) == (() if same else (remark, remark))
+    assert remarks(record | {"rejected": "Hot."}) == (() if same else (remark,))
+
+
 def test_system_messages_belong_to_the_prompt():
     start = [says("system", "Be brief."), *BREAD_MESSAGES]
     comparison = parse_comparison(

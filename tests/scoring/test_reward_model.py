@@ -9,6 +9,7 @@ from naive import assert_close, naive_scores
 
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.data.packing import Example
+from rmjax.data.records import parse_scoring
 from rmjax.data.truncation import Truncation
 from rmjax.errors import InputError
 from rmjax.scoring.judge import TruncationWarning, as_prompt
@@ -212,8 +213,34 @@ def test_mistakes_are_named(reward_model):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        EGG,
+        "\n\nHuman: a\n\nAssistant: b\n\nHuman: c",
+        "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:",
+        "Human: a\n\nAssistant: b",
+    ],
+)
+def test_a_text_is_the_prompt_that_a_file_states_with_it(text):
+    assert as_prompt(text) == parse_scoring({"prompt": text, "response": "d"})[0]
+
+
+def test_a_transcript_scores_as_its_messages(reward_model):
+    turns = (("user", EGG), ("assistant", "Hm."), ("user", "?"))
+    messages = [{"role": role, "content": content} for role, content in turns]
+    transcript = f"\n\nHuman: {EGG}\n\nAssistant: Hm.\n\nHuman: ?\n\nAssistant:"
+    scores = reward_model.score(messages, ANSWERS, **HELPFUL)
+    np.testing.assert_array_equal(reward_model.score(transcript, ANSWERS, **HELPFUL), scores)
+    ranked = reward_model.rank(transcript, ANSWERS, **HELPFUL)
+    assert [answer.score for answer in ranked] == sorted(scores, reverse=True)
+    chances = [reward_model.probability(prompt, *ANSWERS[:2], **HELPFUL) for prompt in (messages, transcript)]
+    assert chances[0] == chances[1]
+
+
+@pytest.mark.parametrize(
     ("prompt", "message"),
     [
+        ("\n\nHuman: a\n\nAssistant: b", "must end with a user turn"),
         ([{"role": "user"}], 'a string or a list of {"role", "content"} messages'),
         (3, "a string or a list"),
         ([], "the prompt is empty"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import hashlib
 import sys
@@ -21,7 +22,13 @@ __all__ = ["HhRlhf", "load"]
 CACHE = "~/.cache/rmjax"
 
 
-def load(config: str, split: str, manual_dir: str = "", data_dir: str = "") -> list[Comparison]:
+def load(
+    config: str,
+    split: str,
+    manual_dir: str = "",
+    data_dir: str = "",
+    notes: collections.Counter[str] | None = None,
+) -> list[Comparison]:
     """The comparisons of one split, in the order of the published files.
 
     Args:
@@ -31,6 +38,7 @@ def load(config: str, split: str, manual_dir: str = "", data_dir: str = "") -> l
         manual_dir: a folder laid out as published, `helpful-base/train.jsonl.gz`, read instead of the network. It needs
             to hold only what is asked for, and may hold other comparisons than the published ones, such as a subset.
         data_dir: where the data are kept once prepared, and downloads with them; `~/.cache/rmjax` by default.
+        notes: receives how many pairs each file of `manual_dir` holds, and whether it is the published file.
 
     Raises:
         InputError: the configuration or split does not exist, a file is missing or broken, or there is no network.
@@ -44,12 +52,25 @@ def load(config: str, split: str, manual_dir: str = "", data_dir: str = "") -> l
         )
     root = Path(data_dir or CACHE).expanduser()
     try:
-        source = _prepared(config, split, manual_dir, root).as_data_source(split=split)
+        digests = _digests(Path(manual_dir).expanduser(), config, split) if manual_dir else {}
+        source = _prepared(config, split, manual_dir, root, digests).as_data_source(split=split)
     except OSError as error:
         raise InputError(
             f"hh_rlhf/{config} cannot be prepared in {root} ({error}): set data_dir to another folder"
         ) from error
-    return [_comparison(source[i], split) for i in range(len(source))]
+    comparisons = [_comparison(source[i], split) for i in range(len(source))]
+    if notes is not None and manual_dir:
+        for member, count in collections.Counter(comparison.subset for comparison in comparisons).items():
+            name = file_name(member, split)
+            notes[f"pairs of {name}, {_verdict(name, digests[name])}"] = count
+    return comparisons
+
+
+def _verdict(name: str, digest: str) -> str:
+    published = {info.filename: info.checksum for info in HhRlhf.url_infos.values()}
+    if name not in published:
+        return "whose published checksum is not known"
+    return "the published file" if published[name] == digest else "not the published file"
 
 
 def _comparison(example: dict, split: str) -> Comparison:
@@ -59,14 +80,14 @@ def _comparison(example: dict, split: str) -> Comparison:
     return parse_comparison({"chosen": chosen, "rejected": rejected, "head": head, "subset": subset}, origin)
 
 
-def _prepared(config: str, split: str, manual_dir: str, root: Path) -> HhRlhf:
+def _prepared(config: str, split: str, manual_dir: str, root: Path, digests: dict[str, str]) -> HhRlhf:
     """The builder, its ArrayRecord files written."""
     if manual_dir:
         # TFDS serves what it prepared under the same name and version, wherever that came from. So files of the user's
         # are prepared in a place named after their content: other files, or one more split, are prepared anew.
-        folder = Path(manual_dir).expanduser()
-        root /= f"manual-{_content_key(folder, config, split)}"
-        download_config = tfds.download.DownloadConfig(manual_dir=folder)
+        content = "".join(f"{name} {digest}\n" for name, digest in digests.items())
+        root /= f"manual-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+        download_config = tfds.download.DownloadConfig(manual_dir=Path(manual_dir).expanduser())
     else:
         download_config = None
     builder = HhRlhf(config=config, data_dir=root, file_format="array_record")
@@ -87,8 +108,8 @@ def _prepared(config: str, split: str, manual_dir: str, root: Path) -> HhRlhf:
     return builder
 
 
-def _content_key(folder: Path, config: str, split: str) -> str:
-    """A hash of the files of `config` in `folder`.
+def _digests(folder: Path, config: str, split: str) -> dict[str, str]:
+    """The SHA-256 of the files of `config` in `folder`, by name.
 
     Raises:
         InputError: those of `split` are not all there.
@@ -100,13 +121,12 @@ def _content_key(folder: Path, config: str, split: str) -> str:
         missing = [file_name(member, split) for member in MEMBERS[config]]
         missing = [name for name in missing if not (folder / name).is_file()]
         raise InputError(f"hh_rlhf/{config} needs {', '.join(missing)} in manual_dir {folder}")
-    digest = hashlib.sha256()
+    digests = {}
     for part, paths in sorted(found.items()):
         for member, path in paths.items():
             with open(path, "rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{file_name(member, part)} {content}\n".encode())
-    return digest.hexdigest()[:16]
+                digests[file_name(member, part)] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
 
 
 def _require_network(config: str) -> None:
