@@ -205,6 +205,9 @@ def _tempered_cell(head: Metrics) -> str:
         return "-"
     bound = "" if tempered["bound"] is None else f", stopped at its {tempered['bound']} bound"
     fit = f"T = {tempered['temperature']:.3g}, fitted on {tempered['fitted_pairs']} pairs{bound}"
+    if tempered.get("too_few_pairs"):  # results of earlier versions do not have it
+        low, high = tempered["temperature_ci95"]
+        fit += f": too few pairs to fit a temperature, 95 % interval {low:.3g} to {high:.3g}"
     return f"{percent(tempered['calibration_error'])} ({fit})"
 
 

@@ -198,6 +198,8 @@ def test_the_numbers_are_those_of_the_evaluation(complete):
                 row = [part_name.replace("_", " "), str(part["pairs"]), f"{100 * part['accuracy']:.1f} %", ends, ""]
                 assert row in page.rows
         measured = result["calibration"][name]
+        low, high = measured["tempered"]["temperature_ci95"]
+        assert f"too few to fit a temperature: its 95 % interval is {low:.3g} to {high:.3g}." in page.text
         errors = [measured["calibration_error"], measured["tempered"]["calibration_error"]]
         assert ["Calibration error", *(f"{100 * error:.1f} %" for error in errors)] in page.rows
         for bin in measured["bins"]:
