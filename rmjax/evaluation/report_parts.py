@@ -187,7 +187,8 @@ def gate(measured: Json) -> Html:
     )
     parts = {"all": measured, **measured["labels"]}
     numbers = accuracy_table("The gate, on data for", parts, lowest(list(parts.values())))
-    return joined([numbers, paragraph(text, "note")], "\n")
+    verdict = [paragraph(measured["verdict"])] if "verdict" in measured else []  # a run of an earlier version has none
+    return joined([*verdict, numbers, paragraph(text, "note")], "\n")
 
 
 def reliability(measured: Json) -> Html:

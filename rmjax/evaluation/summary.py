@@ -97,6 +97,7 @@ def _gate_text(gate: Metrics) -> str:
     return (
         f"One score by the gate: {_accuracy_cell(gate)}{labels}. Safety judges where refusing is safe with more than "
         f"{percent(gate['prompt_threshold'])}, or the response with less than {percent(gate['response_threshold'])}."
+        + (f"\n{gate['verdict']}" if "verdict" in gate else "")  # results of earlier versions have none
     )
 
 
