@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from typing import Any
 
@@ -16,8 +17,10 @@ from rmjax.data.examples import head_index
 from rmjax.data.packing import PackedBatch
 from rmjax.data.truncation import Truncation
 from rmjax.evaluation import figures, mistakes
+from rmjax.evaluation.breakdowns import Resampling
 from rmjax.evaluation.calibration import fit_temperatures
-from rmjax.evaluation.evaluate import evaluate_heads
+from rmjax.evaluation.evaluate import evaluate_heads, json_safe
+from rmjax.evaluation.gates import evaluate_gate
 from rmjax.models.parallel import leads, make_layout
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_count
@@ -115,10 +118,12 @@ def train_reward_model(
     if config["gate"]:
         if scorer.contract.gate is None:  # stopped between the last checkpoint and here
             sealed(state, 0)  # the step plays no part
-        gated = GatedModel(scoring(state))
-        judged = evaluate_heads(data.test, gated.score_comparisons(data.test).raw, gated.heads, **resampling, link=None)
-        result["gate"] = {**vars(scorer.contract.gate), "labels": judged.get("labels", {})}
-        result["gate"] |= {name: judged[name] for name in ("accuracy", "accuracy_ci95", "pairs")}
+        by_gate = [score_Kx1[:, 0] for score_Kx1 in GatedModel(scoring(state)).score_comparisons(data.test).raw]
+        drawn = Resampling(config["evaluation"]["bootstrap"], config["seed"])
+        fitted = collections.Counter(comparison.head for comparison in data.validation)
+        fitted = {head: fitted[head] for head in config["gate"]}
+        measured = evaluate_gate(scorer.contract.gate, data.test, by_gate, scores, heads, drawn, fitted)
+        result["gate"] = json_safe(measured)
     worst = mistakes.worst_mistakes(data.test, scores, heads, mistakes.COUNT)
     write_text(run.path / "mistakes.jsonl", mistakes.as_lines(worst))
     write_json(run.evaluation, {"data": config["data"]["eval"], "parameters": parameter_count(model), **result})

@@ -163,6 +163,9 @@ def test_two_heads_are_joined_by_the_gate_that_was_reported(joint, data):
     gated = GatedModel(rmjax.load(joint, devices=1))
     assert (stated["helpful"], stated["safety"]) == ("helpful", "safety")
     assert stated["prompt_threshold"] == gated.gate.prompt_threshold
+    assert "Routed by the label of the data, the heads have" in stated["verdict"]
+    held_out = json.loads((joint / "data_audit.json").read_text())["sets"]["validation"]["comparisons"]
+    assert sum(stated["fitted_comparisons"].values()) == held_out
     test = load_comparisons(data["data.eval"], "test")
     again = evaluate_heads(test, gated.score_comparisons(test).raw, gated.heads, bootstrap=0, seed=0)
     assert again["accuracy"] == stated["accuracy"]

@@ -24,6 +24,11 @@ LogOdds = Callable[[np.ndarray], np.ndarray]  # gaps of scores -> the log odds t
 BINS = 10
 REACH = 100.0  # a fitted temperature lies within this factor of the mean size of the gaps
 HALVINGS = 60  # of the interval for log T, down to rounding
+# How far above the fitted temperature its 95 % interval may reach, as a share of it. From 300 simulated sets of labels
+# for each case, gaps of a standard deviation of 1 and 2 nats: at this width, 300 to 500 pairs, the fitted temperature
+# leaves a calibration error of 1.3 % on average. Where 1.25 is right, T = 1 leaves 3 %, and is the better of the two in
+# 5 % of the sets; with 60 pairs in 41 to 48 %.
+WIDEST = 0.25
 
 
 def as_log_odds(gap: np.ndarray) -> np.ndarray:
@@ -39,11 +44,18 @@ class Temperature:
         value: T > 0, in the unit of the scores.
         pairs: how many pairs it was fitted on.
         bound: "lower" or "upper" where it stopped at the end of the range of the fit and is no optimum.
+        interval: its 95 % interval, see `temperature_interval`; None at a bound.
     """
 
     value: float
     pairs: int
     bound: str | None
+    interval: tuple[float, float] | None = None
+
+    @property
+    def too_few(self) -> bool:
+        """Whether the pairs are too few to fit a temperature: the interval reaches further than `WIDEST`."""
+        return self.interval is not None and self.interval[1] / self.value - 1 > WIDEST
 
 
 def reliability(gap_P: np.ndarray, *, bins: int = BINS) -> list[dict[str, Any]]:
@@ -124,7 +136,24 @@ def fit_temperature(gap_P: np.ndarray) -> Temperature | None:
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if too_low(middle) else (low, middle)
-    return Temperature(math.exp(high), len(gap_P), None)
+    value = math.exp(high)
+    return Temperature(value, len(gap_P), None, temperature_interval(gap_P, value))
+
+
+def temperature_interval(gap_P: np.ndarray, value: float) -> tuple[float, float]:
+    """The 95 % interval of a temperature of the greatest likelihood, from the curvature of the likelihood there.
+
+    T · exp(± 1.96 / √I), with I = Σ x² σ(x) σ(-x), x = gap / T, the second derivative of Σ log(1 + exp(-x)) by log T at
+    its minimum (observed information). On the scale of log T, because there T > 0 is no limit and a change of the unit
+    moves both ends alike. The pairs are taken for independent: those of a ranking are not, and the interval is then too
+    narrow.
+
+    Source: Fisher (1925); observed rather than expected information, Efron & Hinkley (1978).
+    """
+    x_P = np.asarray(gap_P, np.float64) / value
+    information = float(x_P**2 @ (metrics.sigmoid(x_P) * metrics.sigmoid(-x_P)))
+    reach = 1.96 / math.sqrt(information)
+    return value * math.exp(-reach), value * math.exp(reach)
 
 
 def fit_temperatures(
@@ -165,11 +194,18 @@ def calibration(gap_P: np.ndarray, temperature: Temperature | None) -> dict[str,
 
     Returns:
         `pairs`, `calibration_error`, `brier`, `loss` (nats) and `bins` (see `reliability`); under `tempered` the same
-        at the temperature with its `temperature`, `fitted_pairs` and `bound`, or None without a temperature.
+        at the temperature with its `temperature`, `temperature_ci95`, `fitted_pairs`, `too_few_pairs` (whether the
+        temperature is too uncertain to help) and `bound`, or None without a temperature.
     """
     result = {"pairs": len(gap_P), **_measured(gap_P), "tempered": None}
     if temperature is not None:
-        fit = {"temperature": temperature.value, "fitted_pairs": temperature.pairs, "bound": temperature.bound}
+        fit = {
+            "temperature": temperature.value,
+            "temperature_ci95": temperature.interval,
+            "fitted_pairs": temperature.pairs,
+            "too_few_pairs": temperature.too_few,
+            "bound": temperature.bound,
+        }
         result["tempered"] = {**fit, **_measured(gap_P / temperature.value)}
     return result
 

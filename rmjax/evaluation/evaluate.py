@@ -139,6 +139,7 @@ def evaluate_scores(
         or of exactly 0 or 1 by `metrics.wilson_interval`.
         - accuracy, accuracy_ci95, pairs (untied), ties (tied by the raters), model_ties (untied pairs with equal
           scores), comparisons, prompts
+        - accuracy_with_ties: over all pairs, those that the raters tied as half (see `metrics.accuracy_with_ties`)
         - length_baseline: accuracy of "the longer wins"; length_rule and length_rule_accuracy: the better of "longer"
           and "shorter"; length_gain, length_gain_ci95: accuracy less that, on the same pairs
         - length_balanced_accuracy, reward_length_correlation (Pearson), reward_length_rank_correlation (Spearman)
@@ -178,6 +179,7 @@ def evaluate_scores(
     result: Metrics = {
         **part(gap_P, pairs.prompt_P, resampling),
         "ties": pairs.ties,
+        "accuracy_with_ties": metrics.accuracy_with_ties(gap_P, pairs.ties),
         "model_ties": int((gap_P == 0).sum()),
         "comparisons": len(comparisons),
         "prompts": len(np.unique(pairs.prompt_N)),

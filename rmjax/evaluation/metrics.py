@@ -29,6 +29,17 @@ def accuracy(gap_P: np.ndarray) -> float:
     return _mean(pair_credit(gap_P))
 
 
+def accuracy_with_ties(gap_P: np.ndarray, ties: int) -> float:
+    """Accuracy over all pairs, a pair that the raters tied being half a win: (Σ credit + ties / 2) / (P + ties).
+
+    What the model prefers in a tied pair is right half the time, had the raters been made to choose at random.
+
+    Source: a draw as half a win, Elo, The Rating of Chessplayers (1978).
+    """
+    total = len(gap_P) + ties
+    return float((pair_credit(gap_P).sum() + ties / 2) / total) if total else float("nan")
+
+
 def bootstrap_interval(
     value_P: np.ndarray, prompt_P: np.ndarray, *, resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:

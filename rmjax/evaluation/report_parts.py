@@ -187,7 +187,8 @@ def gate(measured: Json) -> Html:
     )
     parts = {"all": measured, **measured["labels"]}
     numbers = accuracy_table("The gate, on data for", parts, lowest(list(parts.values())))
-    return joined([numbers, paragraph(text, "note")], "\n")
+    verdict = [paragraph(measured["verdict"])] if "verdict" in measured else []  # a run of an earlier version has none
+    return joined([*verdict, numbers, paragraph(text, "note")], "\n")
 
 
 def reliability(measured: Json) -> Html:
@@ -206,8 +207,12 @@ def reliability(measured: Json) -> Html:
         note = paragraph("No temperature was fitted: the validation data had no pair to fit it on.", "note")
     else:
         bound = "" if fit["bound"] is None else f" It stopped at its {fit['bound']} bound and is no optimum."
+        few = ""
+        if fit.get("too_few_pairs"):  # a run of an earlier version does not have it
+            low, high = fit["temperature_ci95"]
+            few = f" They are too few to fit a temperature: its 95 % interval is {low:.3g} to {high:.3g}."
         note = paragraph(
-            f"The temperature was fitted on {fit['fitted_pairs']:,} pairs of validation data.{bound}", "note"
+            f"The temperature was fitted on {fit['fitted_pairs']:,} pairs of validation data.{bound}{few}", "note"
         )
     bins = [
         (

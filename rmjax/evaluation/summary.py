@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Sequence
 
 from rmjax.evaluation.breakdowns import FEW_PROMPTS, Metrics
+
+MOST_PARTS = 8  # subsets on the console, so that the verdict stays on the screen
 
 
 def summary(result: Metrics) -> str:
@@ -12,9 +15,16 @@ def summary(result: Metrics) -> str:
     heads = measured_heads(result)
     rows = [("accuracy", [_accuracy_cell(head) for head in heads.values()])]
     for kind in ("subsets", "strengths"):
-        for name in dict.fromkeys(name for head in heads.values() for name in head.get(kind, {})):
-            cells = [head.get(kind, {}).get(name) for head in heads.values()]
+        parts = [head.get(kind, {}) for head in heads.values()]
+        sizes = collections.Counter()
+        for each in parts:
+            sizes.update({name: part["pairs"] for name, part in each.items()})
+        shown = {name for name, _ in sizes.most_common(MOST_PARTS)}
+        for name in (name for name in sizes if name in shown):
+            cells = [each.get(name) for each in parts]
             rows.append((f"  {name}", ["-" if cell is None else _accuracy_cell(cell) for cell in cells]))
+        if more := len(sizes) - len(shown):
+            rows.append((f"  {more} more {kind}", ["in evaluation.json"] * len(parts)))
     rows += [(label, [show(head) for head in heads.values()]) for label, show in NUMBERS]
     rows = [row for row in rows if any(cell != "-" for cell in row[1])]
     titles = [("", list(heads))] if any(heads) else []
@@ -87,6 +97,7 @@ def _gate_text(gate: Metrics) -> str:
     return (
         f"One score by the gate: {_accuracy_cell(gate)}{labels}. Safety judges where refusing is safe with more than "
         f"{percent(gate['prompt_threshold'])}, or the response with less than {percent(gate['response_threshold'])}."
+        + (f"\n{gate['verdict']}" if "verdict" in gate else "")  # results of earlier versions have none
     )
 
 
@@ -205,6 +216,9 @@ def _tempered_cell(head: Metrics) -> str:
         return "-"
     bound = "" if tempered["bound"] is None else f", stopped at its {tempered['bound']} bound"
     fit = f"T = {tempered['temperature']:.3g}, fitted on {tempered['fitted_pairs']} pairs{bound}"
+    if tempered.get("too_few_pairs"):  # results of earlier versions do not have it
+        low, high = tempered["temperature_ci95"]
+        fit += f": too few pairs to fit a temperature, 95 % interval {low:.3g} to {high:.3g}"
     return f"{percent(tempered['calibration_error'])} ({fit})"
 
 
@@ -234,5 +248,6 @@ NUMBERS: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
     ("reward, mean and std", lambda head: f"{head['reward_mean']:.3f}, {head['reward_std']:.3f}"),
     ("prompts", lambda head: str(head["prompts"])),
     ("pairs tied by the raters", lambda head: str(head["ties"] or "-")),
+    ("accuracy, these as half", lambda head: percent(head.get("accuracy_with_ties")) if head["ties"] else "-"),
     ("pairs tied by the model", lambda head: percent(head["model_ties"] / head["pairs"] or None)),
 )

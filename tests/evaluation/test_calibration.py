@@ -84,6 +84,47 @@ def test_the_fit_is_the_optimum_of_the_likelihood():
     assert np.log(fit_temperature(gap_P).value) == pytest.approx(optimum.x, abs=1e-5)
 
 
+def test_the_interval_is_from_the_curvature_of_the_likelihood():
+    """Against the second difference of the loss by log T."""
+    gap_P = drawn(80, 3.0)
+    fitted = fit_temperature(gap_P)
+
+    def loss(log_t):
+        return 80 * metrics.bradley_terry_loss(gap_P / np.exp(log_t))
+
+    at, step = np.log(fitted.value), 1e-3
+    error = ((loss(at + step) - 2 * loss(at) + loss(at - step)) / step**2) ** -0.5
+    assert np.log(fitted.interval) == pytest.approx([at - 1.96 * error, at + 1.96 * error], rel=1e-4)
+    assert fit_temperature(7 * gap_P).interval == pytest.approx([7 * end for end in fitted.interval])
+
+
+def test_the_interval_covers_the_temperature_that_the_labels_were_drawn_at():
+    intervals = [fit_temperature(drawn(200, 1.5, seed)).interval for seed in range(400)]
+    assert np.mean([low <= 1.5 <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.033)
+
+
+def test_too_few_pairs_to_fit_a_temperature_are_said():
+    assert fit_temperature(drawn(60)).too_few
+    assert not fit_temperature(drawn(2000)).too_few
+    bounded = fit_temperature(np.array([1.0, 2.0, 3.0]))
+    assert (bounded.interval, bounded.too_few) == (None, False)  # the bound is said instead
+    comparisons = judged("helpful", 60, 0)
+    gaps = drawn(60)
+    scores = [
+        np.array([[gap], [0.0]]) * (1 if c.ranks == (1, 2) else -1) for c, gap in zip(comparisons, gaps, strict=True)
+    ]
+    temperatures = fit_temperatures(comparisons, scores, ("helpful",))
+    result = evaluate(lambda _: scores, comparisons, ("helpful",), bootstrap=10, seed=0, temperatures=temperatures)
+    tempered = result["calibration"]["helpful"]["tempered"]
+    low, high = tempered["temperature_ci95"]
+    assert tempered["too_few_pairs"] is True
+    assert f"fitted on 60 pairs: too few pairs to fit a temperature, 95 % interval {low:.3g} to {high:.3g})" in summary(
+        result
+    )
+    del tempered["too_few_pairs"]  # a result of an earlier version
+    assert "too few pairs" not in summary(result)
+
+
 def test_the_fit_follows_the_unit_of_the_scores():
     gap_P = drawn(40)
     for unit in (1e-9, 7.0, 1e9):
@@ -148,7 +189,7 @@ def test_each_head_has_the_temperature_of_its_own_comparisons():
     for head in ("helpful", "safety"):
         assert result["calibration"][head]["calibration_error"] == result["heads"][head]["calibration_error"]
         assert result["calibration"][head]["tempered"]["calibration_error"] == pytest.approx(0.0, abs=1e-9)
-    assert "fitted on 50 pairs)" in summary(result)
+    assert "fitted on 50 pairs: too few" in summary(result)
     alone = evaluate(lambda _: scores, comparisons, heads, bootstrap=10, seed=0)
     assert alone["heads"] == result["heads"]
     assert "fitted temperature" not in summary(alone)

@@ -69,6 +69,9 @@ def test_counted_by_hand():
     assert result["comparisons"] == 3
     assert result["prompts"] == 2
     assert result["accuracy"] == 2.5 / 4
+    assert result["accuracy_with_ties"] == (2.5 + 0.5) / 5
+    assert "accuracy, these as half             60.0 %" in summary(result)
+    assert "as half" not in summary(scored(RANKING[1:], SCORES[1:]))
     assert result["length_baseline"] == (0 + 1 + 0 + 0.5) / 4
     assert (result["length_rule"], result["length_rule_accuracy"]) == ("shorter", 2.5 / 4)
     assert result["length_gain"] == 0.0
@@ -162,6 +165,22 @@ def test_breakdown_by_subset_and_strength():
     text = summary(result)
     assert "  hard" in text
     assert "no untied pair" in text
+
+
+def test_many_subsets_are_folded():
+    comparisons = [
+        comparison(f"{size} {n}", ["xx", "y"], (1, 2), subset=f"part {size:02d}")
+        for size in (3, 12, *range(4, 12))
+        for n in range(size)
+    ]
+    result = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0)
+    assert len(result["subsets"]) == 10
+    names = [line[2:9] for line in summary(result).splitlines() if line.startswith("  part")]
+    assert names == [f"part {n:02d}" for n in range(5, 13)]
+    assert "  2 more subsets" in summary(result)
+    fewer = evaluate(by_length(1), comparisons[15:], ("reward",), bootstrap=10, seed=0)
+    assert len(fewer["subsets"]) == 8
+    assert "more subsets" not in summary(fewer)
 
 
 def test_parts_of_few_prompts_are_marked():

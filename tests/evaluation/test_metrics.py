@@ -19,6 +19,13 @@ def test_turning_every_pair_turns_the_accuracy():
     assert metrics.accuracy(gap_P) + metrics.accuracy(-gap_P) == pytest.approx(1.0)
 
 
+def test_a_tied_pair_counts_half():
+    assert metrics.accuracy_with_ties(np.array([1.0, 2.0, -1.0, 0.0]), 4) == (2 + 0.5 + 4 * 0.5) / 8
+    assert metrics.accuracy_with_ties(np.array([1.0, -1.0]), 0) == metrics.accuracy(np.array([1.0, -1.0]))
+    assert metrics.accuracy_with_ties(np.array([]), 3) == 0.5
+    assert np.isnan(metrics.accuracy_with_ties(np.array([]), 0))
+
+
 def naive_bootstrap(value_P, prompt_P, resamples, seed):
     generator = np.random.default_rng(seed)
     clusters = [value_P[prompt_P == prompt] for prompt in np.unique(prompt_P)]

@@ -198,6 +198,8 @@ def test_the_numbers_are_those_of_the_evaluation(complete):
                 row = [part_name.replace("_", " "), str(part["pairs"]), f"{100 * part['accuracy']:.1f} %", ends, ""]
                 assert row in page.rows
         measured = result["calibration"][name]
+        low, high = measured["tempered"]["temperature_ci95"]
+        assert f"too few to fit a temperature: its 95 % interval is {low:.3g} to {high:.3g}." in page.text
         errors = [measured["calibration_error"], measured["tempered"]["calibration_error"]]
         assert ["Calibration error", *(f"{100 * error:.1f} %" for error in errors)] in page.rows
         for bin in measured["bins"]:
@@ -238,9 +240,10 @@ def test_a_gate_between_the_heads(complete, tmp_path):
     fitted = {"helpful": "helpful", "safety": "safety", "prompt_threshold": 0.62, "response_threshold": 0.15}
     labels = {"helpful": {**part, "accuracy": 0.802}, "safety": {**part, "accuracy_ci95": None}}
     write(tmp_path, "config.json", {"heads": ["helpful", "safety"], "init": "random"})
-    gate = {**fitted, "source": "held-out comparisons", **part, "labels": labels}
+    gate = {**fitted, "source": "held-out comparisons", **part, "labels": labels, "verdict": "Do not use it."}
     write(tmp_path, "evaluation.json", {**result, "gate": gate})
     page = read(tmp_path)
+    assert "Do not use it." in page.texts
     assert ["all", "400", "73.1 %", "70.0 to 76.0", ""] in page.rows
     assert ["helpful", "400", "80.2 %", "70.0 to 76.0", ""] in page.rows
     assert ["safety", "400", "73.1 %", "none", ""] in page.rows

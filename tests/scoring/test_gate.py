@@ -8,7 +8,7 @@ import pytest
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.errors import InputError
 from rmjax.scoring.contract import Gate, Normalization
-from rmjax.scoring.gate import REFUSAL, GatedModel, Inputs, combine, fit_gate, thresholds
+from rmjax.scoring.gate import REFUSAL, GatedModel, Inputs, _agreement, combine, fit_gate, thresholds
 from rmjax.scoring.judge import Judge, Scored
 from rmjax.scoring.link import NO_ODDS
 
@@ -77,6 +77,57 @@ def data(count, seed, unsafe_above=0.6, dangerous_below=0.3):
 
 def fit(comparisons, judge=None):
     return fit_gate(judge or Stated(), UNIT, comparisons, helpful="helpful", safety="safety", source="made up")
+
+
+def test_a_value_at_its_threshold_is_left_to_helpfulness():
+    inputs = Inputs(np.array([3.0, 2.0]), np.array([0.0, -1.0]), refusal=0.5)
+    np.testing.assert_array_equal(combine(inputs, 0.5, 0.0), inputs.helpful_K)
+    np.testing.assert_array_equal(combine(inputs, 0.49, 0.0), inputs.safety_K)
+    np.testing.assert_array_equal(combine(inputs, 1.0, 0.5), [3.0, -1.0])  # sigmoid(0) is 0.5, not below it
+
+
+def test_the_fit_follows_the_rule_where_values_lie_at_thresholds():
+    """Few values each, all of which are tried as thresholds: share of pairs in the order of `combine`, one by one."""
+    generator = np.random.default_rng(5)
+    values = np.array([0.0, 0.2, 0.5, 0.8, 1.0])
+    pairs = [
+        (
+            Inputs(generator.normal(size=2), np.log(generator.choice([0.25, 1.0, 4.0], 2)), generator.choice(values)),
+            0,
+            1,
+        )
+        for _ in range(40)
+    ]
+    found = _agreement(pairs, values, values)
+    for i, prompt_threshold in enumerate(values):
+        for j, response_threshold in enumerate(values):
+            scores = [combine(inputs, prompt_threshold, response_threshold) for inputs, _, _ in pairs]
+            right = np.mean([0.5 + 0.5 * np.sign(score_K[0] - score_K[1]) for score_K in scores])
+            assert found[i, j] == pytest.approx(right)
+
+
+class Scaled(Stated):
+    """The same judge with its heads in the other order, and raw scores whose mean and deviation each head has."""
+
+    heads = HEADS[::-1]
+    contract = None
+
+    def score_groups(self, prompts, responses):
+        raw, cut = super().score_groups(prompts, responses)
+        return Scored([(scores_Kx2 * [2.0, 0.5] + [3.0, -1.0])[:, ::-1] for scores_Kx2 in raw], cut)
+
+
+def test_the_gate_goes_by_names_of_heads_and_by_normalized_scores():
+    comparisons = data(400, seed=0)
+    normalization = {"safety": Normalization(-1.0, 0.5, 1, "made up"), "helpful": Normalization(3.0, 2.0, 1, "made up")}
+    fitted, scores = [], []
+    for judge, scales in ((Stated(), UNIT), (Scaled(), normalization)):
+        gate = fit_gate(judge, scales, comparisons, helpful="helpful", safety="safety", source="made up")
+        judge.contract = type("", (), {"gate": gate, "normalization": scales})
+        fitted.append([gate.prompt_threshold, gate.response_threshold, gate.mean, gate.std, gate.agreement])
+        scores.append(np.concatenate(GatedModel(judge).score_comparisons(comparisons).raw))
+    np.testing.assert_allclose(fitted[1], fitted[0], atol=1e-5)
+    np.testing.assert_allclose(scores[1], scores[0], atol=1e-4)
 
 
 def test_thresholds_are_found_again():

@@ -229,9 +229,9 @@ def test_a_transcript_scores_as_its_messages(reward_model):
     turns = (("user", EGG), ("assistant", "Hm."), ("user", "?"))
     messages = [{"role": role, "content": content} for role, content in turns]
     transcript = f"\n\nHuman: {EGG}\n\nAssistant: Hm.\n\nHuman: ?\n\nAssistant:"
-    scores = reward_model.score(messages, ANSWERS, **HELPFUL)
-    np.testing.assert_array_equal(reward_model.score(transcript, ANSWERS, **HELPFUL), scores)
-    ranked = reward_model.rank(transcript, ANSWERS, **HELPFUL)
+    scores = reward_model.score(messages, ANSWERS[:2], **HELPFUL)
+    np.testing.assert_array_equal(reward_model.score(transcript, ANSWERS[:2], **HELPFUL), scores)
+    ranked = reward_model.rank(transcript, ANSWERS[:2], **HELPFUL)
     assert [answer.score for answer in ranked] == sorted(scores, reverse=True)
     chances = [reward_model.probability(prompt, *ANSWERS[:2], **HELPFUL) for prompt in (messages, transcript)]
     assert chances[0] == chances[1]

@@ -1,0 +1,111 @@
+"""Is a gate worth using? Its one score against chance, and against each head on the judgements made for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rmjax.data.comparisons import Comparison
+from rmjax.evaluation import metrics
+from rmjax.evaluation.breakdowns import Metrics, Resampling, part
+from rmjax.evaluation.compare import compare
+from rmjax.evaluation.pairs import flatten, own_scores
+from rmjax.scoring.contract import Gate
+
+# Comparisons of a kind. With fewer, the agreement by which two thresholds are chosen has a standard error above 3.5
+# points (√(0.25 / 200)), more than what a gate can gain.
+FEW_TO_FIT = 200
+
+
+def evaluate_gate(
+    gate: Gate,
+    comparisons: Sequence[Comparison],
+    gate_scores: Sequence[np.ndarray],
+    scores: Sequence[np.ndarray],
+    heads: Sequence[str],
+    resampling: Resampling,
+    fitted: Mapping[str, int],
+) -> Metrics:
+    """Measures the gate's one score on judgements of both kinds, and says whether to use it.
+
+    Args:
+        gate: the gate of the model's contract.
+        comparisons: the judgements; the label of each (`Comparison.head`) is a head of the model.
+        gate_scores: for each comparison its K scores by the gate.
+        scores: for each comparison its scores `[K, Z]` by the heads.
+        heads: the names of the heads.
+        resampling: how intervals are made.
+        fitted: label -> how many comparisons the thresholds were fitted on.
+
+    Returns:
+        The fields of `gate`, and
+        - accuracy, accuracy_ci95, pairs, prompts; the same for every label under `labels`
+        - against_heads: the gate against the scores of the head that the label of each comparison names, as
+          `compare.compare` gives it: `other_accuracy` is that of routing by the labels of the data, under `labels` that
+          of each head alone
+        - fitted_comparisons: `fitted`
+        - verdict: what follows, in words
+
+    Raises:
+        InputError: a comparison belongs to no head of the model.
+        ValueError: the scores do not fit the comparisons.
+    """
+    pairs = flatten(comparisons)
+    gap_P = pairs.gap(np.concatenate(gate_scores))
+    label_P = np.array([comparison.head for comparison in comparisons], object)[pairs.comparison_P]
+    labels = [head for head in (gate.helpful, gate.safety) if head in label_P]
+    masks = {label: label_P == label for label in labels}
+    against = compare(comparisons, gate_scores, own_scores(comparisons, scores, heads), resampling)
+    result = {
+        **vars(gate),
+        **part(gap_P, pairs.prompt_P, resampling),
+        "labels": {label: part(gap_P[mask], pairs.prompt_P[mask], resampling) for label, mask in masks.items()},
+        "against_heads": against,
+        "fitted_comparisons": dict(fitted),
+    }
+    return {**result, "verdict": gate_verdict(result)}
+
+
+def gate_verdict(result: Metrics) -> str:
+    """What the result of `evaluate_gate` says of the gate: of each kind, of routing by label, and of its fit."""
+    against = result["against_heads"]
+    told, bad, worse = [], False, False
+    for label, measured in result["labels"].items():
+        # With one label alone, `compare` does not repeat its result under it.
+        alone = against.get("labels", {}).get(label, against)
+        by_chance = _word(measured["accuracy_ci95"], metrics.CHANCE)
+        by_head = _word(alone["difference_ci95"], 0.0)
+        bad |= by_chance != "better than" and not np.isnan(measured["accuracy_ci95"][0])
+        worse |= by_head == "worse than"
+        told.append(
+            f"On {label} the gate is {by_chance} chance ({100 * measured['accuracy']:.1f} %"
+            f"{_ends(measured['accuracy_ci95'], '.1f')}) and {by_head} the head {label} alone "
+            f"({100 * alone['difference']:+.1f} points{_ends(alone['difference_ci95'], '+.1f')})."
+        )
+    if bad:
+        told.append("Do not use it: score each prompt with the head of its kind instead (--head of score.py).")
+    elif worse:
+        told.append(
+            "Where the kind of a prompt is known, score it with the head of its kind instead (--head of score.py)."
+        )
+    told.append(
+        f"Routed by the label of the data, the heads have {100 * against['other_accuracy']:.1f} %, the gate "
+        f"{100 * against['accuracy']:.1f} % ({100 * against['difference']:+.1f} points"
+        f"{_ends(against['difference_ci95'], '+.1f')})."
+    )
+    few = [f"{count} of {label}" for label, count in result["fitted_comparisons"].items() if count < FEW_TO_FIT]
+    if few:
+        told.append(f"It was fitted on few comparisons ({', '.join(few)}): its thresholds are uncertain.")
+    return " ".join(told)
+
+
+def _word(interval: tuple[float, float], zero: float) -> str:
+    """How something compares whose interval this is; NaN, no interval, decides nothing."""
+    low, high = interval
+    return "better than" if low > zero else "worse than" if high < zero else "not distinguishable from"
+
+
+def _ends(interval: tuple[float, float], form: str) -> str:
+    low, high = interval
+    return "" if np.isnan(low) else f", {100 * low:{form}} to {100 * high:{form}}"
