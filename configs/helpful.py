@@ -105,6 +105,7 @@ def stage(*, batch_size: int, epochs: int, learning_rate: float) -> ConfigDict:
     train.evaluate_every = 100  # steps between evaluations on the validation set; 0: only at the end
     train.checkpoint_every = 200  # steps between checkpoints; 0: only at the end
     train.keep = 2  # checkpoints kept, newest first
+    train.select = "last"  # or best: of the kept checkpoints the one with the lowest validation loss
     train.optimizer = ConfigDict()
     train.optimizer.learning_rate = learning_rate  # peak
     train.optimizer.warmup_ratio = 0.03  # share of the steps with a rising rate

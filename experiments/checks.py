@@ -43,7 +43,16 @@ def check_settings(config: Config, *stages: str) -> None:
                 f"{stage}.row_length={settings['row_length']} is too short: tokenizer.max_prompt + max_response + 1 "
                 f"(EOS) is {longest}; 0 fits the rows to the data"
             )
-        Cadence(settings["log_every"], settings["evaluate_every"], settings["checkpoint_every"])
+        cadence = Cadence(settings["log_every"], settings["evaluate_every"], settings["checkpoint_every"])
+        if settings["select"] not in ("last", "best"):
+            raise InputError(f"unknown {stage}.select {settings['select']!r}: known are last and best")
+        if settings["select"] == "best" and not cadence.evaluate == cadence.checkpoint > 0:
+            raise InputError(
+                f"{stage}.select=best chooses among checkpoints by their validation loss: set {stage}.evaluate_every "
+                f"and {stage}.checkpoint_every to the same number of steps"
+            )
+        if settings["select"] == "best" and config.get("loss", {}).get("name") == "squared_error" and stage == "train":
+            raise InputError("train.select=best needs a validation loss, which loss.name=squared_error does not have")
         make_optimizer(total_steps=1, **settings["optimizer"])
 
 

@@ -103,7 +103,7 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
         )
 
     cadence = Cadence(settings["log_every"], settings["evaluate_every"], settings["checkpoint_every"])
-    return fit(
+    state = fit(
         state,
         step_fn,
         stream,
@@ -117,6 +117,29 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
         title=stage.title,
         unit=stage.unit,
     )
+    return select_best(run, state, layout) if settings["select"] == "best" else state
+
+
+def select_best(run: RunDirectory, state: TrainState, layout: Layout) -> TrainState:
+    """Returns the state, placed, with the parameters of the kept checkpoint that has the lowest validation loss.
+
+    Later checkpoints are deleted, so that the selected one is what `rmjax.load` opens. `state` is the last one.
+    """
+    losses = {row["step"]: row["validation_loss"] for row in run.metrics() if "validation_loss" in row}
+    candidates = [path for path in list_checkpoints(run.checkpoints) if int(path.name) in losses]
+    best = min(candidates, key=lambda path: losses[int(path.name)])
+    if best == candidates[-1]:
+        return state
+    print(
+        f"the validation loss is lowest at step {int(best.name)} ({losses[int(best.name)]:.3f}, at the end "
+        f"{losses[int(candidates[-1].name)]:.3f}): later checkpoints are deleted"
+    )
+    wait_for_all(f"selected {best}")
+    for later in candidates[candidates.index(best) + 1 :]:
+        if leads():
+            shutil.rmtree(later)
+    step, opt_state = layout.plain(state).step, layout.plain(state).opt_state
+    return layout.place(TrainState(step, load_tree(best / "params", layout=layout), opt_state))
 
 
 def drawn_from(config: Config) -> int:

@@ -199,6 +199,21 @@ def test_a_single_head_takes_records_of_any_label():
     check_judgements(judgements(train=[comparison()], test=[comparison("honest")]), ("helpful",))
 
 
+def test_the_best_checkpoint_can_only_be_chosen_where_every_one_was_evaluated():
+    config = helpful.get_config().to_dict()
+    config["train"] |= {"select": "best", "evaluate_every": 100, "checkpoint_every": 100}
+    check_settings(config, "train", "sft")
+    for wrong, message in (
+        ({"checkpoint_every": 50}, "set train.evaluate_every and train.checkpoint_every to the same number of steps"),
+        ({"select": "lowest"}, "unknown train.select 'lowest': known are last and best"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_settings({**config, "train": {**config["train"], **wrong}}, "train")
+    rating = {**config, "loss": {**config["loss"], "name": "squared_error"}}
+    with pytest.raises(InputError, match=r"train.select=best needs a validation loss"):
+        check_settings(rating, "train")
+
+
 # --- what a loss needs ------------------------------------------------------------------------------------------------
 
 

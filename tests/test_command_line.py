@@ -121,6 +121,26 @@ def test_a_stopped_run_goes_on_to_the_same_end(finished, tmp_path):
     assert rows(workdir) == rows(whole)
 
 
+def test_the_best_of_the_kept_checkpoints_is_evaluated_and_opened(tmp_path):
+    """At a rate that makes the model worse in the end."""
+    workdir = tmp_path / "best"
+    best = ("--config.train.select=best", "--config.train.keep=9", "--config.train.optimizer.learning_rate=0.3")
+    done = call("train", *train(workdir, *best))
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    losses = {row["step"]: row["validation_loss"] for row in rows if "validation_loss" in row}
+    step = min(losses, key=losses.get)
+    assert step < max(losses) == 11
+    assert f"the validation loss is lowest at step {step} " in done.stdout
+    assert sorted(path.name for path in (workdir / "checkpoints").iterdir())[-1] == f"{step:06d}"
+    scored = call(
+        "evaluate", f"--checkpoint={workdir}", "--data=gold/helpful[:40]", f"--output={tmp_path / 'again.json'}"
+    )
+    assert scored.returncode == 0, scored.stderr
+    again, stated = (json.loads(path.read_text()) for path in (tmp_path / "again.json", workdir / "evaluation.json"))
+    assert again["loss"] == pytest.approx(stated["loss"], rel=1e-5)
+
+
 def test_a_finished_run_says_so_and_another_configuration_is_refused(finished):
     workdir, _ = finished
     before = (workdir / "evaluation.json").stat().st_mtime
