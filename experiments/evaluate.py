@@ -6,6 +6,8 @@
 from nor is reported on. `--against` names another checkpoint, scored on the same comparisons. The pairs that the model
 orders most strongly against the raters are printed, three of them in full, and kept in RESULT.mistakes.jsonl.
 
+With `--gate` the gate is also compared with its heads, where the comparisons say which of them they were made for.
+
 Several checkpoints, joined by commas, are an ensemble: `--combine` says how their scores become one, or, as `best`,
 that the one with the highest accuracy on `--validation` stands for all.
 """
@@ -30,9 +32,11 @@ from rmjax.evaluation.breakdowns import Resampling
 from rmjax.evaluation.calibration import Temperature, fit_temperatures
 from rmjax.evaluation.compare import compare
 from rmjax.evaluation.evaluate import evaluate_heads, json_safe
+from rmjax.evaluation.gates import evaluate_gate
 from rmjax.evaluation.pairs import own_columns, own_scores
 from rmjax.evaluation.summary import comparison_summary, summary
 from rmjax.scoring.checkpoint import is_hugging_face, load
+from rmjax.scoring.gate import GatedModel
 from rmjax.scoring.judge import Judge
 from rmjax.scoring.reward_model import RewardModel
 from rmjax.training.run import write_json, write_text
@@ -69,6 +73,8 @@ def main() -> None:
     )
     result["truncation"] = cli.report_truncation(cut)
     worst = mistakes.worst_mistakes(comparisons, scores, heads, arguments.mistakes)
+    if isinstance(model, GatedModel) and all(comparison.head in model.model.heads for comparison in comparisons):
+        result["gate"] = gate_result(model, comparisons, scores)
     if arguments.against:
         result["against"] = against(comparisons, own_scores(comparisons, scores, heads))
     print(summary(result))
@@ -125,6 +131,15 @@ def fitted(validation: Sequence[Comparison], model: Judge) -> dict[str, Temperat
                 f"warning: --validation holds no pair to fit the temperature of the head {head!r} on", file=sys.stderr
             )
     return temperatures
+
+
+def gate_result(model: GatedModel, comparisons: Sequence[Comparison], scores: Sequence[np.ndarray]) -> dict[str, Any]:
+    """The gate against its heads, which are scored for it, with the verdict."""
+    by_gate = [score_Kx1[:, 0] for score_Kx1 in scores]
+    by_head, heads = model.model.score_comparisons(comparisons), model.model.heads
+    resampling = Resampling(flags.FLAGS.bootstrap, flags.FLAGS.seed)
+    # What the thresholds were fitted on is told where the gate was fitted.
+    return json_safe(evaluate_gate(model.gate, comparisons, by_gate, by_head, heads, resampling, fitted={}))
 
 
 def against(comparisons: Sequence[Comparison], scores: Sequence[np.ndarray]) -> dict[str, Any]:

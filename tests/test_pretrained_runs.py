@@ -172,6 +172,16 @@ def test_two_heads_are_joined_by_the_gate_that_was_reported(joint, data):
     assert again["labels"]["safety"]["accuracy"] == stated["labels"]["safety"]["accuracy"]
 
 
+def test_the_gate_is_evaluated_with_a_verdict(joint, data, tmp_path):
+    output = tmp_path / "gate.json"
+    done = call("evaluate", f"--checkpoint={joint}", "--gate", f"--data={data['data.eval']}", f"--output={output}")
+    assert done.returncode == 0, done.stderr
+    stated = json.loads((joint / "evaluation.json").read_text())["gate"]
+    found = json.loads(output.read_text())["gate"]
+    assert found["verdict"] in done.stdout
+    assert found["against_heads"]["other_accuracy"] == stated["against_heads"]["other_accuracy"]
+
+
 def test_one_head_of_several_is_exported_and_scores_the_same(joint, tmp_path):
     several = call("export", f"--checkpoint={joint}", f"--output={tmp_path}/none", "--noverify")
     assert several.returncode == 1
