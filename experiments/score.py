@@ -4,17 +4,23 @@
 
 A line of the input is `{"prompt", "response"}`, `{"prompt", "responses"}` or a comparison in any form that training
 accepts. A line of the output is the same record with `scores`, one per response in its order ([chosen, rejected] for
-pairs), and with `cut_tokens`, `[prompt, response]` for each response: the tokens that truncation cut off. A record that
-is an array is put under `turns`; the ratings that a record states move to `given_scores`. The file is read and written
-in parts, so it may be larger than memory, and appears under its name only when complete.
+pairs). A record that is an array is put under `turns`; the ratings that a record states move to `given_scores`. The
+file is read and written in parts, so it may be larger than memory, and appears under its name only when complete: the
+file that a symbolic link points to, where OUTPUT is one. What exists and is no regular file, as a device or a FIFO, is
+written to as it is. `--input=-` is standard input, `--output=-` standard output; the closing line then goes to standard
+error, where progress and warnings go.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import cli
 import numpy as np
@@ -29,9 +35,50 @@ LINES = 4096  # read, scored and written together
 
 def main() -> None:
     arguments = flags.FLAGS
-    output = Path(arguments.output)
-    if not output.parent.is_dir():
+    source = "/dev/stdin" if arguments.input == "-" else arguments.input
+    to_stdout = is_stdout(arguments.output)
+    # Standard output may be where the records go, so nothing else is printed there before the end.
+    with contextlib.redirect_stdout(sys.stderr), written(arguments.output, to_stdout) as file:
+        model = cli.load_checkpoint()
+        head = model.pick_head(arguments.head)
+        column = model.heads.index(head)
+        lines = responses = 0
+        cut: list[np.ndarray] = []
+        records = read_jsonl(source)
+        while part := list(itertools.islice(records, LINES)):
+            parsed = [parse_scoring(record, f"{source}:{number}") for number, record in part]
+            scored = model.score_groups([prompt for prompt, _ in parsed], [texts for _, texts in parsed])
+            cut += scored.cut
+            for (_, record), scores_KxZ, cut_Kx2 in zip(part, *scored, strict=True):
+                scores = model.rescale(scores_KxZ[:, column], arguments.scale, head)
+                record = record if isinstance(record, dict) else {"turns": record}
+                if "scores" in record:
+                    record = {**record, "given_scores": record["scores"]}
+                record = {**record, "scores": scores.tolist(), "cut_tokens": cut_Kx2.tolist()}
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+                lines, responses = lines + 1, responses + len(scores)
+    cli.report_truncation(cut)
+    told = f"{arguments.output}: {lines} lines, {responses} responses, {arguments.scale} scores of the head {head}"
+    print(told, file=sys.stderr if to_stdout else sys.stdout)
+
+
+def is_stdout(output: str) -> bool:
+    """Whether a name is that of standard output: `-`, /dev/stdout, or the file that a shell redirects it to."""
+    return output == "-" or (os.path.exists(output) and os.path.samestat(os.stat(output), os.fstat(1)))
+
+
+@contextlib.contextmanager
+def written(output: str, to_stdout: bool) -> Iterator[IO[str]]:
+    """The file to write. A regular one appears under its name when all is written.
+
+    Raises:
+        InputError: it cannot be opened, or its reader is gone.
+    """
+    path = Path(os.path.realpath(output))  # of a symbolic link what it points to
+    direct = to_stdout or (os.path.exists(output) and not path.is_file())
+    if not direct and not path.parent.is_dir():
         raise InputError(f"the folder of --output={output} does not exist")
+<<<<<<< HEAD
     model = cli.load_checkpoint()
     head = model.pick_head(arguments.head)
     column = model.heads.index(head)
@@ -58,12 +105,29 @@ def main() -> None:
         partial.unlink(missing_ok=True)
     cli.report_truncation(cut)
     print(f"{output}: {lines} lines, {responses} responses, {arguments.scale} scores of the head {head}")
+=======
+    partial = path.with_name(path.name + ".partial")
+    place = 1 if to_stdout else output if direct else partial
+    try:
+        opened = open(place, "w", encoding="utf-8", closefd=not to_stdout)  # noqa: SIM115
+    except OSError as error:
+        raise InputError(f"--output={output} cannot be written ({error.strerror}): name another file") from None
+    try:
+        with opened as file:
+            yield file
+        if not direct:
+            os.replace(partial, path)
+    except BrokenPipeError:
+        raise InputError(f"--output={output}: its reader stopped before all was written") from None
+    finally:
+        if not direct:
+            partial.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
     cli.define_checkpoint()
-    flags.DEFINE_string("input", None, "JSON lines, .jsonl or .jsonl.gz.")
-    flags.DEFINE_string("output", None, "JSON lines, the same records with scores.")
+    flags.DEFINE_string("input", None, "JSON lines, .jsonl or .jsonl.gz; - is standard input.")
+    flags.DEFINE_string("output", None, "JSON lines, the same records with scores; - is standard output.")
     flags.DEFINE_string("head", None, "Which head; may be left out where the model has one.")
     flags.DEFINE_enum("scale", "raw", ["raw", "normalized", "probability"], "See RewardModel.score.")
     flags.mark_flags_as_required(["input", "output"])

@@ -192,6 +192,18 @@ def test_a_text_scores_the_same_everywhere(finished, tmp_path):
     lines = [json.loads(line) for line in target.read_text().splitlines()]
     assert [{k: v for k, v in line.items() if k != "scores"} for line in lines] == records
     assert [len(line["scores"]) for line in lines] == [1, 3, 2]
+    whole, log = target.read_text(), tmp_path / "log"
+    log.write_text("before\n")
+    target.write_text("".join(json.dumps(record) + "\n" for record in records))
+    with log.open("a") as appended, target.open() as given:
+        streams = {"stdin": given, "stdout": appended, "stderr": subprocess.PIPE}
+        started = command("score", f"--checkpoint={workdir}", "--input=-", "--output=-")
+        piped = subprocess.run(started, **streams, text=True, env=environment(), cwd=ROOT)
+    assert log.read_text() == f"before\n{whole}", piped.stderr
+    assert piped.stderr.strip().splitlines()[-1].startswith("-: 3 lines, 6 responses")
+    scored = call("score", f"--checkpoint={workdir}", f"--input={target}", f"--output={target}")
+    assert scored.stdout.startswith(f"{target}: 3 lines, 6 responses")
+    assert target.read_text() == whole
     model = rmjax.load(workdir, devices=1)
     prompt = "Hi, how are you?"
     np.testing.assert_allclose(
