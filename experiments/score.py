@@ -78,34 +78,6 @@ def written(output: str, to_stdout: bool) -> Iterator[IO[str]]:
     direct = to_stdout or (os.path.exists(output) and not path.is_file())
     if not direct and not path.parent.is_dir():
         raise InputError(f"the folder of --output={output} does not exist")
-<<<<<<< HEAD
-    model = cli.load_checkpoint()
-    head = model.pick_head(arguments.head)
-    column = model.heads.index(head)
-    partial = output.with_name(output.name + ".partial")
-    lines = responses = 0
-    cut: list[np.ndarray] = []
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            records = read_jsonl(arguments.input)
-            while part := list(itertools.islice(records, LINES)):
-                parsed = [parse_scoring(record, f"{arguments.input}:{number}") for number, record in part]
-                scored = model.score_groups([prompt for prompt, _ in parsed], [texts for _, texts in parsed])
-                cut += scored.cut
-                for (_, record), scores_KxZ, cut_Kx2 in zip(part, *scored, strict=True):
-                    scores = model.rescale(scores_KxZ[:, column], arguments.scale, head)
-                    record = record if isinstance(record, dict) else {"turns": record}
-                    if "scores" in record:
-                        record = {**record, "given_scores": record["scores"]}
-                    record = {**record, "scores": scores.tolist(), "cut_tokens": cut_Kx2.tolist()}
-                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
-                    lines, responses = lines + 1, responses + len(scores)
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
-    cli.report_truncation(cut)
-    print(f"{output}: {lines} lines, {responses} responses, {arguments.scale} scores of the head {head}")
-=======
     partial = path.with_name(path.name + ".partial")
     place = 1 if to_stdout else output if direct else partial
     try:
