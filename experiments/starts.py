@@ -187,7 +187,8 @@ def check_template(config: Config, tokenizer: Tokenizer, checkpoint: Path) -> No
     """Raises InputError if the configuration names another chat template than a checkpoint was trained with."""
     name = config["tokenizer"]["template"]
     if name:
-        stated = open_tokenizer(str(checkpoint / "tokenizer"), template=name, **tokenization(config))
+        limits = {"max_prompt": tokenizer.max_prompt, "max_response": tokenizer.max_response}
+        stated = open_tokenizer(str(checkpoint / "tokenizer"), template=name, **limits)
         if stated.hf.chat_template != tokenizer.hf.chat_template:
             raise InputError(
                 f"tokenizer.template={name}, but the SFT run in {checkpoint} was trained with another chat template: "

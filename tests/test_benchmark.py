@@ -29,7 +29,12 @@ def checkpoint(model, tiny_trunk, tmp_path_factory):
 
 def test_all_three_in_one_call(model, checkpoint, tmp_path):
     pairs = [
-        {"prompt": f"Why {i}?", "chosen": "Paris, of course.", "rejected": "Yes.", "subset": subset}
+        {
+            "prompt": f"Why {i}?",
+            "chosen": "Paris, of course.",
+            "rejected": "Yes." * (1 + 30 * (i == 3)),
+            "subset": subset,
+        }
         for i, subset in enumerate(SUBSETS)
     ]
     with gzip.open(tmp_path / "one.jsonl.gz", "wt", encoding="utf-8") as file:
@@ -73,6 +78,10 @@ def test_all_three_in_one_call(model, checkpoint, tmp_path):
     assert result["rewardbench2"]["score"] is None
     assert result["rewardbench2"]["missing"] == ["Math"]
     assert result["probes"]["prompts"] == 5
+    cut = result["rewardbench"]["truncation"]
+    assert (cut["texts"], cut["prompts_truncated"], cut["responses_truncated"]) == (2 * len(SUBSETS), 0, 1)
+    assert f"warning: rewardbench: truncation cut {cut['tokens_cut']:,} tokens" in done.stderr
+    assert result["rewardbench2"]["truncation"] == {**dict.fromkeys(cut, 0), "texts": 4 * 4 + 5}
     for words in ("RewardBench  ", "RewardBench 2", "no items of: Math", "Edits that make no response better"):
         assert words in done.stdout
     assert np.isfinite(result["probes"]["score_std"])

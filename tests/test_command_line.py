@@ -190,8 +190,16 @@ def test_a_text_scores_the_same_everywhere(finished, tmp_path):
     scored = call("score", f"--checkpoint={workdir}", f"--input={source}", f"--output={target}")
     assert scored.returncode == 0, scored.stderr
     lines = [json.loads(line) for line in target.read_text().splitlines()]
-    assert [{k: v for k, v in line.items() if k != "scores"} for line in lines] == records
+    assert [{k: v for k, v in line.items() if k not in ("scores", "cut_tokens")} for line in lines] == records
     assert [len(line["scores"]) for line in lines] == [1, 3, 2]
+    assert [line["cut_tokens"] for line in lines] == [[[0, 0]], [[0, 0]] * 3, [[0, 0]] * 2]
+    assert "truncation" not in scored.stderr
+    long = tmp_path / "long.jsonl"
+    long.write_text(json.dumps({"prompt": "Why?", "responses": ["x" * 9000, "Yes."]}) + "\n")
+    scored = call("score", f"--checkpoint={workdir}", f"--input={long}", f"--output={tmp_path / 'cut.jsonl'}")
+    (_, cut), (_, none) = json.loads((tmp_path / "cut.jsonl").read_text())["cut_tokens"]
+    assert none == 0 < cut
+    assert f"warning: truncation cut {cut:,} tokens off 2 scored texts" in scored.stderr
     whole, log = target.read_text(), tmp_path / "log"
     log.write_text("before\n")
     target.write_text("".join(json.dumps(record) + "\n" for record in records))

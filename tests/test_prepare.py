@@ -11,8 +11,9 @@ import train
 import rmjax
 from configs import joint
 from rmjax.data.sources import load_comparisons
-from rmjax.evaluation.evaluate import evaluate
+from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.scoring import gate
+from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS, Link
 from rmjax.training.objectives import LossConfig
 
 # No two consecutive letters of a word occur in another.
@@ -129,6 +130,24 @@ def test_nothing_is_fitted_on_what_is_reported(sources, tmp_path, monkeypatch):
     held_out = {(c.prompt, response) for c in validation for response in c.responses}
     assert {(canary.prompt, canary.response) for canary in model.contract.canaries} <= held_out
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    measured = evaluate(model.score_comparisons, validation, HEADS, bootstrap=0, seed=0)["heads"].values()
+    measured = evaluate_heads(validation, model.score_comparisons(validation).raw, HEADS, bootstrap=0, seed=0)[
+        "heads"
+    ].values()
     loss = sum(head["loss"] * head["pairs"] for head in measured) / COUNTS["validation"]
     assert [row["validation_loss"] for row in rows if "validation_loss" in row][-1] == pytest.approx(loss, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "link"),
+    [
+        ({}, BRADLEY_TERRY),
+        ({"margin": "large"}, BRADLEY_TERRY),
+        ({"ties": "half"}, BRADLEY_TERRY),
+        ({"ties": "rao_kupper", "tie_threshold": 0.25}, Link("rao_kupper", 0.25)),
+        ({"name": "squared_error"}, NO_ODDS),
+    ],
+)
+def test_the_link_of_the_scores_is_that_of_the_loss(settings, link):
+    plain = {"name": "bradley_terry", "margin": "none", "label_smoothing": 0.0, "ties": "skip", "tie_threshold": 0.5}
+    loss = LossConfig(**{**plain, "centring": 0.0, "auxiliary": 0.0, **settings})
+    assert reward_stage.link_of(loss) == link

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from rmjax.data.packing import PackedBatch
@@ -47,18 +48,21 @@ def rotary(positions_RxL: Array, config: TransformerConfig) -> tuple[Array, Arra
     return jnp.cos(angles), jnp.sin(angles)
 
 
-def frequencies(config: TransformerConfig) -> Array:
-    """`[T/2] float32`, radians a token that each pair of channels turns."""
+def frequencies(config: TransformerConfig) -> np.ndarray:
+    """`[T/2] float32`, radians a token that each pair of channels turns.
+
+    Computed in float64: a power in float32 has an error that grows with the position it is multiplied by.
+    """
     turned = config.rotary_dim or config.head_dim
-    plain = config.rope_theta ** (-jnp.arange(0, turned, 2, dtype=jnp.float32) / turned)
+    plain = config.rope_theta ** (-np.arange(0, turned, 2) / turned)
     scaling = config.rope_scaling
     if scaling is None:
-        return plain
+        return plain.astype(np.float32)
     if not scaling.original_positions:
-        return plain / scaling.factor
-    turns = scaling.original_positions * plain / (2 * jnp.pi)  # within the original context
-    keep = jnp.clip((turns - scaling.low) / (scaling.high - scaling.low), 0, 1)
-    return plain * (keep + (1 - keep) / scaling.factor)
+        return (plain / scaling.factor).astype(np.float32)
+    turns = scaling.original_positions * plain / (2 * np.pi)  # within the original context
+    keep = np.clip((turns - scaling.low) / (scaling.high - scaling.low), 0, 1)
+    return (plain * (keep + (1 - keep) / scaling.factor)).astype(np.float32)
 
 
 def rotate(x: Array, cosine: Array, sine: Array) -> Array:

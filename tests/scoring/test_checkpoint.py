@@ -1,5 +1,6 @@
 """Checkpoints are whole or not there, are believed only when sound, and score as they did."""
 
+import copy
 import dataclasses
 import json
 import shutil
@@ -8,8 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import user
 from naive import assert_close, make_params
 
+from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.models.parallel import make_layout
 from rmjax.models.reward import RewardTransformer
@@ -214,6 +217,21 @@ def test_a_language_model_has_no_scores(tmp_path, save):
     path = save(tmp_path, kind="language_model", heads=(), canaries=(), normalization={})
     with pytest.raises(InputError, match=r"is a language model without scores: .* --config.init="):
         load(path)
+
+
+def test_a_checkpoint_renders_its_texts_as_on_the_day_it_was_trained(tmp_path, make_model, params, references):
+    """Its template prints the date, and special tokens are read as the run read them."""
+    hf = copy.deepcopy(make_model().tokenizer.hf)
+    hf.chat_template = "{{ strftime_now('%d %b %Y') }}" + hf.chat_template
+    tokenizer = Tokenizer(hf, max_prompt=24, max_response=12, date="2031-03-05", split_special_tokens=False)
+    model = make_model(params=params, **tokenizer.stated())
+    model.tokenizer = tokenizer
+    model.contract = seal(model, references, "made-up texts", step=1)
+    save_checkpoint(tmp_path / "checkpoints", model.contract, tokenizer, params, OPTIMIZER, keep=1)
+    loaded = load(tmp_path)  # the canaries would refuse it with another date
+    assert loaded.tokenizer.stated() == tokenizer.stated()
+    texts = [user("<|user|>a")], [["b", "c<|eos|>d"]]
+    assert_close(loaded.raw(*texts), model.raw(*texts))
 
 
 def test_another_format_is_refused(run):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import encode_text
+from conftest import encode_text, user
 from data.test_tokenizer import sentencepiece, wordpiece
 from golden.compare import GOLDEN, copy_golden, edit_config, edit_tensors
 from naive import assert_close, naive_scores
@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 
 import rmjax
 from rmjax.data.packing import Example
-from rmjax.data.tokenizer import EOS, PAD, open_tokenizer
+from rmjax.data.tokenizer import EOS, PAD, Tokenizer, open_tokenizer
 from rmjax.errors import InputError
 from rmjax.models.parallel import make_layout
 from rmjax.models.pretrained import open_pretrained
@@ -27,6 +27,7 @@ from rmjax.models.transformer import parameter_shapes
 from rmjax.scoring.checkpoint import load
 from rmjax.scoring.contract import Contract
 from rmjax.scoring.hub import check_tokenizer, export_reward_model, load_classifier
+from rmjax.scoring.link import Link
 from rmjax.scoring.reward_model import RewardModel
 
 ONE = make_layout(layout="pmap", devices=1)
@@ -100,6 +101,37 @@ def test_an_exported_head_scores_as_before(tmp_path, model, head):
     reopened = load(tmp_path)
     assert reopened.heads == (head,)
     assert_close(reopened.score(PROMPTS, ANSWERS), model.score(PROMPTS, ANSWERS, head=head))
+
+
+def test_an_export_states_what_its_scores_depend_on(tmp_path, model, tokenizer):
+    """Reopened it has the link, the date and the reading of special tokens that the run had."""
+    settings = {"date": "2031-03-05", "split_special_tokens": False}
+    limits = {"max_prompt": tokenizer.max_prompt, "max_response": tokenizer.max_response}
+    own = Tokenizer(copy.deepcopy(tokenizer.hf), **limits, **settings)
+    contract = dataclasses.replace(model.contract, **settings, link=Link("rao_kupper", 0.25))
+    export_reward_model(
+        RewardModel(model.params, contract, own, model.layout), tmp_path, head="safety", dtype="float32"
+    )
+    reopened = load(tmp_path)
+    assert reopened.link == Link("rao_kupper", 0.25)
+    for found in (reopened.contract, reopened.tokenizer):
+        assert (found.date, found.split_special_tokens) == ("2031-03-05", False)
+    other = load_classifier(tmp_path, ONE, date="2030-01-01", split_special_tokens=True).contract
+    assert (other.date, other.split_special_tokens) == ("2030-01-01", True)
+
+
+def test_a_text_longer_than_half_of_the_positions_is_whole(tmp_path, model):
+    """A folder states positions; a prompt and its response share them, whichever is the longer."""
+    export_reward_model(model, tmp_path, head="safety", dtype="float32")
+    config = read_json(tmp_path)
+    del config["rmjax"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    reopened = load(tmp_path)
+    room = config["max_position_embeddings"] - 1
+    assert reopened.tokenizer.max_prompt + reopened.tokenizer.max_response == room
+    (scored,) = reopened.score_groups([user("Why?")], [["x" * (room - 8), "x" * room]]).cut
+    assert scored[0].tolist() == [0, 0]
+    assert scored[1, 1] > 0
 
 
 def test_load_is_the_one_door_to_both_formats(exported):
