@@ -36,11 +36,8 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
 # Configurations build on each other as `configs.NAME`, wherever the script is called from.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-<<<<<<< HEAD
 import numpy as np
-=======
 import usage
->>>>>>> work-a
 from ml_collections import config_flags
 
 from rmjax.data.truncation import Truncation

@@ -4,21 +4,12 @@
 
 A line of the input is `{"prompt", "response"}`, `{"prompt", "responses"}` or a comparison in any form that training
 accepts. A line of the output is the same record with `scores`, one per response in its order ([chosen, rejected] for
-<<<<<<< HEAD
 pairs), and with `cut_tokens`, `[prompt, response]` for each response: the tokens that truncation cut off. A record that
 is an array is put under `turns`; the ratings that a record states move to `given_scores`.
 
 The file is read and written in parts, so it may be larger than memory. OUTPUT appears under its name only when it is
 complete. A symbolic link is followed; a device or a FIFO is written to directly. `--input=-` is standard input and
 `--output=-` standard output. Warnings go to standard error, and so does the closing line with `--output=-`.
-=======
-pairs). A record that is an array is put under `turns`; the ratings that a record states move to `given_scores`. The
-file is read and written in parts, so it may be larger than memory, and appears under its name only when complete. A
-symbolic link stays, and the file that it points to is written. A device or a FIFO is written to as it is.
-
-`--input=-` is standard input, and `--output=-` is standard output. Progress and warnings go to standard error, and with
-`--output=-` so does the closing line.
->>>>>>> work-a
 """
 
 from __future__ import annotations
