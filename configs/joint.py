@@ -20,6 +20,7 @@ def get_config(variant: str = "") -> ConfigDict:
     if variant:
         config.data.train = config.data.eval = "hh_rlhf/helpful,hh_rlhf/harmless-base"
     else:
-        config.data.train = "gold/helpful[:90%],gold/safety[:36%]"  # helpfulness is the harder of the two to learn
+        # Helpfulness is the harder of the two to learn.
+        config.data.train = "gold/helpful[:90%],gold/safety[:36%]"
         config.data.eval = "gold/both"
     return config

@@ -36,6 +36,7 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
 # Configurations build on each other as `configs.NAME`, wherever the script is called from.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import usage
 from ml_collections import config_flags
 
 from rmjax.errors import InputError
@@ -157,6 +158,12 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
     """Parses the flags, runs `main`, and exits: 0 done, 1 an input that cannot be used, 2 a wrong command line."""
     argv = sys.argv if argv is None else argv
     collect_seldom()
+    if usage.asked(argv):
+        try:
+            print(usage.page(argv))
+        except InputError as error:
+            _fail(str(error), 2)
+        sys.exit()
     try:
         rest = flags.FLAGS(argv, known_only=False)
         if len(rest) > 1:
@@ -166,6 +173,8 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, ImportError, SyntaxError) as error:
         # ml_collections reports an unknown field as AttributeError or KeyError, a wrong type as TypeError, and whatever
         # goes wrong inside a configuration file as it is.
+        if len(argv) == 1:
+            print(usage.short(), end="\n\n", file=sys.stderr)
         _fail(_flag_message(error), 2)
     try:
         if CONFIG in flags.FLAGS:
@@ -198,6 +207,8 @@ def workdir(folder: Path = Path("runs")) -> Path:
 
 def _flag_message(error: Exception) -> str:
     text = str(error.args[0] if error.args else error).strip()
+    if missing := re.findall(r"Flag (--\w+) must have a value other than None", text):
+        return f"{' and '.join(missing)} must be given"
     if isinstance(error, OSError):
         return f"--{CONFIG}={config_flags.get_config_filename(flags.FLAGS[CONFIG])}: {text.splitlines()[-1].strip()}"
     if "Traceback" in text:  # of the configuration file; its last line says what is wrong

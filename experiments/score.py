@@ -5,10 +5,11 @@
 A line of the input is `{"prompt", "response"}`, `{"prompt", "responses"}` or a comparison in any form that training
 accepts. A line of the output is the same record with `scores`, one per response in its order ([chosen, rejected] for
 pairs). A record that is an array is put under `turns`; the ratings that a record states move to `given_scores`. The
-file is read and written in parts, so it may be larger than memory, and appears under its name only when complete: the
-file that a symbolic link points to, where OUTPUT is one. What exists and is no regular file, as a device or a FIFO, is
-written to as it is. `--input=-` is standard input, `--output=-` standard output; the closing line then goes to standard
-error, where progress and warnings go.
+file is read and written in parts, so it may be larger than memory, and appears under its name only when complete. A
+symbolic link stays, and the file that it points to is written. A device or a FIFO is written to as it is.
+
+`--input=-` is standard input, and `--output=-` is standard output. Progress and warnings go to standard error, and with
+`--output=-` so does the closing line.
 """
 
 from __future__ import annotations
