@@ -51,8 +51,6 @@ def check_settings(config: Config, *stages: str) -> None:
                 f"{stage}.select=best chooses among checkpoints by their validation loss: set {stage}.evaluate_every "
                 f"and {stage}.checkpoint_every to the same number of steps"
             )
-        if settings["select"] == "best" and config.get("loss", {}).get("name") == "squared_error" and stage == "train":
-            raise InputError("train.select=best needs a validation loss, which loss.name=squared_error does not have")
         make_optimizer(total_steps=1, **settings["optimizer"])
 
 

@@ -136,7 +136,7 @@ def fitted(validation: Sequence[Comparison], model: Judge) -> dict[str, Temperat
 def gate_result(model: GatedModel, comparisons: Sequence[Comparison], scores: Sequence[np.ndarray]) -> dict[str, Any]:
     """The gate against its heads, which are scored for it, with the verdict."""
     by_gate = [score_Kx1[:, 0] for score_Kx1 in scores]
-    by_head, heads = model.model.score_comparisons(comparisons), model.model.heads
+    by_head, heads = model.model.score_comparisons(comparisons).raw, model.model.heads
     resampling = Resampling(flags.FLAGS.bootstrap, flags.FLAGS.seed)
     # What the thresholds were fitted on is told where the gate was fitted.
     return json_safe(evaluate_gate(model.gate, comparisons, by_gate, by_head, heads, resampling, fitted={}))

@@ -68,6 +68,8 @@ def prepare(config: Config, loss: LossConfig) -> Prepared:
     """
     if config["evaluation"]["references"] < 2:
         raise InputError(f"evaluation.references must be at least 2, found {config['evaluation']['references']}")
+    if config["train"]["select"] == "best" and loss.name == "squared_error":
+        raise InputError("train.select=best needs a validation loss, which loss.name=squared_error does not have")
     judgements = read_judgements(config)
     check_judgements(judgements, config["heads"])
     check_gate(config)

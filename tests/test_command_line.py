@@ -285,6 +285,16 @@ def test_the_sft_run_inside_is_a_start_for_other_runs(finished, tmp_path):
         (["--config=configs/helpful.py", "--config.train.optimizer.learning_rate=-1.0"], 1, "learning_rate"),
         (["--config=configs/helpful.py", "--config.init=nowhere"], 1, "nowhere"),
         (["--config=configs/helpful.py", "--config.parallel.devices=99"], 1, "99"),
+        (
+            [
+                "--config=configs/helpful.py",
+                "--config.train.select=best",
+                "--config.train.evaluate_every=200",
+                "--config.loss.name=squared_error",
+            ],
+            1,
+            "train.select=best needs a validation loss",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
