@@ -19,7 +19,10 @@ def summary(result: Metrics) -> str:
         sizes = collections.Counter()
         for each in parts:
             sizes.update({name: part["pairs"] for name, part in each.items()})
-        shown = {name for name, _ in sizes.most_common(MOST_PARTS)}
+        most = (
+            MOST_PARTS if len(sizes) > MOST_PARTS + 1 else len(sizes)
+        )  # one more takes the line that would tell of it
+        shown = {name for name, _ in sizes.most_common(most)}
         for name in (name for name in sizes if name in shown):
             cells = [each.get(name) for each in parts]
             rows.append((f"  {name}", ["-" if cell is None else _accuracy_cell(cell) for cell in cells]))

@@ -178,8 +178,8 @@ def test_many_subsets_are_folded():
     names = [line[2:9] for line in summary(result).splitlines() if line.startswith("  part")]
     assert names == [f"part {n:02d}" for n in range(5, 13)]
     assert "  2 more subsets" in summary(result)
-    fewer = evaluate(by_length(1), comparisons[15:], ("reward",), bootstrap=10, seed=0)
-    assert len(fewer["subsets"]) == 8
+    fewer = evaluate(by_length(1), comparisons[3:], ("reward",), bootstrap=10, seed=0)
+    assert len(fewer["subsets"]) == 9
     assert "more subsets" not in summary(fewer)
 
 
