@@ -19,9 +19,8 @@ def summary(result: Metrics) -> str:
         sizes = collections.Counter()
         for each in parts:
             sizes.update({name: part["pairs"] for name, part in each.items()})
-        most = (
-            MOST_PARTS if len(sizes) > MOST_PARTS + 1 else len(sizes)
-        )  # one more takes the line that would tell of it
+        # A single further one takes the line that would count it.
+        most = MOST_PARTS if len(sizes) > MOST_PARTS + 1 else len(sizes)
         shown = {name for name, _ in sizes.most_common(most)}
         for name in (name for name in sizes if name in shown):
             cells = [each.get(name) for each in parts]
