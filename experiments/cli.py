@@ -146,7 +146,7 @@ def load_members() -> list[RewardModel]:
 
 
 def stated_for_hub() -> dict[str, Any]:
-    """What the flags state for a Hugging Face folder, as arguments of `load`."""
+    """Returns the settings of a Hugging Face folder that the flags state, as arguments of `load`."""
     names = ("template", "max_prompt", "max_response", "date", "split_special_tokens")
     return {name: getattr(flags.FLAGS, name) for name in names}
 

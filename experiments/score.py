@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def is_stdout(output: str) -> bool:
-    """Whether a name is that of standard output: `-`, /dev/stdout, or the file that a shell redirects it to."""
+    """Returns True for a name of standard output: `-`, /dev/stdout, or the file that a shell redirects it to."""
     return output == "-" or (os.path.exists(output) and os.path.samestat(os.stat(output), os.fstat(1)))
 
 

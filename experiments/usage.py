@@ -1,4 +1,4 @@
-"""What a script says of itself: the page of --help, and the few lines that a command without flags gets."""
+"""Help of the scripts: the page of --help, and the short usage that a command without flags prints."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ARGUMENT = re.compile(r"^ {8}(\w+): (.*(?:\n {12}.*)*)$", re.MULTILINE)
 
 
 def asked(argv: Sequence[str]) -> bool:
-    """Whether a command line asks for help."""
+    """Returns True for a command line that asks for help."""
     return any(word.startswith("-") and word.lstrip("-") in HELP for word in argv[1:])
 
 
@@ -139,7 +139,7 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _notes(page: Path) -> dict[str, str]:
-    """What the sources of a configuration say of each field, in the order in which they set them."""
+    """Returns the comment of each field in the sources of a configuration, in the order in which they set them."""
     bases = ["sweeps/page.py"] if _script() == "sweep.py" else ["helpful.py", "variants.py"]
     notes: dict[str, str] = {}
     for base in bases:

@@ -1,4 +1,4 @@
-"""Where experiments/score.py writes: a file all at once, anything else as it is."""
+"""Outputs of experiments/score.py: a file appears when it is complete, anything else is written directly."""
 
 import os
 import stat

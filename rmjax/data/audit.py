@@ -111,7 +111,7 @@ class SetAudit:
 
 @dataclasses.dataclass(frozen=True)
 class Leak:
-    """What one evaluation set shares with the training set, or the test set with the validation set."""
+    """The overlap of an evaluation set with the training set, or of the test set with the validation set."""
 
     evaluation: str
     shared_with: str  # train or validation
@@ -260,7 +260,7 @@ def _tally(labels: Any) -> dict[str, int]:
 
 
 def _overlaps(other: str, others: Sequence[Comparison], evaluation: Mapping[str, Sequence[Comparison]]) -> list[Leak]:
-    """What each evaluation set shares with the set called `other`."""
+    """Returns the overlap of each evaluation set with the set called `other`."""
     prompts = {comparison.prompt for comparison in others}
     openings = {_opening(prompt) for prompt in prompts}
     found = []

@@ -122,7 +122,7 @@ def parse_scoring(record: Any, origin: str = "") -> Texts:
 
 
 def remarks(record: Any) -> tuple[str, ...]:
-    """What a parser passed over in a `record` that it accepted: the keys it did not read, booleans read as text,
+    """Returns remarks on a `record` that a parser accepted: the keys it did not read, booleans read as text,
     transcripts read as responses."""
     form = _form(record)
     if form == "turns":

@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Truncation:
-    """What truncation cut off N texts, each a prompt with one response.
+    """Counts of tokens that truncation cut off N texts, each a prompt with one response.
 
     Attributes:
         texts: N.

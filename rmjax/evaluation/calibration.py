@@ -19,7 +19,7 @@ from rmjax.data.comparisons import Comparison
 from rmjax.evaluation import metrics
 from rmjax.evaluation.pairs import checked_scores, flatten, own_columns
 
-LogOdds = Callable[[np.ndarray], np.ndarray]  # gaps of scores -> the log odds that they stand for
+LogOdds = Callable[[np.ndarray], np.ndarray]  # gaps of scores -> their log odds
 
 BINS = 10
 REACH = 100.0  # a fitted temperature lies within this factor of the mean size of the gaps
@@ -54,7 +54,7 @@ class Temperature:
 
     @property
     def too_few(self) -> bool:
-        """Whether the pairs are too few to fit a temperature: the interval reaches further than `WIDEST`."""
+        """True if the pairs are too few to fit a temperature: the interval reaches further than `WIDEST`."""
         return self.interval is not None and self.interval[1] / self.value - 1 > WIDEST
 
 
@@ -168,7 +168,7 @@ def fit_temperatures(
         comparisons: judgements that the model neither learned from nor is reported on.
         scores: for each comparison its scores `[K, Z]`.
         heads: the names of the model's heads.
-        link: the log odds that differences of scores stand for.
+        link: the log odds of differences of scores.
 
     Raises:
         InputError: a comparison belongs to no head of the model, or a score is not finite.

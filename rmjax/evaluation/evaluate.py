@@ -73,8 +73,8 @@ def evaluate_heads(
         bootstrap: number of resamples for the intervals; 0 for none.
         seed: of the resampling.
         temperatures: of heads, fitted on other data (`fit_temperatures`); the calibration is also measured at them.
-        link: the log odds that differences of two scores stand for; by default the differences themselves. None where
-            they give no probabilities, as with a gate's: `loss` and `calibration_error` are then None and `calibration`
+        link: the log odds of differences of two scores; by default the differences themselves. None where they
+            give no probabilities, as with a gate's: `loss` and `calibration_error` are then None and `calibration`
             is empty.
 
     Returns:

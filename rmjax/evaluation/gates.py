@@ -1,4 +1,4 @@
-"""Is a gate worth using? Its one score against chance, and against each head on the judgements made for it."""
+"""Evaluation of a gate: its score against chance, and against each head on the judgements made for it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def evaluate_gate(
 
 
 def gate_verdict(result: Metrics) -> str:
-    """What the result of `evaluate_gate` says of the gate: of each kind, of routing by label, and of its fit."""
+    """Returns the verdict on a gate in words: on each kind, on routing by label, and on its fit."""
     against = result["against_heads"]
     told, bad, worse = [], False, False
     for label, measured in result["labels"].items():

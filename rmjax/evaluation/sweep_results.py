@@ -57,7 +57,7 @@ class SweepResults:
 
     @property
     def caption(self) -> str:
-        """What the numbers of both tables are."""
+        """Returns the caption of both tables."""
         found = differences(self.rows, self.measures, self.page["compare"], self.page["against"])
         tests = [each for _, _, spreads in found for each in spreads if not math.isnan(each.error)]
         return caption(self.page["seeds"], len(tests))

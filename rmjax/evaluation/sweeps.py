@@ -194,7 +194,7 @@ def compared(
 
 
 def caption(seeds: int, tests: int) -> str:
-    """What the numbers of the tables are; `tests`: how many differences with an interval there are."""
+    """Returns the caption of the tables; `tests` is the number of differences with an interval."""
     text = (
         f"{seeds} seeds. Mean ± standard error over seeds; differences, seed by seed, with their 95 % interval "
         "(Student's t). An interval covers seeds only: all runs share one test set, and the sampling of its prompts is "
@@ -256,7 +256,7 @@ def difference_table(
 def differences(
     rows: Sequence[Row], measures: Sequence[Measure], axis: str, against: Sequence[Sequence[Any]]
 ) -> list[tuple[Mapping[str, Any], Mapping[str, Any], list[Spread]]]:
-    """What `difference_table` shows: (setting, reference, the difference in every measure that is no count) each."""
+    """Returns the rows of `difference_table`: (setting, reference, the difference in every measure but counts)."""
     return [
         (at, reference, [difference(rows, at, reference, m.title) for m in _measured(measures)])
         for at, reference in compared(settings(rows), axis, against)

@@ -174,7 +174,7 @@ def load(
 
 
 def is_hugging_face(path: Path) -> bool:
-    """Whether a folder holds a checkpoint of Hugging Face's format, be it one that is refused.
+    """Returns True for a folder in Hugging Face's format, even one that is refused.
 
     A run directory has a config.json of its own, but no weights next to it.
     """

@@ -88,7 +88,7 @@ class Contract:
         chat_template: the Jinja template, also stored with the tokenizer; the two must agree.
         ending: the ids that follow every response; a causal trunk is read at the last of them.
         data: where the training data came from, and its fingerprint.
-        link: the odds that a difference of two scores stands for.
+        link: the relation between a difference of two scores and odds.
         normalization: by head.
         canaries: texts with their scores.
         gate: how two heads become one score, where that was fitted.

@@ -92,7 +92,7 @@ def read_inputs(
     prompts: Sequence[Prompt],
     responses: Sequence[Sequence[str]],
 ) -> tuple[list[Inputs], list[np.ndarray]]:
-    """What the gate looks at, for every prompt, and what truncation cut off the responses, `[K, 2]` each.
+    """Returns the inputs of the gate for every prompt, and the tokens cut off its responses, `[K, 2]`.
 
     The refusal is scored along with the responses.
     """

@@ -73,7 +73,7 @@ class Judge(abc.ABC):
     @property
     @abc.abstractmethod
     def link(self) -> Link:
-        """The odds that the difference of two raw scores stands for."""
+        """The relation between a difference of two raw scores and odds."""
 
     @abc.abstractmethod
     def score_groups(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> Scored:

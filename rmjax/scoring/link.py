@@ -1,4 +1,4 @@
-"""The link: the odds that a difference of two scores stands for, as the training loss defines them."""
+"""The link between a difference of two scores and odds, as the training loss defines it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Link:
 
     @property
     def has_odds(self) -> bool:
-        """Whether gaps give odds, and so probabilities, a likelihood and a calibration."""
+        """True if gaps give odds, and so probabilities, a likelihood and a calibration."""
         return self.name != "none"
 
     def log_odds(self, gap: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ class RewardModel(Judge):
 
     @property
     def link(self) -> Link:
-        """The odds that the difference of two raw scores stands for."""
+        """The relation between a difference of two raw scores and odds."""
         return self.contract.link
 
     def _make_scorer(self, layout: Layout, dtype: str, precision: str | None) -> Scorer:

@@ -69,7 +69,7 @@ class Family:
     write: Callable[[TransformerConfig], dict[str, Any]]
 
     def owns(self, name: str) -> bool:
-        """Whether a class is one of transformers' own on this trunk, whose weights mean what they mean here."""
+        """Returns True for a class of transformers itself on this trunk: its weights mean the same here."""
         stem = self.classes[1].removesuffix("ForSequenceClassification")
         return name in self.classes or name in {stem + task for task in ("Model", "ForMaskedLM", "ForPreTraining")}
 
