@@ -115,8 +115,6 @@ class Tokenizer:
         self._usual_tail = "?" + before if self._anchor is None else before[self._anchor :]
         prompt, answer, whole = self._ids([self._usual_tail, f"{self._usual_tail}a", f"{self._usual_tail}a{after}"])
         self._usual_ids = prompt[2:]
-        # The prompt goes without the tokens that an ordinary answer changes, such as the space before its first word.
-        self._changed = len(prompt) - _common(prompt, answer)
         self._silent = not after.strip()
         ending = [self._eos_id()] if self._silent else whole[_common(whole, answer) :].tolist()
         self._ignored = len(ending)
@@ -142,10 +140,7 @@ class Tokenizer:
         """Returns the ids of every prompt up to where the answer begins, not truncated."""
         protected = [tuple(Message(turn.role, self._protect(turn.content)) for turn in prompt) for prompt in prompts]
         texts = self._template.prompts(protected)
-        return [
-            PromptIds(ids[: len(ids) - self._changed], self._tail(text, ids))
-            for ids, text in zip(self._ids(texts), texts, strict=True)
-        ]
+        return [PromptIds(ids, self._tail(text, ids)) for ids, text in zip(self._ids(texts), texts, strict=True)]
 
     def encode_responses(self, prompts: Sequence[PromptIds], responses: Sequence[str]) -> list[ResponseIds]:
         """Returns the ids of every response to the prompt at the same place, the ending last, not truncated.
@@ -166,9 +161,7 @@ class Tokenizer:
     def _tail(self, text: str, ids: np.ndarray) -> str:
         """The end of a prompt's text, which its responses are tokenized after; the same for most prompts."""
         usual = len(self._usual_ids)
-        if self._anchor is not None or (
-            usual > self._changed and np.array_equal(ids[max(0, len(ids) - usual) :], self._usual_ids)
-        ):
+        if self._anchor is not None or (usual > 1 and np.array_equal(ids[max(0, len(ids) - usual) :], self._usual_ids)):
             return self._usual_tail
         return text[-max(WINDOW, len(self._template.before) + 1) :]
 
@@ -181,15 +174,14 @@ class Tokenizer:
         return answer[self._anchor :]
 
     def _response(self, before: np.ndarray, whole: np.ndarray) -> ResponseIds:
-        begin = len(before) - self._changed
-        firm = min(begin, _common(before, whole))
+        firm = _common(before, whole)
         if self._silent:
             whole = np.append(whole, np.array(self.ending, np.int32))
         elif self._ignored:
             whole = whole[: -self._ignored]
         if firm == len(whole):
             raise InputError("an empty response has no token to be scored at: this model's texts end without EOS")
-        return ResponseIds(whole[firm:], begin - firm)
+        return ResponseIds(whole[firm:], len(before) - firm)
 
     # --- truncation ---------------------------------------------------------------------------------------------------
 

@@ -213,6 +213,20 @@ def test_added_tokens_that_are_not_special_are_text(fresh):
     assert prompt.ids[1:-1].tolist() == response.ids[:-1].tolist()
 
 
+def test_a_special_token_that_begins_another_is_not_taken_for_it(fresh):
+    """Also in a text with a typed one, which takes another way."""
+    fresh.add_special_tokens({"additional_special_tokens": ["<|end|>", "<|end|>turn"]})
+    fresh.chat_template = (
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% if m.role == 'assistant' %}<|end|>turn{% endif %}"
+        "{% endfor %}"
+    )
+    tokenizer = Tokenizer(fresh, max_prompt=99, max_response=99)
+    short, long = fresh.convert_tokens_to_ids(["<|end|>", "<|end|>turn"])
+    for response in ("a", "a<|end|>b"):
+        ids = encode_response(tokenizer, response).ids.tolist()
+        assert (ids.count(short), ids.count(long), ids[-1]) == (0, 1, long)
+
+
 CLOCK = (
     "{{ strftime_now('%d %b %Y') }}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
     "{% if messages[-1].role == 'assistant' %}<|eos|>{% endif %}"
