@@ -206,3 +206,14 @@ def test_the_summary_says_where_a_fit_stopped():
 def test_a_temperature_is_fitted_on_comparisons_of_the_heads_only():
     with pytest.raises(InputError, match="names the head 'other'"):
         fit_temperatures(judged("other", 2, 0), [np.zeros((2, 2))] * 2, ("helpful", "safety"))
+
+
+def test_a_temperature_is_fitted_to_the_log_odds_of_the_link():
+    """Log odds that are three times as large ask for three times the temperature."""
+    pairs = [(1.0, (1, 2)), (2.0, (1, 2)), (0.5, (2, 1)), (3.0, (1, 2)), (1.5, (2, 1))]
+    comparisons = [Comparison((Message("user", str(i)),), ("a", "b"), ranks) for i, (_, ranks) in enumerate(pairs)]
+    scores = [np.array([[gap], [0.0]]) for gap, _ in pairs]
+    plain = fit_temperatures(comparisons, scores, ("reward",))["reward"]
+    linked = fit_temperatures(comparisons, scores, ("reward",), lambda gap: 3 * gap)["reward"]
+    assert plain.bound is None
+    assert linked.value == pytest.approx(3 * plain.value)

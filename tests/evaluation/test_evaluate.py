@@ -266,6 +266,21 @@ def test_scores_that_are_no_log_odds_have_no_probabilities():
     assert not {"loss", "calibration", "Brier"} & set(summary(other).split())
 
 
+def test_probabilities_follow_the_link():
+    """By hand: a gap of 1 that stands for log odds of 3, in one pair of three the wrong way."""
+    comparisons = [
+        comparison(text, ["xx", "y"], ranks) for text, ranks in (("a", (1, 2)), ("b", (1, 2)), ("c", (2, 1)))
+    ]
+    result = evaluate(by_length(1), comparisons, ("reward",), bootstrap=0, seed=0, link=lambda gap: 3 * gap)
+    expected = (2 * np.log1p(np.exp(-3)) + np.log1p(np.exp(3))) / 3
+    assert result["loss"] == pytest.approx(expected)
+    assert result["calibration"]["reward"]["loss"] == pytest.approx(expected)
+    error = abs(2 / 3 - 1 / (1 + np.exp(-3)))
+    assert result["calibration_error"] == pytest.approx(error)
+    assert result["calibration"]["reward"]["calibration_error"] == pytest.approx(error)
+    assert result["mean_gap"] == pytest.approx(1 / 3)  # in the unit of the scores
+
+
 def test_a_single_head_takes_every_comparison():
     comparisons = [comparison("a", ["xx", "y"], (1, 2), head="safety"), comparison("b", ["xx", "y"], (1, 2))]
     result = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0)
