@@ -86,15 +86,11 @@ class Tokenizer:
         date: str = DATE,
         split_special_tokens: bool = True,
     ) -> None:
-        if max_prompt < 2 or max_response < 1:
-            raise InputError(
-                f"max_prompt must be at least 2 and max_response at least 1, found {max_prompt} and {max_response}"
-            )
+        self.limit(max_prompt, max_response)
         # A tokenizer.json may state both; here lengths are decided by this class and the packing.
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
         self.hf = tokenizer
-        self.max_prompt, self.max_response = max_prompt, max_response
         self.date, self.split_special_tokens = date, split_special_tokens
         self.vocab_size = len(tokenizer)
         self._template = ChatTemplate(tokenizer, date)
@@ -211,6 +207,18 @@ class Tokenizer:
             else Encoded(ids, 0)
             for ids, length in zip(whole, kept, strict=True)
         ]
+
+    def limit(self, max_prompt: int, max_response: int) -> None:
+        """Sets how many tokens a prompt and a response keep at least.
+
+        Raises:
+            InputError: one of the two is too small.
+        """
+        if max_prompt < 2 or max_response < 1:
+            raise InputError(
+                f"max_prompt must be at least 2 and max_response at least 1, found {max_prompt} and {max_response}"
+            )
+        self.max_prompt, self.max_response = max_prompt, max_response
 
     def kept(self, prompt: int, response: int) -> tuple[int, int]:
         """Returns how many of so many tokens of a prompt and of a response are kept, the ending not counted."""

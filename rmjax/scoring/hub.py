@@ -80,8 +80,9 @@ def load_classifier(
         split_special_tokens=stated["split_special_tokens"] if split_special_tokens is None else split_special_tokens,
     )
     room = (pretrained.config.max_positions or 4096) - len(tokenizer.ending)
-    tokenizer.max_prompt = max_prompt or stated["max_prompt"] or (room - max_response if max_response else room // 2)
-    tokenizer.max_response = max_response or stated["max_response"] or room - tokenizer.max_prompt
+    max_prompt, max_response = max_prompt or stated["max_prompt"], max_response or stated["max_response"]
+    max_prompt = max_prompt or (room - max_response if max_response else room // 2)
+    tokenizer.limit(max_prompt, max_response or room - max_prompt)
     check_tokenizer(tokenizer, pretrained.config, str(folder))
     model = RewardTransformer(pretrained.config, pretrained.labels, jnp.dtype("float32"))
     params, _ = pretrained.load(parameter_shapes(model), heads=pretrained.labels, place=layout.put)

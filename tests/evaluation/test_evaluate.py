@@ -267,7 +267,7 @@ def test_scores_that_are_no_log_odds_have_no_probabilities():
 
 
 def test_probabilities_follow_the_link():
-    """By hand: a gap of 1 that stands for log odds of 3, in one pair of three the wrong way."""
+    """By hand: a gap of 1 that means log odds of 3, in one pair of three the wrong way."""
     comparisons = [
         comparison(text, ["xx", "y"], ranks) for text, ranks in (("a", (1, 2)), ("b", (1, 2)), ("c", (2, 1)))
     ]

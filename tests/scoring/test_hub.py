@@ -134,6 +134,19 @@ def test_a_text_longer_than_half_of_the_positions_is_whole(tmp_path, model):
     assert scored[1, 1] > 0
 
 
+@pytest.mark.parametrize("limits", [{"max_prompt": 37}, {"max_response": 36}, {"max_prompt": -5, "max_response": -5}])
+def test_limits_that_leave_no_room_are_refused(exported, tmp_path, limits):
+    """Also where config.json states them, as an export does."""
+    shutil.copytree(exported, tmp_path / "copy")
+    stated = read_json(exported)["rmjax"]
+    edit_config(tmp_path / "copy", rmjax={**stated, **dict.fromkeys(("max_prompt", "max_response"), 0)})
+    with pytest.raises(InputError, match="max_prompt must be at least 2 and max_response at least 1"):
+        load_classifier(tmp_path / "copy", ONE, **limits)
+    edit_config(tmp_path / "copy", rmjax={**stated, "max_prompt": 0, "max_response": 0, **limits})
+    with pytest.raises(InputError, match="max_prompt must be at least 2 and max_response at least 1"):
+        load_classifier(tmp_path / "copy", ONE)
+
+
 def test_load_is_the_one_door_to_both_formats(exported):
     contract = rmjax.load(exported, devices=1).contract
     assert (contract.kind, contract.heads, contract.compute_dtype) == ("reward_model", ("safety",), "float32")

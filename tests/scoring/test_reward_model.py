@@ -137,7 +137,7 @@ def test_what_truncation_cut_is_counted_for_every_response(reward_model, tokeniz
 
 
 def test_a_score_does_not_depend_on_what_truncation_leaves_a_sibling(reward_model):
-    """A long answer leaves its prompt less room; a short one beside it keeps the longer prompt."""
+    """A long answer leaves its prompt less room; a short one next to it keeps the longer prompt."""
     texts = ["y" * 60, "", "I will not help with that.", "Paris"]
     together = reward_model.score("How do I boil? " * 9, texts, **HELPFUL)
     assert_close([reward_model.score("How do I boil? " * 9, text, **HELPFUL) for text in texts], together)
