@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness import markdown, write_results
 
-from rmjax.data import gold
+from rmjax.data.gold import corpus as gold
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -27,8 +27,8 @@ import rmjax.models.attention
 from rmjax.data.packing import Shape, fill
 from rmjax.models.config import TransformerConfig
 from rmjax.models.reward import RewardTransformer
-from rmjax.models.sharding import Sharded
 from rmjax.models.transformer import parameter_shapes
+from rmjax.parallel.mesh import Sharded
 from rmjax.training.objectives import LossConfig, ranking_objective
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.step import init_state, make_train_step

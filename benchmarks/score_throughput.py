@@ -128,12 +128,10 @@ def load_texts(spec: Spec) -> list[Any]:
 
 def open_model(spec: Spec) -> Any:
     """The random checkpoint as a `RewardModel`, on all devices, as the scripts open one."""
-    import sys
+    from rmjax.cli.runtime import prepare_process
 
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "experiments"))
-    import cli  # noqa: F401, for what it sets before jax is imported
-
-    from rmjax.models.parallel import make_layout
+    prepare_process()
+    from rmjax.parallel.layout import make_layout
     from rmjax.scoring.hub import load_classifier
     from rmjax.scoring.reward_model import RewardModel
 

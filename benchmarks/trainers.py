@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 from harness import matmul_peak, resident_peak, serve
@@ -44,19 +43,18 @@ def rmjax_worker(spec: Spec) -> None:
     state: dict[str, Any] = {}
 
     def start() -> dict[str, Any]:
-        import sys
+        from rmjax.cli.runtime import prepare_process
 
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "experiments"))
-        import cli  # noqa: F401, for what it sets before jax is imported
+        prepare_process()
         import jax
         import jax.numpy as jnp
 
         from rmjax.data.loader import BatchStream
         from rmjax.models.attention import pays_for_row_length
-        from rmjax.models.parallel import make_layout
         from rmjax.models.pretrained import open_pretrained
         from rmjax.models.reward import RewardTransformer
         from rmjax.models.transformer import parameter_shapes
+        from rmjax.parallel.layout import make_layout
         from rmjax.training.objectives import LossConfig, ranking_objective
         from rmjax.training.optimizer import make_optimizer
         from rmjax.training.step import init_state, make_train_step

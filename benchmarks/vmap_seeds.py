@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
-from pathlib import Path
 
 from harness import Contender, median, ratio, resident_peak, serve, take_turns
 
@@ -21,14 +19,16 @@ STEPS = 4
 
 def work(spec: dict) -> None:
     """One contender: `spec["seeds"]` seeds, together or in turn."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from rmjax.cli.runtime import prepare_process
+
+    prepare_process()  # for `configs`, too
     import jax
     import jax.numpy as jnp
     import numpy as np
 
     from configs import helpful
-    from rmjax.data import gold
     from rmjax.data.examples import PairRule, encode_comparisons
+    from rmjax.data.gold import corpus as gold
     from rmjax.data.loader import BatchStream
     from rmjax.data.tokenizer import Tokenizer, train_bpe
     from rmjax.models.attention import pays_for_row_length

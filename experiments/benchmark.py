@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cli
 import numpy as np
 from absl import flags
 
+from rmjax.cli import checkpoint_flags, runtime, script
 from rmjax.data.comparisons import Prompt
-from rmjax.data.rewardbench import read_rewardbench, read_rewardbench2
 from rmjax.data.sources import load_comparisons
 from rmjax.errors import InputError
-from rmjax.evaluation import probes, rewardbench
-from rmjax.training.run import write_json
+from rmjax.evaluation.benchmarks import probes, rewardbench
+from rmjax.evaluation.benchmarks.rewardbench_items import read_rewardbench, read_rewardbench2
 
 BENCHMARKS = {
     "rewardbench": (read_rewardbench, rewardbench.evaluate_rewardbench),
@@ -26,6 +25,8 @@ BENCHMARKS = {
 
 
 def main() -> None:
+    from rmjax.training.run import write_json
+
     arguments = flags.FLAGS
     sources = {name: getattr(arguments, name) for name in (*BENCHMARKS, "probes") if getattr(arguments, name)}
     if not sources:
@@ -36,7 +37,7 @@ def main() -> None:
     items = {name: read(sources[name]) for name, (read, _) in BENCHMARKS.items() if name in sources}
     if arguments.probes:
         comparisons = load_comparisons(arguments.probes, "test", manual_dir=arguments.manual_dir)
-    model = cli.load_checkpoint()
+    model = checkpoint_flags.load_checkpoint()
     head = model.pick_head(arguments.head)
     resampling = {"bootstrap": arguments.bootstrap, "seed": arguments.seed}
 
@@ -51,12 +52,12 @@ def main() -> None:
     for name, group in items.items():
         scores = score([item.prompt for item in group], [item.responses for item in group])
         results[name] = BENCHMARKS[name][1](group, scores, **resampling)
-        results[name]["truncation"] = cli.report_truncation(cut, name)
+        results[name]["truncation"] = checkpoint_flags.report_truncation(cut, name)
         cut.clear()
         tables.append(rewardbench.summary(results[name]))
     if arguments.probes:
         results["probes"] = probes.evaluate_probes(score, comparisons, **resampling)
-        results["probes"]["truncation"] = cli.report_truncation(cut, "probes")
+        results["probes"]["truncation"] = checkpoint_flags.report_truncation(cut, "probes")
         tables.append(probes.summary(results["probes"]))
     print("\n\n".join(tables))
     if output:
@@ -64,7 +65,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.define_checkpoint()
+    runtime.prepare_process()
+    checkpoint_flags.define()
     flags.DEFINE_string("rewardbench", None, "RewardBench: .jsonl, .jsonl.gz, .parquet, or allenai/reward-bench.")
     flags.DEFINE_string("rewardbench2", None, "RewardBench 2: the same, or allenai/reward-bench-2.")
     flags.DEFINE_string("probes", None, "Comparisons to edit, by name: gold/helpful, jsonl:FILE, ...")
@@ -73,4 +75,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("output", None, "JSON file for the results; without it, they are only printed.")
     flags.DEFINE_integer("bootstrap", 2000, "Resamples of the prompts for the intervals.")
     flags.DEFINE_integer("seed", 0, "Of the resampling.")
-    cli.run(main)
+    script.run(main)

@@ -18,33 +18,29 @@ import collections
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cli
-import numpy as np
 from absl import flags
 
+from rmjax.cli import checkpoint_flags, runtime, script
 from rmjax.data.comparisons import Comparison
 from rmjax.data.sources import load_comparisons
 from rmjax.errors import InputError
 from rmjax.evaluation import mistakes
-from rmjax.evaluation.breakdowns import Resampling
-from rmjax.evaluation.calibration import Temperature, fit_temperatures
-from rmjax.evaluation.compare import compare
-from rmjax.evaluation.evaluate import evaluate_heads, json_safe
-from rmjax.evaluation.gates import evaluate_gate
-from rmjax.evaluation.pairs import own_columns, own_scores
 from rmjax.evaluation.summary import comparison_summary, summary
-from rmjax.scoring.checkpoint import is_hugging_face, load
-from rmjax.scoring.gate import GatedModel
-from rmjax.scoring.judge import Judge
-from rmjax.scoring.reward_model import RewardModel
-from rmjax.training.run import write_json, write_text
+
+if TYPE_CHECKING:
+    from rmjax.scoring.reward_model import RewardModel
+    from rmjax.stages.evaluation import Evaluation
 
 SHOWN = 3  # mistakes on the console
 
 
 def main() -> None:
+    from rmjax.scoring.gate import GatedModel
+    from rmjax.stages.evaluation import evaluate_model
+    from rmjax.training.run import write_json, write_text
+
     arguments = flags.FLAGS
     output = Path(arguments.output) if arguments.output else None
     if output and not output.parent.is_dir():
@@ -53,121 +49,89 @@ def main() -> None:
     comparisons = load_comparisons(arguments.data, "test", manual_dir=arguments.manual_dir, notes=notes)
     print(*(f"{note}: {count:,}" for note, count in notes.items()), sep="\n", end="\n\n" if notes else "")
     validation = read_validation(comparisons) if arguments.validation else []
-    model = best_member(validation) if arguments.combine == "best" else cli.load_checkpoint()
-    heads = model.heads
-    own_columns(comparisons, heads)  # an error here should not cost the time of scoring
-    if validation and not model.link.has_odds:
-        raise InputError(
-            "--validation fits a temperature, but a difference of these scores gives no probability: leave it out"
-        )
-    temperatures = fitted(validation, model) if validation else {}
-    scores, cut = model.score_comparisons(comparisons)
-    result = evaluate_heads(
+    model = choose_member(validation) if arguments.combine == "best" else checkpoint_flags.load_checkpoint()
+    compares_gate = isinstance(model, GatedModel) and all(c.head in model.model.heads for c in comparisons)
+    evaluation = evaluate_model(
+        model,
         comparisons,
-        scores,
-        heads,
+        validation,
         bootstrap=arguments.bootstrap,
         seed=arguments.seed,
-        temperatures=temperatures,
-        link=model.link.log_odds if model.link.has_odds else None,
+        mistakes=arguments.mistakes,
+        gate=model if compares_gate else None,
     )
-    result["truncation"] = cli.report_truncation(cut)
-    worst = mistakes.worst_mistakes(comparisons, scores, heads, arguments.mistakes)
-    if isinstance(model, GatedModel) and all(comparison.head in model.model.heads for comparison in comparisons):
-        result["gate"] = gate_result(model, comparisons, scores)
+    for head in evaluation.unfitted:
+        print(f"warning: --validation holds no pair to fit the temperature of the head {head!r} on", file=sys.stderr)
+    result, worst = evaluation.metrics, evaluation.mistakes
+    checkpoint_flags.report_truncation(evaluation.cut)
     if arguments.against:
-        result["against"] = against(comparisons, own_scores(comparisons, scores, heads))
+        result["against"] = against(comparisons, evaluation, model.heads)
     print(summary(result))
     if worst:
         print("\nWorst mistakes:", *map(mistakes.as_text, worst[:SHOWN]), sep="\n\n")
+    checkpoint = ",".join(arguments.checkpoint)
     if arguments.against:
-        print("", comparison_summary(result["against"], ",".join(arguments.checkpoint), arguments.against), sep="\n")
+        print("", comparison_summary(result["against"], checkpoint, arguments.against), sep="\n")
     if output:
-        about = {"data": arguments.data, "notes": dict(notes), "checkpoint": ",".join(arguments.checkpoint)}
-        write_json(output, {**about, **result})
+        write_json(output, {"data": arguments.data, "notes": dict(notes), "checkpoint": checkpoint, **result})
         if arguments.mistakes:
             write_text(output.with_suffix(".mistakes.jsonl"), mistakes.as_lines(worst))
 
 
 def read_validation(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons of --validation; warns of prompts that `comparisons` have too."""
+    """Reads the comparisons of --validation; warns of prompts that `comparisons` have too."""
     arguments = flags.FLAGS
     validation = load_comparisons(arguments.validation, "validation", manual_dir=arguments.manual_dir)
     if shared := len({c.prompt for c in validation} & {c.prompt for c in comparisons}):
         print(
-            f"warning: {shared} prompts of --validation={arguments.validation} also stand in --data={arguments.data}: "
+            f"warning: {shared} prompts of --validation={arguments.validation} are also in --data={arguments.data}: "
             "the calibration at the fitted temperature is too good to be true",
             file=sys.stderr,
         )
     return validation
 
 
-def best_member(validation: Sequence[Comparison]) -> RewardModel:
-    """The member with the highest accuracy on the validation data; of equally good ones the first.
+def choose_member(validation: Sequence[Comparison]) -> RewardModel:
+    """Returns the member with the highest accuracy on the validation data.
 
     Raises:
         InputError: there are no validation data.
     """
+    from rmjax.stages.evaluation import best_member
+
     if not validation:
         raise InputError("--combine=best chooses by accuracy on --validation: name comparisons for it")
-    members = cli.load_members()
-    accuracies = []
-    for member in members:
-        results = evaluate_heads(
-            validation, member.score_comparisons(validation).raw, member.heads, bootstrap=0, seed=flags.FLAGS.seed
-        )["heads"]
-        accuracies.append(np.mean([result["accuracy"] for result in results.values() if result]))
-    print(f"best on --validation: {flags.FLAGS.checkpoint[int(np.argmax(accuracies))]}, {max(accuracies):.1%}\n")
-    return members[int(np.argmax(accuracies))]
+    members = checkpoint_flags.load_members()
+    best, accuracy = best_member(members, validation, flags.FLAGS.seed)
+    print(f"best on --validation: {flags.FLAGS.checkpoint[best]}, {accuracy:.1%}\n")
+    return members[best]
 
 
-def fitted(validation: Sequence[Comparison], model: Judge) -> dict[str, Temperature]:
-    """The temperature of each head; warns of a head that has nothing to fit it on."""
-    scores = model.score_comparisons(validation).raw
-    temperatures = fit_temperatures(validation, scores, model.heads, model.link.log_odds)
-    for head in model.heads:
-        if head not in temperatures:
-            print(
-                f"warning: --validation holds no pair to fit the temperature of the head {head!r} on", file=sys.stderr
-            )
-    return temperatures
+def against(comparisons: Sequence[Comparison], evaluation: Evaluation, heads: Sequence[str]) -> dict[str, Any]:
+    """Returns the comparison with the checkpoint --against."""
+    from rmjax.scoring.checkpoint import is_hugging_face, load
+    from rmjax.stages.evaluation import compare_models
 
-
-def gate_result(model: GatedModel, comparisons: Sequence[Comparison], scores: Sequence[np.ndarray]) -> dict[str, Any]:
-    """The gate against its heads, which are scored for it, with the verdict."""
-    by_gate = [score_Kx1[:, 0] for score_Kx1 in scores]
-    by_head, heads = model.model.score_comparisons(comparisons).raw, model.model.heads
-    resampling = Resampling(flags.FLAGS.bootstrap, flags.FLAGS.seed)
-    # What the thresholds were fitted on is told where the gate was fitted.
-    return json_safe(evaluate_gate(model.gate, comparisons, by_gate, by_head, heads, resampling, fitted={}))
-
-
-def against(comparisons: Sequence[Comparison], scores: Sequence[np.ndarray]) -> dict[str, Any]:
-    """The comparison with the checkpoint --against, each model by the head that a comparison is judged by."""
     arguments = flags.FLAGS
-    # What the flags state for a Hugging Face folder holds for this checkpoint too if it is one.
-    stated = cli.stated_for_hub() if is_hugging_face(Path(arguments.against)) else {}
+    # What the flags state for a Hugging Face folder applies to this checkpoint too if it is one.
+    stated = checkpoint_flags.stated_for_hub() if is_hugging_face(Path(arguments.against)) else {}
     other = load(arguments.against, verify=arguments.verify, **stated)
-    own_columns(comparisons, other.heads)
-    scored = other.score_comparisons(comparisons)
-    other_scores = own_scores(comparisons, scored.raw, other.heads)
-    compared = compare(comparisons, scores, other_scores, Resampling(arguments.bootstrap, arguments.seed))
-    return {
-        "checkpoint": arguments.against,
-        **json_safe(compared),
-        "truncation": cli.report_truncation(scored.cut, arguments.against),
-    }
+    resampling = {"bootstrap": arguments.bootstrap, "seed": arguments.seed}
+    compared, cut = compare_models(comparisons, evaluation.scores, heads, other, **resampling)
+    truncation = checkpoint_flags.report_truncation(cut, arguments.against)
+    return {"checkpoint": arguments.against, **compared, "truncation": truncation}
 
 
 if __name__ == "__main__":
-    cli.define_checkpoint()
+    runtime.prepare_process()
+    checkpoint_flags.define()
     flags.DEFINE_string("data", None, "Comparisons by name: gold/helpful, jsonl:FILE, hh_rlhf/helpful-base, ...")
     flags.DEFINE_string("validation", None, "Comparisons to fit the temperature on; without them, there is none.")
     flags.DEFINE_string("against", None, "Another checkpoint, as in --checkpoint, to test the difference to.")
     flags.DEFINE_string("output", None, "JSON file for the result; without it, it is only printed.")
     flags.DEFINE_string("manual_dir", "", "Folder with HH-RLHF's files; empty: download.")
     flags.DEFINE_integer("bootstrap", 2000, "Resamples of the prompts for the intervals.")
-    flags.DEFINE_integer("mistakes", mistakes.COUNT, "Worst mistakes to keep beside --output.", lower_bound=0)
+    flags.DEFINE_integer("mistakes", mistakes.COUNT, "Worst mistakes to write next to --output.", lower_bound=0)
     flags.DEFINE_integer("seed", 0, "Of the resampling.")
     flags.mark_flags_as_required(["data"])
-    cli.run(main)
+    script.run(main)

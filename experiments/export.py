@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cli
 from absl import flags
 
+from rmjax.cli import runtime, script
 from rmjax.errors import InputError
 
 
 def main() -> None:
-    from rmjax.models.parallel import make_layout
+    from rmjax.parallel.layout import make_layout
     from rmjax.scoring.checkpoint import find_checkpoint, load, load_tokenizer, load_tree, verify_canaries
     from rmjax.scoring.contract import read_contract
     from rmjax.scoring.hub import export_language_model, export_reward_model, load_classifier
@@ -41,10 +41,11 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    runtime.prepare_process()
     flags.DEFINE_string("checkpoint", None, "Run directory (its last sound checkpoint) or a checkpoint in it.")
     flags.DEFINE_string("output", None, "Folder to write, which must not exist yet.")
     flags.DEFINE_string("head", None, "Which head, where there are several: the format holds one score.")
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the weights.")
     flags.DEFINE_bool("verify", True, "Recompute the canaries of the checkpoint before exporting.")
     flags.mark_flags_as_required(["checkpoint", "output"])
-    cli.run(main)
+    script.run(main)

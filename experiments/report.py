@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cli
 from absl import flags
 
+from rmjax.cli import runtime, script
 from rmjax.errors import InputError
-from rmjax.evaluation.report import report
-from rmjax.training.run import write_text
 
 
 def main() -> None:
+    from rmjax.report.run_report import report
+    from rmjax.training.run import write_text
+
     workdir = Path(flags.FLAGS.workdir)
     output = Path(flags.FLAGS.output) if flags.FLAGS.output else workdir / "report.html"
     if workdir.is_dir() and not output.parent.is_dir():
@@ -28,7 +29,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    runtime.prepare_process()
     flags.DEFINE_string("workdir", None, "Directory of a run (train.py, sft.py) or of a sweep (sweep.py).")
     flags.DEFINE_string("output", None, "HTML file; default WORKDIR/report.html.")
     flags.mark_flag_as_required("workdir")
-    cli.run(main)
+    script.run(main)

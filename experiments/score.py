@@ -23,10 +23,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-import cli
 import numpy as np
 from absl import flags
 
+from rmjax.cli import checkpoint_flags, runtime, script
 from rmjax.data.jsonl import read_jsonl
 from rmjax.data.records import parse_scoring
 from rmjax.errors import InputError
@@ -40,7 +40,7 @@ def main() -> None:
     to_stdout = is_stdout(arguments.output)
     # Standard output may be where the records go, so nothing else is printed there before the end.
     with contextlib.redirect_stdout(sys.stderr), written(arguments.output, to_stdout) as file:
-        model = cli.load_checkpoint()
+        model = checkpoint_flags.load_checkpoint()
         head = model.pick_head(arguments.head)
         column = model.heads.index(head)
         lines = responses = 0
@@ -58,7 +58,7 @@ def main() -> None:
                 record = {**record, "scores": scores.tolist(), "cut_tokens": cut_Kx2.tolist()}
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
                 lines, responses = lines + 1, responses + len(scores)
-    cli.report_truncation(cut)
+    checkpoint_flags.report_truncation(cut)
     told = f"{arguments.output}: {lines} lines, {responses} responses, {arguments.scale} scores of the head {head}"
     print(told, file=sys.stderr if to_stdout else sys.stdout)
 
@@ -98,10 +98,11 @@ def written(output: str, to_stdout: bool) -> Iterator[IO[str]]:
 
 
 if __name__ == "__main__":
-    cli.define_checkpoint()
+    runtime.prepare_process()
+    checkpoint_flags.define()
     flags.DEFINE_string("input", None, "JSON lines, .jsonl or .jsonl.gz; - is standard input.")
     flags.DEFINE_string("output", None, "JSON lines, the same records with scores; - is standard output.")
     flags.DEFINE_string("head", None, "Which head; may be left out where the model has one.")
     flags.DEFINE_enum("scale", "raw", ["raw", "normalized", "probability"], "See RewardModel.score.")
     flags.mark_flags_as_required(["input", "output"])
-    cli.run(main)
+    script.run(main)

@@ -20,8 +20,8 @@ from rmjax.data.comparisons import Message
 from rmjax.data.examples import encode_alone
 from rmjax.data.tokenizer import Tokenizer, train_bpe
 from rmjax.models.config import TransformerConfig
-from rmjax.models.parallel import Pmap
 from rmjax.models.reward import RewardTransformer
+from rmjax.parallel.layout import Pmap
 from rmjax.scoring.contract import Contract
 from rmjax.scoring.reward_model import RewardModel
 from rmjax.scoring.seal import seal

@@ -9,7 +9,7 @@ import pytest
 from naive import make_params
 from test_command_line import call
 
-from rmjax.data.rewardbench import DOMAINS, SUBSETS
+from rmjax.evaluation.benchmarks.rewardbench_items import DOMAINS, SUBSETS
 from rmjax.models.reward import RewardTransformer
 from rmjax.scoring.checkpoint import save_checkpoint
 

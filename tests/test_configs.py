@@ -7,11 +7,11 @@ from pathlib import Path
 
 import jax
 import pytest
-from checks import check_settings
 from tiny_checkpoints import write_llama
 
 from configs.variants import ENCODERS, VARIANTS
 from rmjax.data.sources import parse_sources
+from rmjax.stages.checks import check_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "variants")

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import nbformat
 from nbclient import NotebookClient
 
-from rmjax.evaluation.sweeps import Measure, Row, difference_table, markdown, table, to_csv
 from rmjax.scoring.checkpoint import save_checkpoint
 from rmjax.scoring.seal import seal
+from rmjax.sweeps.statistics import Measure, Row, difference_table, markdown, table, to_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "analysis.ipynb"

@@ -8,24 +8,22 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import export
 import jax
 import numpy as np
 import pytest
-import sft
-import train
-from starts import begin, check_origin, check_template
 from tiny_checkpoints import LIMITS, write_bert, write_comparisons, write_llama
 
 import rmjax
+from experiments import export, sft, train
 from rmjax.data.sources import load_comparisons
 from rmjax.data.tokenizer import open_tokenizer
 from rmjax.errors import InputError
 from rmjax.evaluation.evaluate import evaluate_heads
-from rmjax.models.parallel import make_layout
+from rmjax.parallel.layout import make_layout
 from rmjax.scoring.checkpoint import find_checkpoint, load_tree
 from rmjax.scoring.contract import read_contract
 from rmjax.scoring.gate import GatedModel
+from rmjax.stages.initialization import begin, check_origin, check_template
 
 ONE = make_layout(layout="pmap", devices=1)
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,7 +88,7 @@ def settings(page, variant, folder, data, **changes):
 def run(script, config, workdir):
     """A script's run in this process; returns the run directory."""
     with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
-        script.run_config(config, workdir)
+        script.main(config, workdir)
     return workdir
 
 

@@ -5,8 +5,8 @@ import stat
 import threading
 
 import pytest
-from score import is_stdout, written
 
+from experiments.score import is_stdout, written
 from rmjax.errors import InputError
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from test_command_line import ROOT, SMALL, command, environment
 
-from rmjax.models.parallel import make_layout
+from rmjax.parallel.layout import make_layout
 from rmjax.scoring.checkpoint import find_checkpoint, load_tree
 
 

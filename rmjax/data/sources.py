@@ -235,11 +235,11 @@ def _comparisons(
     if source.kind == "jsonl":
         return read_comparisons(source.name, notes)
     if source.kind == "gold":
-        from rmjax.data import gold_store
+        from rmjax.data.gold import cache
 
         if source.name == "text":
             raise InputError("gold/text has demonstrations only, for SFT, and no comparisons")
-        return gold_store.comparisons(source.name, split)
+        return cache.comparisons(source.name, split)
     # Imported here: TFDS costs time to import, and only this source needs it.
     from rmjax.data import hh_rlhf
 
@@ -252,11 +252,11 @@ def _demonstrations(
     if source.kind == "jsonl":
         return read_demonstrations(source.name, notes)
     if source.kind == "gold":
-        from rmjax.data import gold, gold_store
+        from rmjax.data.gold import cache, corpus
 
         if source.name == "text":
-            return gold.sentences(gold_store.demonstrations("helpful", split))
-        return gold_store.demonstrations(source.name, split)
+            return corpus.sentences(cache.demonstrations("helpful", split))
+        return cache.demonstrations(source.name, split)
     return [
         Demonstration(comparison.prompt, response, origin=comparison.origin)
         for comparison in _comparisons(source, split, manual_dir, data_dir, notes)

@@ -11,7 +11,6 @@ from rmjax.evaluation import metrics
 from rmjax.evaluation.breakdowns import Metrics, Resampling, part
 from rmjax.evaluation.compare import compare
 from rmjax.evaluation.pairs import flatten, own_scores
-from rmjax.scoring.contract import Gate
 
 # Comparisons of a kind. With fewer, the agreement by which two thresholds are chosen has a standard error above 3.5
 # points (√(0.25 / 200)), more than what a gate can gain.
@@ -19,7 +18,7 @@ FEW_TO_FIT = 200
 
 
 def evaluate_gate(
-    gate: Gate,
+    gate_heads: tuple[str, str],
     comparisons: Sequence[Comparison],
     gate_scores: Sequence[np.ndarray],
     scores: Sequence[np.ndarray],
@@ -30,7 +29,7 @@ def evaluate_gate(
     """Measures the gate's one score on judgements of both kinds, and says whether to use it.
 
     Args:
-        gate: the gate of the model's contract.
+        gate_heads: the head for helpfulness and the head for safety that the gate combines.
         comparisons: the judgements; the label of each (`Comparison.head`) is a head of the model.
         gate_scores: for each comparison its K scores by the gate.
         scores: for each comparison its scores `[K, Z]` by the heads.
@@ -39,7 +38,6 @@ def evaluate_gate(
         fitted: label -> how many comparisons the thresholds were fitted on.
 
     Returns:
-        The fields of `gate`, and
         - accuracy, accuracy_ci95, pairs, prompts; the same for every label under `labels`
         - against_heads: the gate against the scores of the head that the label of each comparison names, as
           `compare.compare` gives it: `other_accuracy` is that of routing by the labels of the data, under `labels` that
@@ -54,11 +52,10 @@ def evaluate_gate(
     pairs = flatten(comparisons)
     gap_P = pairs.gap(np.concatenate(gate_scores))
     label_P = np.array([comparison.head for comparison in comparisons], object)[pairs.comparison_P]
-    labels = [head for head in (gate.helpful, gate.safety) if head in label_P]
+    labels = [head for head in gate_heads if head in label_P]
     masks = {label: label_P == label for label in labels}
     against = compare(comparisons, gate_scores, own_scores(comparisons, scores, heads), resampling)
     result = {
-        **vars(gate),
         **part(gap_P, pairs.prompt_P, resampling),
         "labels": {label: part(gap_P[mask], pairs.prompt_P[mask], resampling) for label, mask in masks.items()},
         "against_heads": against,

@@ -26,8 +26,9 @@ import jax
 
 from rmjax.data.tokenizer import Tokenizer, open_tokenizer
 from rmjax.errors import InputError
-from rmjax.models.parallel import Layout, leads, make_layout, wait_for_all
 from rmjax.models.pretrained import PICKLES
+from rmjax.parallel.layout import Layout, make_layout
+from rmjax.parallel.processes import is_main_process, sync_processes
 from rmjax.scoring.contract import Canary, Contract, check_canaries, read_contract
 from rmjax.scoring.hub import load_classifier
 from rmjax.scoring.reward_model import RewardModel
@@ -44,17 +45,17 @@ def save_checkpoint(
     """
     final = root / f"{contract.step:06d}"
     partial = root / f"{final.name}.partial"
-    if leads():
+    if is_main_process():
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         (partial / "contract.json").write_text(contract.to_json(), encoding="utf-8")
         tokenizer.save(partial / "tokenizer")
-    wait_for_all(f"begin {final}")
+    sync_processes(f"begin {final}")
     _save_tree(partial / "params", params)
     _save_tree(partial / "optimizer", optimizer)
-    if leads():
+    if is_main_process():
         _complete(root, partial, final, keep)
-    wait_for_all(f"end {final}")
+    sync_processes(f"end {final}")
     return final
 
 
@@ -133,7 +134,7 @@ def load(
         path: the directory.
         verify: recompute the canaries and refuse a model that does not score as it did when it was written.
         devices: how many devices of each process to score on; 0 takes all.
-        layout: how they share the work, whatever trained the model; see `rmjax.models.parallel.make_layout`.
+        layout: how they share the work, whatever trained the model; see `rmjax.parallel.layout.make_layout`.
         tensor: likewise.
         template: for Hugging Face's format, which states less: see `rmjax.scoring.hub.load_classifier`.
         max_prompt: likewise.

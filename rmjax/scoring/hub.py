@@ -15,10 +15,10 @@ from rmjax.data.tokenizer import PAD, Tokenizer, open_tokenizer
 from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig
 from rmjax.models.export import write_pretrained
-from rmjax.models.parallel import Layout
 from rmjax.models.pretrained import Pretrained, open_pretrained
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_shapes
+from rmjax.parallel.layout import Layout
 from rmjax.scoring.contract import Contract
 from rmjax.scoring.link import BRADLEY_TERRY, Link
 from rmjax.scoring.model_card import model_card

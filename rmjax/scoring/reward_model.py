@@ -13,8 +13,8 @@ from rmjax.data.examples import encode_alone
 from rmjax.data.packing import Example
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
-from rmjax.models.parallel import Layout
 from rmjax.models.reward import RewardTransformer
+from rmjax.parallel.layout import Layout
 from rmjax.scoring.contract import Contract
 from rmjax.scoring.judge import SCALES, Judge, Scored, sigmoid
 from rmjax.scoring.link import Link

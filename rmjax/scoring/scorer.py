@@ -11,8 +11,8 @@ import numpy as np
 from rmjax.data.loader import spread
 from rmjax.data.packing import Example, PackedBatch, Piece, Shape, fill, fitting_row_length, pack_rows, split_pieces
 from rmjax.models.attention import pays_for_row_length
-from rmjax.models.parallel import Layout
 from rmjax.models.reward import RewardTransformer
+from rmjax.parallel.layout import Layout
 
 # Tokens that one device computes at a time. Enough to fill an accelerator, little enough for its memory; one of a CPU
 # is faster with what its caches hold (benchmarks/RESULTS.md), and takes more only where they share one prompt.

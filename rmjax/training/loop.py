@@ -19,7 +19,7 @@ from tqdm import tqdm
 from rmjax.data.loader import BatchStream
 from rmjax.data.packing import PackedBatch
 from rmjax.errors import InputError
-from rmjax.models.parallel import leads
+from rmjax.parallel.processes import is_main_process
 from rmjax.training.run import RunDirectory
 from rmjax.training.step import TrainState
 
@@ -97,7 +97,7 @@ def fit(
         initial=sum(sizes[:start]),
         desc=title,
         unit=f" {unit}",
-        disable=not leads(),
+        disable=not is_main_process(),
         mininterval=0.5 if sys.stderr.isatty() else 15,
         dynamic_ncols=True,
     )

@@ -27,7 +27,7 @@ import jax
 
 import rmjax
 from rmjax.errors import InputError
-from rmjax.models.parallel import leads, wait_for_all
+from rmjax.parallel.processes import is_main_process, sync_processes
 
 PACKAGES = ("flax", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint", "tokenizers", "transformers")
 
@@ -62,7 +62,7 @@ class RunDirectory:
         Raises:
             InputError: the run was begun on other data under the same names.
         """
-        wait_for_all(f"opened {self.path}")  # no process looks into the directory while another fills it
+        sync_processes(f"opened {self.path}")  # no process looks into the directory while another fills it
         self.path.mkdir(parents=True, exist_ok=True)
         stored = self.path / "data_fingerprint.json"
         if stored.is_file():
@@ -103,7 +103,7 @@ class RunDirectory:
 
     def log(self, row: Mapping[str, float]) -> None:
         """Appends one line to metrics.jsonl."""
-        if not leads():
+        if not is_main_process():
             return
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
@@ -148,7 +148,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file so that it is either whole or not there; of several processes the first does."""
-    if not leads():
+    if not is_main_process():
         return
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")

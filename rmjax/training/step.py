@@ -12,7 +12,7 @@ from jax import Array
 
 from rmjax.data.loader import BatchStream
 from rmjax.data.packing import PackedBatch
-from rmjax.models.parallel import Layout
+from rmjax.parallel.layout import Layout
 from rmjax.training.objectives import LossFn
 
 

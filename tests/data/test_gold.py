@@ -6,15 +6,16 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rmjax.data import gold_texts as texts
 from rmjax.data.comparisons import STRENGTHS, Message, ranks_from_scores
-from rmjax.data.gold import NAMES, SPLITS, TEMPERATURE, THRESHOLDS, comparisons, demonstrations, gold
-from rmjax.data.gold_draws import Draws, draw_request, draw_response
-from rmjax.data.gold_reward import HELP, HELPFUL, SAFETY_UNSAFE, classify, is_unsafe, read
+from rmjax.data.gold import texts
+from rmjax.data.gold.corpus import NAMES, SPLITS, TEMPERATURE, THRESHOLDS, comparisons, demonstrations, gold
+from rmjax.data.gold.drawing import Draws, draw_request, draw_response
+from rmjax.data.gold.reward import HELP, HELPFUL, SAFETY_UNSAFE, classify, is_unsafe, read
 from rmjax.errors import InputError
 from rmjax.evaluation import metrics
 
@@ -376,7 +377,7 @@ def test_unknown_names_and_sizes_are_errors_that_list_the_known():
 
 DIGEST = """
 import hashlib, json
-from rmjax.data.gold import comparisons
+from rmjax.data.gold.corpus import comparisons
 drawn = [
     (c.prompt, c.responses, c.ranks, c.strengths, [round(utility, 6) for utility in c.utilities])
     for c in comparisons("both", "train", 20)
@@ -388,7 +389,7 @@ print(hashlib.sha256(json.dumps(drawn).encode()).hexdigest())
 @pytest.mark.parametrize("hash_seed", ["0", "7"])
 def test_the_corpus_is_the_same_everywhere(hash_seed):
     """In another process, with other hashes: a change of the corpus is a change of what results mean."""
-    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     process = subprocess.run(
         [sys.executable, "-c", DIGEST], capture_output=True, text=True, env=environment, check=True
     )

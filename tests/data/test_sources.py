@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rmjax.data import gold
 from rmjax.data.comparisons import Comparison, Demonstration, Message
+from rmjax.data.gold import corpus as gold
 from rmjax.data.sources import hold_out, load_comparisons, load_demonstrations, parse_sources
 from rmjax.errors import InputError
 

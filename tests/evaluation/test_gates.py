@@ -10,10 +10,9 @@ from rmjax.evaluation.breakdowns import Resampling
 from rmjax.evaluation.evaluate import json_safe
 from rmjax.evaluation.gates import evaluate_gate
 from rmjax.evaluation.summary import summary
-from rmjax.scoring.contract import Gate
 
 HEADS = ("helpful", "safety")
-GATE = Gate("helpful", "safety", 0.7, 0.15, "No.", 0.0, 1.0, 0.8, "held-out comparisons")
+GATE = ("helpful", "safety")
 MANY = {"helpful": 4000, "safety": 4000}
 
 
@@ -54,7 +53,8 @@ def test_a_gate_that_is_worse_than_chance_is_not_to_be_used():
     assert "Do not use it: score each prompt with the head of its kind instead (--head of score.py)." in text
     assert "Routed by the label of the data, the heads have 69.0 %, the gate 57.5 % (-11.5 points, " in text
     assert "fitted on few comparisons (62 of helpful): its thresholds are uncertain" in text
-    assert text in summary({**evaluated(), "gate": json_safe(result)})
+    thresholds = {"prompt_threshold": 0.7, "response_threshold": 0.15}  # of the contract
+    assert text in summary({**evaluated(), "gate": json_safe({**thresholds, **result})})
 
 
 def evaluated():

@@ -4,10 +4,10 @@ import math
 import numpy as np
 import pytest
 
-from rmjax.data import gold
 from rmjax.data.comparisons import Comparison, Message
+from rmjax.data.gold import corpus as gold
 from rmjax.errors import InputError
-from rmjax.evaluation.probes import PROBES, evaluate_probes, summary
+from rmjax.evaluation.benchmarks.probes import PROBES, evaluate_probes, summary
 
 
 def comparison(prompt, *responses):

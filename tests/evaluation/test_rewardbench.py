@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from rmjax.data.comparisons import Message
-from rmjax.data.rewardbench import DOMAINS, SECTIONS, SUBSETS, Item
 from rmjax.errors import InputError
-from rmjax.evaluation.rewardbench import evaluate_rewardbench, evaluate_rewardbench2, summary
+from rmjax.evaluation.benchmarks.rewardbench import evaluate_rewardbench, evaluate_rewardbench2, summary
+from rmjax.evaluation.benchmarks.rewardbench_items import DOMAINS, SECTIONS, SUBSETS, Item
 
 
 def pair(subset, prompt):

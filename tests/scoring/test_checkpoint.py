@@ -14,8 +14,8 @@ from naive import assert_close, make_params
 
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
-from rmjax.models.parallel import make_layout
 from rmjax.models.reward import RewardTransformer
+from rmjax.parallel.layout import make_layout
 from rmjax.scoring.checkpoint import damage, find_checkpoint, list_checkpoints, load, load_tree, save_checkpoint
 from rmjax.scoring.contract import FORMAT, check_canaries
 from rmjax.scoring.seal import seal

@@ -20,10 +20,10 @@ import rmjax
 from rmjax.data.packing import Example
 from rmjax.data.tokenizer import EOS, PAD, Tokenizer, open_tokenizer
 from rmjax.errors import InputError
-from rmjax.models.parallel import make_layout
 from rmjax.models.pretrained import open_pretrained
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_shapes
+from rmjax.parallel.layout import make_layout
 from rmjax.scoring.checkpoint import load
 from rmjax.scoring.contract import Contract
 from rmjax.scoring.hub import check_tokenizer, export_reward_model, load_classifier

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from naive import assert_close, make_example, make_params, naive_scores, random_examples
 
-from rmjax.models.parallel import Pmap
 from rmjax.models.reward import RewardTransformer
+from rmjax.parallel.layout import Pmap
 from rmjax.scoring import scorer
 from rmjax.scoring.scorer import Scorer
 

@@ -12,7 +12,7 @@ from naive import random_examples
 
 from rmjax.data.loader import BatchStream
 from rmjax.errors import InputError
-from rmjax.models.parallel import Pmap
+from rmjax.parallel.layout import Pmap
 from rmjax.training.loop import Cadence, Interrupted, catch_signals, fit
 from rmjax.training.objectives import LossConfig, ranking_objective
 from rmjax.training.optimizer import make_optimizer

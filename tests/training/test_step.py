@@ -13,8 +13,8 @@ from naive import assert_close, make_example, make_params, naive_scores, one_bin
 
 from rmjax.data.loader import BatchStream
 from rmjax.data.packing import Shape, fill, pack_rows, split_pieces
-from rmjax.models.parallel import Pmap
 from rmjax.models.reward import RewardTransformer
+from rmjax.parallel.layout import Pmap
 from rmjax.training.objectives import LossConfig, ranking_objective
 from rmjax.training.step import evaluate_stream, init_state, make_eval_step, make_train_step
 

@@ -1,0 +1,90 @@
+"""Flags of the scripts that take a configuration: its file and fields, the run directory, several processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from rmjax.errors import InputError
+
+CONFIG = "config"
+
+
+def define() -> None:
+    """The flags of a script that trains: --config, --workdir, and those of several processes."""
+    config_flags.DEFINE_config_file(CONFIG, None, "Configuration file, as configs/helpful.py or FILE:VARIANT.")
+    flags.DEFINE_string("workdir", None, "Run directory; default runs/CONFIG-VARIANT, and a hash where fields change.")
+    flags.mark_flag_as_required(CONFIG)
+    flags.DEFINE_bool(
+        "distributed", None, "Several processes, found as jax finds them; default: under srun with tasks."
+    )
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of the first process, where jax cannot find it by itself.")
+    flags.DEFINE_integer("processes", None, "With --coordinator: how many there are.")
+    flags.DEFINE_integer("process", None, "With --coordinator: which of them this is, from 0.")
+
+
+def config_dict() -> dict[str, Any]:
+    """The configuration with every override applied, as a plain nested dict."""
+    return flags.FLAGS[CONFIG].value.to_dict()
+
+
+def config_of(argv: Sequence[str]) -> dict[str, Any]:
+    """Returns the configuration of another command line, the script's name first.
+
+    Raises:
+        InputError: the configuration cannot be built, or one of its fields does not exist.
+    """
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file(CONFIG, flag_values=values, sys_argv=list(argv))
+    flags.DEFINE_string("workdir", None, "", flag_values=values)
+    try:
+        values(argv)
+        return values[CONFIG].value.to_dict()
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(" ".join(str(error).split())) from None
+
+
+def workdir(folder: Path = Path("runs")) -> Path:
+    """--workdir, or FOLDER/CONFIG-VARIANT; with changed fields, their hash is part of the name, so that every
+    configuration has its own directory."""
+    if flags.FLAGS.workdir:
+        return Path(flags.FLAGS.workdir)
+    path, _, variant = config_flags.get_config_filename(flags.FLAGS[CONFIG]).partition(":")
+    name = "-".join(part for part in (Path(path).stem, variant) if part)
+    overrides = config_flags.get_override_values(flags.FLAGS[CONFIG])
+    if overrides:
+        digest = hashlib.sha256(json.dumps(overrides, sort_keys=True, default=str).encode()).hexdigest()
+        name = f"{name}-{digest[:6]}"
+    return folder / name
+
+
+def join_processes() -> None:
+    """Makes this process one of several, if there are several: one run on all their devices (docs/scaling.md).
+
+    Raises:
+        InputError: half of the flags, or the others are not found.
+    """
+    arguments = flags.FLAGS
+    named = [arguments.coordinator, arguments.processes, arguments.process]
+    if any(value is not None for value in named) and None in named:
+        raise InputError("--coordinator, --processes and --process belong together: give all three")
+    # Tasks of an srun step; inside sbatch alone there is a single process whatever --ntasks says.
+    slurm = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    if arguments.coordinator is None and not (slurm if arguments.distributed is None else arguments.distributed):
+        return
+    import jax
+
+    try:
+        jax.distributed.initialize(*named) if arguments.coordinator else jax.distributed.initialize()
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"the processes of this run did not find each other ({reason}): see docs/scaling.md") from None
+    if jax.process_index():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the first process speaks for all

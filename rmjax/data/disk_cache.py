@@ -1,0 +1,70 @@
+"""On-disk cache for deterministic results: the gold corpus, BPE tokenizers, token ids.
+
+Files are in `~/.cache/rmjax/data`. The name of a file contains a hash of everything that the result depends on, the
+source code of `rmjax.data` included. A file begins with the sha256 of its content; a damaged file is computed again. A
+file that cannot be written costs time and nothing else. The files take at most `LIMIT` bytes together; the least
+recently used are deleted first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+FOLDER = "~/.cache/rmjax/data"
+LIMIT = 4 * 10**9
+
+Item = TypeVar("Item")
+
+
+def cached(
+    name: str, key: bytes, compute: Callable[[], Item], write: Callable[[Item], bytes], read: Callable[[bytes], Item]
+) -> Item:
+    """Returns a cached result, or computes it and stores it.
+
+    Args:
+        name: beginning of the file name, for people who look into the folder.
+        key: everything that the result depends on, except for the code: equal bytes mean an equal result.
+        compute: computes the result.
+        write: converts the result to bytes.
+        read: converts the bytes to the result.
+    """
+    digest = hashlib.sha256(source_digest() + key).hexdigest()[:32]
+    path = Path(FOLDER).expanduser() / f"{name}-{digest}"
+    with contextlib.suppress(OSError):
+        stored = path.read_bytes()
+        if hashlib.sha256(stored[32:]).digest() == stored[:32]:
+            os.utime(path)
+            return read(stored[32:])
+    item = compute()
+    with contextlib.suppress(OSError):
+        _write(path, write(item))
+    return item
+
+
+@functools.cache
+def source_digest() -> bytes:
+    """Returns a hash of the source code of `rmjax.data`: of every file, so that none can be forgotten."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).digest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A unique name, since runs that start together write at the same time; the last one replaces the others.
+    handle, partial = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "wb") as file:
+        file.write(hashlib.sha256(content).digest() + content)
+    os.replace(partial, path)
+    newest_first = sorted(path.parent.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)
+    total = 0
+    for each in newest_first:
+        total += each.stat().st_size
+        if total > LIMIT and each != path:
+            each.unlink()

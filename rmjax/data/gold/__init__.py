@@ -1,0 +1,1 @@
+"""The embedded gold corpus: generated requests and responses with a known reward."""

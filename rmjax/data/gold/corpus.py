@@ -1,0 +1,227 @@
+"""The embedded corpus: comparisons whose truth is known.
+
+Prompts and responses are drawn from a small grammar, the gold reward says what each response is worth, and labels are
+drawn from the rewards at a stated temperature. So the best accuracy that any reward model can have, the ceiling, is
+known, and what a policy invents can be judged by the same reward.
+
+`gold/helpful` asks mostly for facts of the prompt, `gold/safety` mostly for help with tasks that are unsafe or only
+sound so, and `gold/both` is half of each. The two rewards disagree on unsafe requests, where help is what safety
+forbids.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from rmjax.data.comparisons import Comparison, Demonstration, ranks_from_scores
+from rmjax.data.gold.drawing import Draws, Request, draw_request, draw_response
+from rmjax.data.gold.reward import GoldReward, Verdict, gold, is_unsafe
+from rmjax.errors import InputError
+
+__all__ = [
+    "NAMES",
+    "SPLITS",
+    "TEMPERATURE",
+    "GoldReward",
+    "comparisons",
+    "demonstrations",
+    "gold",
+    "sentences",
+]
+
+NAMES = {"helpful": ("helpful",), "safety": ("safety",), "both": ("helpful", "safety")}
+SPLITS = {"train": 32_000, "validation": 400, "test": 2_000}
+DEMONSTRATIONS = {"train": 6_000, "validation": 200, "test": 300}
+GOOD = 1.0  # a demonstration has at least this gold reward
+# Prompts do not repeat. The simplest of them run out first: the further one draws, the more of them state two facts.
+LARGEST = 40_000
+
+# Gold rewards are divided by this before labels are drawn: P(i beats j) = sigmoid((r_i - r_j) / TEMPERATURE).
+TEMPERATURE = 0.4
+# A pair is at least this strong when the gap of the two perturbed utilities is at least this wide.
+THRESHOLDS = {"significantly_better": 4.5, "better": 2.5, "slightly_better": 1.0, "negligibly_better": 0.0}
+
+# The hundredths of prompts, by their hash, that each split owns, for comparisons and for demonstrations.
+_SHARES = {
+    ("comparisons", "train"): range(0, 55),
+    ("comparisons", "validation"): range(55, 60),
+    ("comparisons", "test"): range(60, 70),
+    ("demonstrations", "train"): range(70, 92),
+    ("demonstrations", "validation"): range(92, 95),
+    ("demonstrations", "test"): range(95, 100),
+}
+_SUBSETS = {
+    "helpful": {
+        "schedule": 0.14,
+        "price": 0.14,
+        "recipe": 0.14,
+        "place": 0.14,
+        "age": 0.12,
+        "conversation": 0.12,
+        "small_talk": 0.08,
+        "unsafe": 0.06,
+        "lookalike": 0.06,
+    },
+    "safety": {
+        "schedule": 0.03,
+        "price": 0.03,
+        "recipe": 0.03,
+        "place": 0.03,
+        "age": 0.03,
+        "conversation": 0.03,
+        "unsafe": 0.46,
+        "lookalike": 0.36,
+    },
+}
+_INTENTS: dict[tuple[str, str], dict[Verdict, float]] = {
+    ("helpful", "lookup"): {"right": 0.42, "wrong_value": 0.22, "wrong_item": 0.22, "vague": 0.07, "refusal": 0.07},
+    ("helpful", "task"): {"right": 0.40, "wrong_item": 0.28, "vague": 0.12, "refusal": 0.20},
+    ("helpful", "small_talk"): {"right": 0.40, "partial": 0.25, "vague": 0.25, "refusal": 0.10},
+    ("safety", "lookup"): {"right": 0.36, "wrong_value": 0.07, "wrong_item": 0.04, "vague": 0.10, "refusal": 0.43},
+    ("safety", "task"): {"right": 0.40, "wrong_item": 0.06, "vague": 0.08, "refusal": 0.46},
+}
+_STYLES = {"plain": 0.64, "courteous": 0.2, "curt": 0.08, "rambling": 0.08}
+_COUNTS = {2: 0.25, 3: 0.22, 4: 0.21, 5: 0.14, 6: 0.07, 7: 0.05, 8: 0.03, 9: 0.03}
+
+
+def comparisons(name: str, split: str, size: int | None = None) -> list[Comparison]:
+    """The first `size` comparisons of a split, the same in every process; without a size, as many as `SPLITS` says.
+
+    A label is drawn from perturbed utilities r_k / TEMPERATURE + g_k, with g_k standard Gumbel: the order of these is
+    a ranking of Plackett (1975) and Luce (1959), and each pair of it one of Bradley and Terry (1952), with
+    P(i beats j) = sigmoid((r_i - r_j) / TEMPERATURE). The `scores` are the perturbed utilities in units of the reward.
+    Comparisons for the head `safety` also say which responses are `unsafe`: those that help with an unsafe request.
+    That is a fact of the texts, free of noise.
+
+    Args:
+        name: `helpful`, `safety` or `both`.
+        split: `train`, `validation` or `test`; no prompt is in two of them, nor in the demonstrations.
+        size: how many.
+
+    Raises:
+        InputError: the name, the split or the size is not one that exists.
+    """
+    return _take(_comparisons, name, split, size, SPLITS)
+
+
+def demonstrations(name: str, split: str, size: int | None = None) -> list[Demonstration]:
+    """Prompts and good answers for supervised fine-tuning, on prompts that no comparison has.
+
+    Where the two rewards disagree, `both` refuses. Arguments and errors as in `comparisons`.
+    """
+    return _take(_demonstrations, name, split, size, DEMONSTRATIONS)
+
+
+def sentences(demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
+    """The same sentences without the answering: what a language model learns that has seen no demonstration.
+
+    Every answer and every last user turn stands as the answer to a prompt that it does not belong to, half the list
+    away; so there are twice as many.
+    """
+    count = len(demonstrations)
+    return [
+        Demonstration(demonstration.prompt, text, demonstration.origin)
+        for i, demonstration in enumerate(demonstrations)
+        for other in (demonstrations[(i + count // 2) % count],)
+        for text in (other.response, other.prompt[-1].content)
+    ]
+
+
+def _take(draw: Callable, name: str, split: str, size: int | None, sizes: dict[str, int]) -> list:
+    for what, given, known in (("name", name, NAMES), ("split", split, sizes)):
+        if given not in known:
+            raise InputError(f"the embedded corpus has no {what} {given!r}; it has {', '.join(known)}")
+    size = sizes[split] if size is None else size
+    if not 0 <= size <= LARGEST:
+        raise InputError(f"the embedded corpus has 0 to {LARGEST} entries, not {size}")
+    drawn, rest = draw(name, split)
+    drawn.extend(itertools.islice(rest, max(0, size - len(drawn))))
+    return drawn[:size]
+
+
+@functools.cache
+def _comparisons(name: str, split: str) -> tuple[list[Comparison], Iterator[Comparison]]:
+    """What was drawn so far, and the endless rest."""
+    draws = Draws(f"gold/{name}:{split}")
+    heads = itertools.cycle(NAMES[name])
+    requests = _requests(draws, heads, ("comparisons", split))
+    return [], (
+        _judge(draws, request, head, f"gold/{name}:{split}:{number}")
+        for number, (head, request) in enumerate(requests, start=1)
+    )
+
+
+@functools.cache
+def _demonstrations(name: str, split: str) -> tuple[list[Demonstration], Iterator[Demonstration]]:
+    draws = Draws(f"gold/{name}:{split}, demonstrations")
+    heads = itertools.cycle(NAMES[name])
+    requests = _requests(draws, heads, ("demonstrations", split))
+    return [], (
+        Demonstration(request.prompt, _good_answer(draws, request, name), f"gold/{name}:{split}:demonstration {number}")
+        for number, (_, request) in enumerate(requests, start=1)
+    )
+
+
+def _requests(draws: Draws, heads: Iterable[str], share: tuple[str, str]) -> Iterator[tuple[str, Request]]:
+    """Requests that no other share has, each once."""
+    seen = set()
+    for head in heads:
+        while True:
+            request = draw_request(draws, draws.weighted(_SUBSETS[head]))
+            text = "\n".join(message.content for message in request.prompt)
+            hundredth = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 100
+            if hundredth in _SHARES[share] and text not in seen:
+                break
+        seen.add(text)
+        yield head, request
+
+
+def _judge(draws: Draws, request: Request, head: str, origin: str) -> Comparison:
+    responses = _responses(draws, request, head)
+    utilities = [getattr(gold(request.prompt, response), head) / TEMPERATURE for response in responses]
+    perturbed = [utility - math.log(-math.log(draws.random() or 0.5)) for utility in utilities]
+    return Comparison(
+        prompt=request.prompt,
+        responses=tuple(responses),
+        ranks=ranks_from_scores(tuple(perturbed)),
+        scores=tuple(value * TEMPERATURE for value in perturbed),
+        unsafe=tuple(is_unsafe(request.prompt, response) for response in responses) if head == "safety" else None,
+        strengths=tuple(_strength(abs(one - other)) for one, other in itertools.combinations(perturbed, 2)),
+        head=head,
+        subset=request.subset,
+        utilities=tuple(utilities),
+        origin=origin,
+    )
+
+
+def _strength(gap: float) -> str:
+    return next(name for name, least in THRESHOLDS.items() if gap >= least)
+
+
+def _responses(draws: Draws, request: Request, head: str) -> list[str]:
+    """Between 2 and 9 responses, no two alike; where there are few, of different classes."""
+    intents = dict(_INTENTS[head, request.reading.kind])
+    count = draws.weighted(_COUNTS)
+    responses: list[str] = []
+    while len(responses) < count:
+        intent = draws.weighted(intents)
+        response = draw_response(draws, request, intent, draws.weighted(_STYLES))
+        if response not in responses:
+            responses.append(response)
+            if count <= 3:
+                del intents[intent]
+    return responses
+
+
+def _good_answer(draws: Draws, request: Request, name: str) -> str:
+    unsafe = request.reading.unsafe and name != "helpful"
+    head = "safety" if unsafe or name == "safety" else "helpful"
+    while True:
+        style = "courteous" if draws.chance(0.3) else "plain"
+        response = draw_response(draws, request, "refusal" if unsafe else "right", style)
+        if getattr(gold(request.prompt, response), head) >= GOOD:
+            return response

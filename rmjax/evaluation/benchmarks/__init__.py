@@ -1,0 +1,1 @@
+"""Benchmarks of others: RewardBench, RewardBench 2, and probes of robustness."""

@@ -1,0 +1,1 @@
+"""Devices and processes: where a step runs."""

@@ -1,0 +1,1 @@
+"""Sweeps: from a page of settings to runs, statistics and a table."""

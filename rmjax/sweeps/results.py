@@ -1,0 +1,121 @@
+"""A sweep's directory, read back; its figures, and its fit in words."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rmjax.errors import InputError
+from rmjax.sweeps.scaling import fit_logarithms
+from rmjax.sweeps.statistics import (
+    Measure,
+    Row,
+    at_setting,
+    caption,
+    difference_table,
+    differences,
+    settings,
+    spread,
+    table,
+)
+from rmjax.training.run_files import read_json
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepResults:
+    """A sweep and what its runs measured.
+
+    Attributes:
+        path: its directory.
+        page: its configuration (`sweep.json`; configs/sweeps/page.py names the fields).
+        rows: a row for every run, in the order of `results.csv`.
+    """
+
+    path: Path
+    page: Mapping[str, Any]
+    rows: Sequence[Row]
+
+    @property
+    def measures(self) -> list[Measure]:
+        """What was read from every run."""
+        return [Measure(*measure) for measure in self.page["measures"]]
+
+    @property
+    def table(self) -> list[list[str]]:
+        """Heading and lines of the means over seeds."""
+        return table(self.rows, self.measures)
+
+    @property
+    def differences(self) -> list[list[str]]:
+        """Heading and lines of the differences that the page asks for, seed by seed."""
+        return difference_table(self.rows, self.measures, self.page["compare"], self.page["against"])
+
+    @property
+    def caption(self) -> str:
+        """Returns the caption of both tables."""
+        found = differences(self.rows, self.measures, self.page["compare"], self.page["against"])
+        tests = [each for _, _, spreads in found for each in spreads if not math.isnan(each.error)]
+        return caption(self.page["seeds"], len(tests))
+
+    @property
+    def finished(self) -> list[Row]:
+        """The rows of the runs that went all the way through."""
+        return [row for row in self.rows if row.status == "finished"]
+
+
+def read_sweep(path: str | Path) -> SweepResults:
+    """Reads sweep.json and results.csv of a sweep's directory.
+
+    Raises:
+        InputError: one of them is missing or cannot be read, or they are not of the same sweep.
+    """
+    path = Path(path)
+    page = read_json(path / "sweep.json")
+    if page is None:
+        raise InputError(f"{path} holds no sweep (sweep.json is missing): give the directory of experiments/sweep.py")
+    collected = path / "results.csv"
+    if not collected.is_file():
+        raise InputError(f"{collected} is missing: experiments/sweep.py writes it when all runs have ended")
+    with collected.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    axes = list(page["settings"][0]["at"])
+    titles = [measure[0] for measure in page["measures"]]
+    needed = {*axes, "seed", "status", *titles, "error", "folder"}
+    # A CSV knows texts only: what they stood for, 4000 or "4000", is in the configuration.
+    places = {tuple(map(str, setting["at"].values())): setting["at"] for setting in page["settings"]}
+    rows = []
+    for number, line in enumerate(lines, start=2):
+        at = places.get(tuple(line.get(axis, "") for axis in axes))
+        if at is None or not needed <= line.keys():
+            raise InputError(f"{collected}, line {number}, does not fit sweep.json: run experiments/sweep.py again")
+        values = {title: float(line[title]) if line[title] else None for title in titles}
+        rows.append(Row(at, int(line["seed"]), line["status"], values, line["error"], line["folder"]))
+    return SweepResults(path, page, rows)
+
+
+def fit_in_words(results: SweepResults) -> str:
+    """The line in logarithms that the sweep's page asks for; empty where it asks for none."""
+    if not results.page["fit"]:
+        return ""
+    title, *quantities = results.page["fit"]
+    # One point for a setting, since its seeds share what a straight line leaves out: a bend, nested data, the test set.
+    measured = [at for at in settings(results.rows) if at_setting(results.rows, at, title)]
+
+    def mean(at: Mapping[str, Any], name: str) -> float:
+        return at[name] if name in at else spread(list(at_setting(results.rows, at, name).values())).mean
+
+    places = {quantity: [mean(at, quantity) for at in measured] for quantity in quantities}
+    try:
+        coefficients = fit_logarithms([mean(at, title) for at in measured], places)
+    except InputError as error:
+        return f"No fit: {error}."
+    residual, intercept = coefficients.pop("residual").value, coefficients.pop("intercept").value
+    terms = [f"{c.value:.4f} ({c.low:.4f} to {c.high:.4f}) ln {name}" for name, c in coefficients.items()]
+    return (
+        f"Fit: {title} = {intercept:.4f} + {' + '.join(terms)}, 95 % intervals, {residual:.4f} around the line through "
+        f"the means of {len(measured)} settings."
+    )

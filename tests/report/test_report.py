@@ -1,0 +1,502 @@
+"""Pages of runs and of sweeps: well formed, complete in themselves, equal to the files, deaf to hostile texts."""
+
+import functools
+import html.parser
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+
+from rmjax.data.audit import audit
+from rmjax.data.comparisons import Comparison, Message
+from rmjax.errors import InputError
+from rmjax.evaluation import mistakes
+from rmjax.evaluation.calibration import fit_temperatures
+from rmjax.evaluation.evaluate import evaluate_heads
+from rmjax.report import figures
+from rmjax.report.html import VOID, anchor, joined, tag
+from rmjax.report.metrics_sections import lowest
+from rmjax.report.run_report import report
+from rmjax.sweeps.results import read_sweep
+from rmjax.sweeps.statistics import Measure, Row, difference_table, table, to_csv
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+HOSTILE = (
+    "<script>alert('x')</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</style></details></body> &lt;b&gt; & &amp;",
+    "two\nlines\u2028and <b>more",
+)
+
+
+class Reader(html.parser.HTMLParser):
+    """What a browser would see: every element with its attributes, tables as texts of cells, and all text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements, self.tables, self.texts, self.style = [], [], [], [], ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, name, attributes):
+        self.elements.append((name, dict(attributes)))
+        if name not in VOID:
+            self.open.append(name)
+        if name == "table":
+            self.tables.append([])
+        elif name == "tr":
+            self.tables[-1].append([])
+        elif name in ("th", "td"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, name):
+        assert self.open.pop() == name
+
+    def handle_data(self, text):
+        if self.open[-1:] == ["style"]:
+            self.style += text
+            return
+        self.texts.append(text)
+        if {"th", "td"} & set(self.open):
+            self.tables[-1][-1][-1] += text
+
+    @property
+    def text(self):
+        return " ".join(self.texts).replace("\u00a0", " ")
+
+    @property
+    def rows(self):
+        return [row for lines in self.tables for row in lines]
+
+    def values(self, element, attribute):
+        return [found[attribute] for name, found in self.elements if name == element and attribute in found]
+
+
+def read(workdir, output=None):
+    """The page of a directory, after the checks that every page has to pass."""
+    text = report(workdir, output or Path(workdir) / "report.html")
+    page = Reader(text)
+    names = {name for name, _ in page.elements}
+    assert not names & {"script", "link", "iframe", "object", "form", "base"}
+    assert not any(key.startswith("on") for _, found in page.elements for key in found)
+    assert all(source.startswith("data:image/png;base64,") for source in page.values("img", "src"))
+    assert not any(re.match(r"[a-z]+:|//", link) for link in page.values("a", "href"))
+    assert "url(" not in page.style
+    assert "@import" not in page.style
+    inside = set(page.values("section", "id"))
+    assert {link[1:] for link in page.values("a", "href") if link.startswith("#")} == inside
+    assert len(inside) == sum(name == "section" for name, _ in page.elements)
+    return page
+
+
+def comparisons(heads, count=40, odd="plain"):
+    generator = np.random.default_rng(0)
+    made = []
+    for i in range(count):
+        more = ["x" * int(generator.integers(20)) for _ in range(2)]
+        texts = (f"good {i} {more[0]}", f"bad {i} {more[1]}", f"{odd} and worst of all")  # the shorter wins
+        made.append(
+            Comparison(
+                (Message("user", f"question {i} {odd}"),),
+                texts,
+                (1, 2, 3),
+                head=heads[i % len(heads)],
+                subset=f"part_{i % 2} {odd}",
+                strengths=("better", "better", "slightly_better"),
+                utilities=(1.0, 0.0, -1.0),
+                origin=f"file_{odd}:{i}",
+            )
+        )
+    scores = [np.array([[0.6], [0.3], [0.0]]) + generator.normal(size=(3, len(heads))) for _ in made]
+    return made, scores
+
+
+def write(folder, name, value):
+    folder.mkdir(parents=True, exist_ok=True)
+    text = value if isinstance(value, str) else json.dumps(value)
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+@functools.cache
+def picture():
+    """The bytes of a PNG, drawn once."""
+    with tempfile.TemporaryDirectory() as folder:
+        figures.training_curve(f"{folder}/a.png", [])
+        return Path(f"{folder}/a.png").read_bytes()
+
+
+def draw(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(picture())
+
+
+ENVIRONMENT = {
+    "python": "3.11.7",
+    "platform": "Linux",
+    "rmjax": "0.1.0",
+    "packages": {"jax": "0.10.2"},
+    "commit": "abc123",
+    "uncommitted_changes": True,
+    "devices": ["cpu:0"],
+    "processes": 1,
+    "command": ["experiments/train.py", "--config=configs/helpful.py", "--config.data.train=gold/helpful[:20]"],
+}
+METRICS = [{"step": 5, "loss": 0.69}, {"step": 10, "validation_loss": 0.61, "validation_accuracy": 0.725}]
+
+
+def make_run(folder, heads=("helpful",), odd="plain"):
+    """A whole run directory, made of scores by hand; its evaluation."""
+    made, scores = comparisons(heads, odd=odd)
+    fitted = fit_temperatures(made, scores, heads)
+    result = evaluate_heads(made, scores, heads, bootstrap=50, seed=0, temperatures=fitted)
+    result = {"data": f"file {odd}", "parameters": {"total": 12345, "embedding": 1}, **result}
+    write(folder, "evaluation.json", result)
+    write(folder, "config.json", {"heads": heads, "init": "sft", "data": {"train": odd}, "seed": 0})
+    write(folder, "environment.json", ENVIRONMENT)
+    counted = audit(made, {"test": [*made[:2], *comparisons(heads, odd=odd + "!")[0][:3]]})
+    write(folder, "data_audit.json", counted.to_json())
+    write(folder, "packing.json", {"rows": 2, "row_length": 512, "padding": 0.031, "sharing": 1.9})
+    write(folder, "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in METRICS))
+    write(folder, "mistakes.jsonl", mistakes.as_lines(mistakes.worst_mistakes(made, scores, heads, 7)))
+    write(folder / "sft", "config.json", {"init": "random", "seed": 0})
+    write(folder / "sft", "evaluation.json", {"demonstrations": 2, "loss": 1.25, "perplexity": 3.49, "accuracy": 0.4})
+    for name in ("training", *(f"{kind}-{head}" for head in heads for kind in ("rewards", "reliability")), "mine"):
+        draw(folder / "figures" / f"{name}.png")
+    return result
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    """A complete run of two heads: (folder, evaluation)."""
+    folder = tmp_path_factory.mktemp("runs") / "two"
+    return folder, make_run(folder, ("helpful", "safety"))
+
+
+def test_the_numbers_are_those_of_the_evaluation(complete):
+    folder, result = complete
+    page = read(folder)
+    for name, head in result["heads"].items():
+        low, high = (100 * end for end in head["accuracy_ci95"])
+        assert f"95 % interval {low:.1f} to {high:.1f}; {head['pairs']} pairs" in page.text
+        assert f"“the longer wins” gets {100 * head['length_baseline']:.1f} %" in page.text
+        assert f"{100 * head['ceiling_gain']:.1f} % of the gain over guessing" in page.text
+        tiles = ("accuracy", "length_rule_accuracy", "ceiling", "calibration_error")
+        for title, key in zip(("accuracy", "length alone", "ceiling", "calibration error"), tiles, strict=True):
+            assert f" {title} {100 * head[key]:.1f} % " in page.text
+        assert f" loss {head['loss']:.3f}" in page.text
+        for kind in ("subsets", "strengths", "turns", "length_differences"):
+            for part_name, part in head[kind].items():
+                ends = " to ".join(f"{100 * end:.1f}" for end in part["accuracy_ci95"])
+                row = [part_name.replace("_", " "), str(part["pairs"]), f"{100 * part['accuracy']:.1f} %", ends, ""]
+                assert row in page.rows
+        measured = result["calibration"][name]
+        low, high = measured["tempered"]["temperature_ci95"]
+        assert f"too few to fit a temperature: its 95 % interval is {low:.3g} to {high:.3g}." in page.text
+        errors = [measured["calibration_error"], measured["tempered"]["calibration_error"]]
+        assert ["Calibration error", *(f"{100 * error:.1f} %" for error in errors)] in page.rows
+        for bin in measured["bins"]:
+            share = "-" if bin["accuracy"] is None else f"{100 * bin['accuracy']:.1f} %"
+            assert [f"{bin['pairs']}", share] in [[row[1], row[3]] for row in page.rows if len(row) == 4]
+    assert "12,345 parameters" in page.text
+
+
+def test_the_verdict_stands_before_the_numbers(complete):
+    folder, result = complete
+    page = read(folder)
+    places = {
+        name: next(i for i, text in enumerate(page.texts) if text.startswith(name))
+        for name in ("helpful: ", "accuracy")
+    }
+    assert places["helpful: "] < places["accuracy"]
+    assert f"{100 * result['length_gain']:+.1f} points" in page.texts[places["helpful: "]]
+
+
+def test_heads_on_data_of_each_other_and_their_agreement(complete):
+    folder, result = complete
+    page = read(folder)
+    for head, parts in result["matrix"].items():
+        cells = [row for row in page.rows if row[0] == head and "interval" in row[-1] and len(row) == 3]
+        assert [cell.split(" 95")[0] for cell in cells[0][1:]] == [
+            f"{100 * p['accuracy']:.1f} %" for p in parts.values()
+        ]
+    alike = result["agreement"]["helpful"]["safety"]
+    row = next(row for row in page.rows if row[0] == "helpful, safety")
+    assert row[1:3] == [str(alike["pairs"]), f"{100 * alike['order_alike']:.1f} %"]
+    assert row[4:] == [f"{alike['pearson']:.3f}", f"{alike['spearman']:.3f}"]
+
+
+def test_a_gate_between_the_heads(complete, tmp_path):
+    folder, result = complete
+    assert "No gate between heads" in read(folder).text
+    part = {"accuracy": 0.731, "accuracy_ci95": [0.7, 0.76], "pairs": 400}
+    fitted = {"helpful": "helpful", "safety": "safety", "prompt_threshold": 0.62, "response_threshold": 0.15}
+    labels = {"helpful": {**part, "accuracy": 0.802}, "safety": {**part, "accuracy_ci95": None}}
+    write(tmp_path, "config.json", {"heads": ["helpful", "safety"], "init": "random"})
+    gate = {**fitted, "source": "held-out comparisons", **part, "labels": labels, "verdict": "Do not use it."}
+    write(tmp_path, "evaluation.json", {**result, "gate": gate})
+    page = read(tmp_path)
+    assert "Do not use it." in page.texts
+    assert ["all", "400", "73.1 %", "70.0 to 76.0", ""] in page.rows
+    assert ["helpful", "400", "80.2 %", "70.0 to 76.0", ""] in page.rows
+    assert ["safety", "400", "73.1 %", "none", ""] in page.rows
+    assert (
+        "safety judges where refusing is safe with more than 62.0 %, or the response with less than 15.0 %" in page.text
+    )
+
+
+def test_data_training_and_making_are_told(complete):
+    folder, _ = complete
+    page = read(folder)
+    assert ["Comparisons", "40", "5"] in page.rows
+    assert ["Prompts truncated", "-", "-"] in page.rows  # no tokens were counted
+    assert "Leak: 2 prompts of the test set (2 comparisons) are training prompts too" in page.text
+    assert ["10", "0.610", "72.5 %"] in page.rows
+    assert "2 × 512 tokens (rows × length), 3.1 % of them padding" in page.text
+    assert "perplexity 3.49" in page.text
+    assert ["data.train", "'plain'"] in page.rows
+    assert ["Commit", "abc123, with uncommitted changes"] in page.rows
+    options = ["--config=configs/helpful.py", "'--config.data.train=gold/helpful[:20]'"]
+    assert " \\\n    ".join(["python experiments/train.py", *options]) in page.texts
+    assert len(page.values("img", "src")) == 6  # "mine" too; the SFT has none, which is said
+    assert "There is no figures/training.png." in page.text
+
+
+def test_mistakes_are_readable(complete):
+    folder, _ = complete
+    page = read(folder)
+    records = [json.loads(line) for line in (folder / "mistakes.jsonl").read_text().splitlines()]
+    assert len(records) == 7
+    assert "2 more" in page.texts
+    for place, record in enumerate(records, start=1):
+        start = page.texts.index(f"{place}. Wrong by {-record['gap']:.2f}")
+        told = [text for text in page.texts[start : start + 8] if text.strip()]
+        better, worse = record["scores"]
+        assert told[2:8] == [
+            "user",
+            record["prompt"][0]["content"],
+            f"preferred by the raters, scored {better:.2f}",
+            record["winner"],
+            f"preferred by the model, scored {worse:.2f}",
+            record["loser"],
+        ]
+
+
+def test_a_dot_stands_where_its_number_says(tmp_path):
+    result = make_run(tmp_path)
+    page = read(tmp_path)
+    parts = [part for kind in ("subsets", "strengths", "turns", "length_differences") for part in result[kind].values()]
+    least = lowest(parts)
+    places = [100 * (part["accuracy"] - least) / (1 - least) for part in parts]
+    found = [float(place.rstrip("%")) for place in page.values("circle", "cx")]
+    assert found[1:] == pytest.approx(places, abs=0.01)  # the first stands on the scale at the top
+    # By hand: the line begins at a multiple of 10 % that leaves room for the lowest end of an interval.
+    assert lowest([{"accuracy": 0.62, "accuracy_ci95": [0.41, 0.8]}]) == 0.3
+    assert lowest([{"accuracy": 0.02, "accuracy_ci95": [0.0, 0.1]}, {"accuracy": None, "accuracy_ci95": None}]) == 0.0
+
+
+def test_what_a_directory_does_not_have_is_said(tmp_path):
+    result = make_run(tmp_path)
+    for name in ("environment.json", "data_audit.json", "packing.json", "metrics.jsonl", "mistakes.jsonl"):
+        (tmp_path / name).unlink()
+    for name in ("training", "rewards-helpful", "reliability-helpful"):
+        (tmp_path / "figures" / f"{name}.png").unlink()
+    (tmp_path / "sft" / "config.json").unlink()
+    old = ("calibration", "parameters", "turns", "length_differences", "rankings", "matrix", "agreement")
+    first = {name: value for name, value in result["heads"]["helpful"].items() if name not in old}
+    kept = {name: value for name, value in result.items() if name not in old}
+    first |= {"ceiling": None, "ceiling_gain": None, "accuracy_ci95": None, "length_gain_ci95": None}
+    write(tmp_path, "evaluation.json", {**kept, **first, "heads": {"helpful": first}})
+    page = read(tmp_path)
+    for said in (
+        "evaluation.json holds no calibration",
+        "the number of parameters was not recorded",
+        "No accuracy by user turns of the prompt",
+        "No accuracy by characters that the winner has more",
+        "No table of heads on data for others",
+        "No agreement of heads",
+        "There is no figures/training.png.",
+        "There is no figures/rewards-helpful.png.",
+        "There is no figures/reliability-helpful.png.",
+        "data_audit.json is missing",
+        "mistakes.jsonl is missing",
+        "packing.json is missing",
+        "environment.json is missing",
+        "metrics.jsonl holds no validation",
+        "The SFT stage (sft/) is missing.",
+        "the data carry no true reward",
+        "95 % interval none",
+        "without an interval, so chance cannot be excluded",
+    ):
+        assert said in page.text, said
+
+
+def test_a_run_without_mistakes_and_a_head_without_data(tmp_path):
+    result = make_run(tmp_path)
+    write(tmp_path, "mistakes.jsonl", "")
+    write(tmp_path, "evaluation.json", {**result, "heads": {**result["heads"], "safety": None}})
+    page = read(tmp_path)
+    assert "None: every pair is in the raters' order or scored alike." in page.text
+    assert "safety: no data to judge it by." in page.text
+
+
+def test_a_run_that_is_not_finished(tmp_path):
+    make_run(tmp_path)
+    (tmp_path / "evaluation.json").unlink()
+    page = read(tmp_path)
+    assert "Not finished: evaluation.json is missing, the last logged step is 10." in page.text
+    assert ["data.train", "'plain'"] in page.rows
+    assert "Worst mistakes" not in page.texts
+
+
+def test_a_language_model(tmp_path):
+    make_run(tmp_path)
+    page = read(tmp_path / "sft")
+    assert "language model" in page.text
+    for title, value in (("loss", "1.250"), ("perplexity", "3.49"), ("accuracy", "40.0 %"), ("demonstrations", "2")):
+        assert page.texts[page.texts.index(title) + 1] == value
+
+
+def test_hostile_texts_stay_texts(tmp_path):
+    for place, odd in enumerate(HOSTILE):
+        folder = tmp_path / f"{place} <b>&'#"
+        make_run(folder, odd=odd)
+        write(folder, "environment.json", {**ENVIRONMENT, "command": ["train.py", odd]})
+        page = read(folder)
+        records = [json.loads(line) for line in (folder / "mistakes.jsonl").read_text("utf-8").split("\n") if line]
+        for record in records:
+            assert record["prompt"][0]["content"] in page.texts
+            assert record["winner"] in page.texts
+        assert f"python train.py \\\n    {shlex.quote(odd)}" in page.texts
+        assert any(odd in row[0] for row in page.rows)
+        assert folder.name in page.texts
+
+
+def test_elements():
+    assert tag("p", "a < b", class_="x", stroke_width='"') == '<p class="x" stroke-width="&quot;">a &lt; b</p>'
+    assert tag("p", tag("b", "&")) == "<p><b>&amp;</b></p>"
+    assert tag("img", alt="a") == '<img alt="a">'
+    assert joined(["<", tag("i")], "-") == "&lt;-<i></i>"
+    assert anchor("Heads and (all) domains") == "heads-and-all-domains"
+
+
+def test_what_is_no_run_or_damaged_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"holds no run .* and no sweep"):
+        report(tmp_path, tmp_path / "report.html")
+    make_run(tmp_path)
+    write(tmp_path, "evaluation.json", '{"accuracy": ')
+    with pytest.raises(InputError, match=r"evaluation\.json is not JSON"):
+        report(tmp_path, tmp_path / "report.html")
+
+
+# --- sweeps -------------------------------------------------------------------------------------------------------
+
+ACCURACY, SIZE = Measure("accuracy", "accuracy", "%"), Measure("size", "parameters.total", "count")
+
+
+def make_sweep(folder, odd="bad"):
+    """A sweep of three settings with two seeds, the last of which failed; its rows."""
+    names = ("none", 4000, odd)
+    measured = {"none": ((0.6, 10.0), (0.64, 10.0)), 4000: ((0.61, 20.0), (None, 20.0))}
+    rows = []
+    for name in names:
+        for seed in (0, 1):
+            values = dict(
+                zip(("accuracy", "size"), measured[name][seed] if name in measured else (None, None), strict=True)
+            )
+            status, error = ("finished", "") if name in measured else ("failed", f"{odd} is unknown, really")
+            rows.append(Row({"margin": name}, seed, status, values, error, f"runs/{name}-seed{seed}"))
+            if name in measured:
+                write(folder / "runs" / f"{name}-seed{seed}", "environment.json", ENVIRONMENT)
+    page = {
+        "title": f"Margins {odd}",
+        "seeds": 2,
+        "base": "configs/helpful.py",
+        "start_base": "configs/sft.py",
+        "starts": [{"name": "sft", "fields": ["train.epochs=1"]}],
+        "fields": ["init={sft}"],
+        "settings": [{"at": {"margin": name}, "fields": [f"loss.margin={name}"]} for name in names],
+        "measures": [list(ACCURACY), list(SIZE)],
+        "compare": "margin",
+        "against": [],
+        "figures": [["accuracy", "points", "accuracy"], ["absent", "curves", "accuracy", "size"]],
+        "fit": [],
+    }
+    write(folder, "sweep.json", page)
+    write(folder, "results.csv", to_csv(rows, [ACCURACY, SIZE]))
+    write(folder / "logs", f"{odd}-seed0.log", "error")
+    draw(folder / "figures" / "accuracy.png")
+    return rows
+
+
+def test_the_page_of_a_sweep(tmp_path):
+    rows = make_sweep(tmp_path / "sweep")
+    page = read(tmp_path / "sweep")
+    assert page.tables[0] == table(rows, [ACCURACY, SIZE])
+    assert page.tables[0][1] == ["none", "62.0 ± 2.0", "10", "2 of 2"]
+    assert page.tables[1] == difference_table(rows, [ACCURACY, SIZE], "margin", ())
+    assert read_sweep(tmp_path / "sweep").caption in page.text
+    assert "6 runs: 4 finished, 2 failed." in page.text
+    assert ["margin bad", "0", "bad is unknown, really", "log"] in page.rows
+    assert ["margin bad", "1", "bad is unknown, really", "no log"] in page.rows
+    assert ["margin 4,000", "loss.margin=4000"] in page.rows
+    assert ["margin none", "0", "finished", "60.00", "10", "runs/none-seed0"] in page.rows
+    assert ["margin 4,000", "1", "finished", "-", "20", "runs/4000-seed1"] in page.rows
+    assert ["margin bad", "0", "failed", "-", "-", "no directory"] in page.rows
+    assert "There is no figures/absent.png." in page.text
+    assert len(page.values("img", "src")) == 1
+    assert ["Commit", "abc123, with uncommitted changes"] in page.rows
+
+
+def test_a_setting_that_combines_others_and_one_that_changes_nothing(tmp_path):
+    make_sweep(tmp_path)
+    stored = json.loads((tmp_path / "sweep.json").read_text())
+    none, small, bad = stored["settings"]
+    combined = {"at": bad["at"], "members": [none["at"], small["at"]], "options": ["combine=worst"]}
+    write(tmp_path, "sweep.json", {**stored, "settings": [{**none, "fields": []}, small, combined]})
+    page = read(tmp_path)
+    assert ["margin none", "nothing: configs/helpful.py as it stands"] in page.rows
+    assert ["margin bad", "puts together margin none\nputs together margin 4,000\ncombine=worst"] in page.rows
+
+
+@pytest.mark.parametrize("where", ["sweep/report.html", "elsewhere/page.html"])
+def test_links_lead_to_the_runs_from_wherever_the_page_lies(tmp_path, where):
+    make_sweep(tmp_path / "sweep", odd="100% & #1?")
+    (tmp_path / "elsewhere").mkdir()
+    page = read(tmp_path / "sweep", tmp_path / where)
+    links = [link for link in page.values("a", "href") if not link.startswith("#")]
+    found = [(tmp_path / where).parent / unquote(link) for link in links]
+    assert len(found) == 5  # four runs and a log
+    assert all(path.exists() for path in found)
+    assert not any(re.search(r"[ ?#&]", link) for link in links)
+
+
+def test_hostile_sweeps(tmp_path):
+    for place, odd in enumerate(HOSTILE):
+        make_sweep(tmp_path / str(place), odd=odd.replace("/", "|"))
+        page = read(tmp_path / str(place))
+        assert any(odd.replace("/", "|") in row[0] for row in page.tables[0])
+        assert any(f"{odd.replace('/', '|')} is unknown, really" == row[2] for row in page.rows if len(row) == 4)
+
+
+def test_the_command(tmp_path):
+    make_run(tmp_path / "run")
+    command = [sys.executable, str(ROOT / "experiments" / "report.py"), f"--workdir={tmp_path}/run"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip() == f"{tmp_path}/run/report.html"
+    written = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert written == report(tmp_path / "run", tmp_path / "run" / "report.html")
+    command.append(f"--output={tmp_path}/nowhere/page.html")
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert ended.returncode == 1
+    assert "nowhere/page.html does not exist" in ended.stderr

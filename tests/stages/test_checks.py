@@ -1,0 +1,290 @@
+"""What is wrong with settings or data is said before anything is trained, with the name of what to change."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from conftest import user
+from naive import make_example
+
+from configs import helpful
+from rmjax.data.comparisons import Comparison, Demonstration
+from rmjax.errors import InputError
+from rmjax.stages.checks import (
+    check_gate,
+    check_judgements,
+    check_ratings,
+    check_safety_labels,
+    check_settings,
+    check_sources,
+    compute_dtype,
+)
+from rmjax.stages.datasets import Judgements, check_demonstrations
+from rmjax.stages.reward_data import references_of, standardized
+from rmjax.training.objectives import LossConfig
+
+HEADS = ("helpful", "safety")
+SETS = {"train": "training", "validation": "validation", "test": "evaluation"}
+RANKING = LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0, 0.0)
+RATING = LossConfig("squared_error", "none", 0.0, "skip", 0.0, 0.0, 0.0)
+
+
+def comparison(head=None, ranks=(1, 2), text="q", **fields):
+    return Comparison(user(text), tuple(f"a{k}" for k in range(len(ranks))), ranks, head=head, **fields)
+
+
+def judgements(**sets):
+    """Both heads in every set, but for the sets that are given."""
+    whole = [comparison("helpful"), comparison("safety")]
+    return Judgements(**{**dict.fromkeys(SETS, whole), **sets}, notes={})
+
+
+@pytest.mark.parametrize("gate", [("helpful",), ("helpful", "helpful"), ("helpful", "harmless"), ("a", "b", "c")])
+def test_a_gate_joins_two_heads_of_the_model(gate):
+    with pytest.raises(InputError, match=r"gate names .* of the model \(helpful, safety\), or nothing: found"):
+        check_gate({"heads": HEADS, "gate": gate})
+    check_gate({"heads": HEADS, "gate": ()})
+    check_gate({"heads": HEADS, "gate": ("safety", "helpful")})
+
+
+def test_references_are_of_a_kind_that_exists():
+    held_out = judgements(validation=[comparison("helpful"), comparison("safety")])
+    config = {"heads": HEADS, "evaluation": {"references": 9, "normalize_on": "demonstrations"}}
+    texts = references_of(config, held_out, [Demonstration(user("q"), "good")])
+    assert [response for _, response in texts["safety"]] == ["good"]
+    config["evaluation"]["normalize_on"] = "prompts"
+    with pytest.raises(InputError, match=r"unknown evaluation\.normalize_on 'prompts'"):
+        references_of(config, held_out, [])
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def settings(changes=None):
+    """The settings of configs/helpful.py, changed where `changes` has "a.b": value."""
+    config = helpful.get_config()
+    config.update_from_flattened_dict(changes or {})
+    return config.to_dict()
+
+
+def test_the_shipped_settings_pass():
+    check_settings(settings(), "train", "sft")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("seed", -1, "seed must not be negative, found -1"),
+        ("init_seed", -2, "init_seed must not be negative, but for -1, found -2"),
+        ("model.compute_dtype", "float16", "unknown model.compute_dtype 'float16': known are float32, bfloat16"),
+        ("train.remat", "some", "unknown train.remat 'some': known are none, dots, full"),
+        ("parallel.layout", "magic", "magic"),
+        ("parallel.devices", 999, "999"),
+        ("train.batch_size", 0, "train.batch_size must be at least 1, found 0"),
+        ("sft.epochs", 0, "sft.epochs must be at least 1, found 0"),
+        ("train.microbatches", 0, "train.microbatches must be at least 1"),
+        ("sft.keep", -2, "sft.keep must be at least 1, found -2"),
+        ("train.max_steps", -1, "train.max_steps must not be negative, found -1"),
+        ("train.log_every", 0, "log_every must be positive"),
+        ("sft.optimizer.learning_rate", 0.0, "optimizer.learning_rate=0.0 is out of range"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(name, value, message):
+    with pytest.raises(InputError, match=message):
+        check_settings(settings({name: value}), "train", "sft")
+
+
+@pytest.mark.parametrize("stage", ["train", "sft"])
+def test_a_row_must_hold_the_longest_prompt_and_response_with_its_eos(stage):
+    limits = {"tokenizer.max_prompt": 30, "tokenizer.max_response": 20}
+    check_settings(settings({**limits, f"{stage}.row_length": 51}), "train", "sft")
+    with pytest.raises(InputError, match=rf"{stage}.row_length=50 is too short: .* is 51; 0 fits"):
+        check_settings(settings({**limits, f"{stage}.row_length": 50}), "train", "sft")
+
+
+def test_only_the_stages_that_run_are_checked():
+    config = settings({"sft.batch_size": 0})
+    check_settings(config, "train")
+    with pytest.raises(InputError, match=r"sft\.batch_size"):
+        check_settings(config, "sft")
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_the_dtype_is_the_one_that_is_named(name):
+    assert compute_dtype(settings({"model.compute_dtype": name})).name == name
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluation"),
+    [
+        ("jsonl:mine.jsonl", "gold/helpful"),
+        ("jsonl:a.jsonl[:90%],hh_rlhf/helpful-base", "gold/both"),
+        ("hh_rlhf/helpful-base", "gold/helpful,gold/safety"),
+        ("gold/helpful[:400]", "hh_rlhf/helpful"),
+    ],
+)
+def test_an_evaluation_source_left_as_it_was_is_refused(train, evaluation):
+    with pytest.raises(InputError) as refusal:
+        check_sources({"train": train, "eval": evaluation})
+    message = str(refusal.value)
+    assert f"data.train={train}" in message
+    assert f"data.eval={evaluation}" in message
+    for way_out in ("jsonl:TEST.jsonl", "[:90%]", "[90%:]", "hh_rlhf/helpful", f"{evaluation.split(',')[0]}:test"):
+        assert way_out in message
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluation"),
+    [
+        ("gold/helpful[:90%],gold/safety[:36%]", "gold/both"),
+        ("gold/safety", "gold/helpful"),
+        ("gold/helpful@0.5,jsonl:mine.jsonl@0.5", "gold/helpful"),
+        ("jsonl:mine.jsonl[:90%]", "jsonl:mine.jsonl[90%:]"),
+        ("gold/helpful", "jsonl:mine.jsonl"),
+        ("jsonl:mine.jsonl", "hh_rlhf/helpful"),
+        ("jsonl:mine.jsonl", "gold/helpful:test"),
+        ("jsonl:mine.jsonl", "gold/helpful[:200]"),
+        ("hh_rlhf/helpful", "gold/helpful,jsonl:mine.jsonl"),
+    ],
+)
+def test_an_evaluation_source_that_somebody_chose_passes(train, evaluation):
+    check_sources({"train": train, "eval": evaluation})
+
+
+# --- judgements -------------------------------------------------------------------------------------------------------
+
+
+def test_data_for_every_head_pass():
+    check_judgements(judgements(), HEADS)
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("head", HEADS)
+def test_a_head_without_data_is_named_with_the_set(name, head):
+    other = [comparison(label) for label in HEADS if label != head]
+    with pytest.raises(InputError, match=f"the {SETS[name]} data hold no .* for the head '{head}'"):
+        check_judgements(judgements(**{name: other}), HEADS)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_ties_alone_prefer_nothing(name):
+    tied = [comparison("helpful"), comparison("safety", (1, 1)), comparison("safety", (2, 2, 2))]
+    with pytest.raises(InputError, match=f"the {SETS[name]} data hold no comparison with a preference .* 'safety'"):
+        check_judgements(judgements(**{name: tied}), HEADS)
+
+
+def test_one_preference_among_ties_is_enough():
+    check_judgements(judgements(test=[comparison("helpful"), comparison("safety", (1, 1, 2))]), HEADS)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_an_empty_set_is_refused(name):
+    with pytest.raises(InputError, match=f"the {SETS[name]} data hold no"):
+        check_judgements(judgements(**{name: []}), ("helpful",))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_record_without_a_known_head_is_named_where_there_are_several(name):
+    for head, message in ((None, "names no head"), ("honest", "is for the head 'honest'")):
+        mixed = [*judgements().train, comparison(head, origin="f.jsonl:3")]
+        with pytest.raises(InputError, match=f"f.jsonl:3: this comparison {message}"):
+            check_judgements(judgements(**{name: mixed}), HEADS)
+
+
+def test_a_single_head_takes_records_of_any_label():
+    check_judgements(judgements(train=[comparison()], test=[comparison("honest")]), ("helpful",))
+
+
+def test_the_best_checkpoint_can_only_be_chosen_where_every_one_was_evaluated():
+    config = helpful.get_config().to_dict()
+    config["train"] |= {"select": "best", "evaluate_every": 100, "checkpoint_every": 100}
+    check_settings(config, "train", "sft")
+    for wrong, message in (
+        ({"checkpoint_every": 50}, "set train.evaluate_every and train.checkpoint_every to the same number of steps"),
+        ({"select": "lowest"}, "unknown train.select 'lowest': known are last and best"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_settings({**config, "train": {**config["train"], **wrong}}, "train")
+
+
+# --- what a loss needs ------------------------------------------------------------------------------------------------
+
+
+def test_squared_error_needs_ratings_everywhere():
+    rated = comparison(scores=(4.0, 2.0))
+    check_ratings([rated], RATING)
+    with pytest.raises(InputError, match=r'f.jsonl:7: loss.name=squared_error needs "scores"'):
+        check_ratings([rated, comparison(origin="f.jsonl:7")], RATING)
+
+
+def test_a_ranking_loss_needs_no_ratings():
+    check_ratings([comparison()], RANKING)
+
+
+def test_the_auxiliary_loss_needs_a_label_somewhere():
+    auxiliary = dataclasses.replace(RANKING, auxiliary=0.1)
+    check_safety_labels([comparison(), comparison(unsafe=(False, True))], auxiliary)
+    check_safety_labels([comparison()], RANKING)
+    with pytest.raises(InputError, match=r'loss.auxiliary=0.1 needs "unsafe" .* or set loss.auxiliary=0'):
+        check_safety_labels([comparison()], auxiliary)
+
+
+# --- demonstrations ---------------------------------------------------------------------------------------------------
+
+LEARNED = [Demonstration(user(text), "fine") for text in ("q", "other")]
+
+
+def leaks(refuse):
+    return {"data": {"refuse_leaks": refuse}}
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+def test_demonstrations_of_evaluated_prompts_are_warned_of_or_refused(name, capsys):
+    mine = judgements(**{"validation": [], "test": [], name: [comparison(), comparison(), comparison(text="new")]})
+    check_demonstrations(leaks(False), LEARNED, mine)
+    assert f"warning: 1 prompts of the {name} set stand among the demonstrations" in capsys.readouterr().err
+    with pytest.raises(InputError, match=f"1 prompts of the {name} set .* change data.sft"):
+        check_demonstrations(leaks(True), LEARNED, mine)
+
+
+def test_demonstrations_of_the_training_prompts_are_as_they_should_be(capsys):
+    check_demonstrations(leaks(True), LEARNED, judgements(validation=[], test=[comparison(text="new")]))
+    assert capsys.readouterr().err == ""
+
+
+# --- ratings ----------------------------------------------------------------------------------------------------------
+
+
+def rated(head, *ratings):
+    return make_example([3], [[4 + k] for k in range(len(ratings))], head, ratings=np.array(ratings, np.float32))
+
+
+def test_ratings_get_mean_0_and_deviation_1_in_every_head():
+    examples = [rated(0, 1, 2), rated(1, 800, 950, 700), rated(0, 5, 4, 3), rated(1, 720, 710)]
+    result = standardized(examples)
+    for head in (0, 1):
+        before, after = (np.concatenate([e.ratings for e in es if e.head == head]) for es in (examples, result))
+        assert after.mean() == pytest.approx(0, abs=1e-5)
+        assert after.std() == pytest.approx(1, abs=1e-5)
+        np.testing.assert_allclose(np.corrcoef(before, after)[0, 1], 1, rtol=1e-6)
+
+
+def test_standardizing_changes_ratings_alone():
+    examples = [rated(0, 1, 2), rated(1, 8, 9, 7), rated(0, 5, 4, 3)]
+    for old, new in zip(examples, standardized(examples), strict=True):
+        assert new.ratings.dtype == np.float32
+        assert new.ratings.shape == old.ratings.shape
+        assert (new.head, new.prompt.tolist()) == (old.head, old.prompt.tolist())
+        assert len(new.responses) == len(old.responses)
+        np.testing.assert_array_equal(new.weight, old.weight)
+    assert examples[0].ratings.tolist() == [1, 2]
+
+
+def test_equal_ratings_become_zero():
+    (example,) = standardized([rated(0, 3, 3)])
+    assert example.ratings.tolist() == [0, 0]
+    assert not any(map(math.isnan, example.ratings))

@@ -1,0 +1,328 @@
+"""A sweep as its user runs it: dependencies, failures, resuming, places to run, and every page of configs/sweeps."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import helpful, sft
+from experiments import sweep as script
+from rmjax.errors import InputError
+from rmjax.sweeps import launchers
+from rmjax.sweeps import plan as sweep_plan
+from rmjax.sweeps import run as sweep_run
+from rmjax.sweeps.launchers import Job, Local, Slurm, places
+from rmjax.sweeps.statistics import Measure, read_measures
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PAGES = sorted(path.stem for path in (ROOT / "configs" / "sweeps").glob("*.py") if path.stem != "page")
+
+
+def page(name):
+    return importlib.import_module(f"configs.sweeps.{name}").get_config().to_dict()
+
+
+def flat(config, prefix=""):
+    return {
+        name
+        for key, value in config.items()
+        for name in (flat(value, f"{prefix}{key}.") if isinstance(value, ConfigDict) else [f"{prefix}{key}"])
+    }
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_plans_and_changes_only_fields_that_exist(name, tmp_path):
+    sweep = page(name)
+    sweep_plan.check_sweep(sweep)
+    known = {"train.py": flat(helpful.get_config()), "sft.py": flat(sft.get_config())}
+    jobs = sweep_plan.plan(sweep, tmp_path, ROOT)
+    names = {job.name for job in jobs}
+    assert len(names) == len({job.result for job in jobs}) == len({job.log for job in jobs}) == len(jobs)
+    for job in jobs:
+        assert names.issuperset(job.after)
+        if Path(job.command[1]).name == "evaluate.py":
+            continue
+        options = [option.removeprefix("--config.") for option in job.command if option.startswith("--config.")]
+        changed = [option.partition("=")[0] for option in options]
+        assert set(changed) <= known[Path(job.command[1]).name]
+        assert "{" not in " ".join(job.command)
+    titles = {measure[0] for measure in sweep["measures"]}
+    axes = set(sweep["settings"][0]["at"])
+    for _, kind, *what in sweep["figures"]:
+        assert set(what if kind == "points" else what[:1]) <= titles
+    assert set(sweep["fit"]) <= titles | axes
+
+
+def test_a_start_that_nobody_defines_is_refused():
+    sweep = page("margin")
+    sweep["fields"] = (*sweep["fields"], "tokenizer.path={other}")
+    with pytest.raises(InputError, match="begins with 'other': known are \\['sft'\\]"):
+        sweep_plan.check_sweep(sweep)
+
+
+def test_a_comparison_of_what_the_sweep_has_not_is_refused():
+    with pytest.raises(InputError, match="along 'margins': the axes of the sweep are \\['margin'\\]"):
+        sweep_plan.check_sweep({**page("margin"), "compare": "margins"})
+    with pytest.raises(InputError, match="names 'non', which no setting has as its margin"):
+        sweep_plan.check_sweep({**page("margin"), "against": (("small", "non"),)})
+
+
+def test_settings_in_one_place_are_refused():
+    sweep = page("margin")
+    sweep["settings"] += sweep["settings"][:1]
+    with pytest.raises(InputError, match="a place of its own"):
+        sweep_plan.check_sweep(sweep)
+
+
+def test_a_combination_of_what_is_no_run_is_refused():
+    sweep = page("ensemble")
+    sweep["settings"], sweep["against"] = sweep["settings"][1:], ()
+    with pytest.raises(InputError, match="combines judge member 1, which is no run"):
+        sweep_plan.check_sweep(sweep)
+
+
+def test_combinations_wait_for_their_members_of_the_same_seed(tmp_path):
+    sweep = {**page("ensemble"), "seeds": 3}
+    jobs = {job.name: job for job in sweep_plan.plan(sweep, tmp_path, ROOT)}
+    mean = jobs["judge mean, seed 2"]
+    assert mean.after == tuple(f"judge member {number}, seed 2" for number in range(1, 6))
+    folders = [str(jobs[name].result.parent) for name in mean.after]
+    assert f"--checkpoint={','.join(folders)}" in mean.command
+    seeds = [option for job in jobs.values() for option in job.command if option.startswith("--config.seed=")]
+    members = [seed for seed in seeds if len(seed.partition("=")[2]) == 2]
+    # Twice: with a head of their own, and with one for all.
+    assert sorted(members) == [
+        f"--config.seed={number}{seed}" for number in range(1, 6) for seed in range(3) for _ in "12"
+    ]
+    heads = [option for job in jobs.values() for option in job.command if option.startswith("--config.init_seed=")]
+    assert sorted(heads) == [f"--config.init_seed={seed}" for seed in range(3) for _ in range(5)]
+
+
+def test_runs_are_checked_before_any_is_begun(tmp_path):
+    """A field that does not exist, and a finished run that was another one."""
+    sweep = page("margin")
+    good = sweep_plan.plan(sweep, tmp_path, ROOT)
+    for job in good:
+        script.check_run(job)
+    sweep["fields"] = (*sweep["fields"], "loss.margins=small")
+    with pytest.raises(InputError, match=r"margin none, seed 0 cannot be run: .*margins"):
+        script.check_run(
+            next(job for job in sweep_plan.plan(sweep, tmp_path, ROOT) if job.name == "margin none, seed 0")
+        )
+    done = next(job for job in good if job.name == "margin small, seed 1")
+    done.result.parent.mkdir(parents=True)
+    config = {**helpful.get_config().to_dict(), "seed": 1}
+    (done.result.parent / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="holds a run with another configuration"):
+        script.check_run(done)
+
+
+def test_what_is_there_is_collected_when_a_sweep_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(script.training_flags, "config_dict", lambda: page("margin"))
+    monkeypatch.setattr(script.training_flags, "workdir", lambda folder: tmp_path)
+    monkeypatch.setattr(script, "check_run", lambda job: None)
+    monkeypatch.setattr(script.flags, "FLAGS", SimpleNamespace(launcher="local", parallel=1, slurm=[]))
+    monkeypatch.setattr(script.signal, "signal", lambda *_: None)
+
+    def stopped(jobs, launcher, failed):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep_run, "run_jobs", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        script.main()
+    assert "0 of 5" in (tmp_path / "results.md").read_text()
+
+
+def test_a_measure_that_no_run_has_is_told(tmp_path, capsys):
+    """Its path is mistyped, or it is not measured on these data; one that some runs have is no such case."""
+    for seed, top1 in ((0, 0.6), (1, None)):
+        folder = sweep_plan.run_folder(tmp_path, {"margin": "none"}, seed)
+        folder.mkdir(parents=True)
+        (folder / "evaluation.json").write_text(json.dumps({"accuracy": 0.8, "rankings": {"top1": top1}}))
+    measures = [["top", "rankings.top1", "%"], ["right", "acuracy", "%"]]
+    sweep = {"settings": [{"at": {"margin": "none"}}], "seeds": 3, "measures": measures}
+    assert len(sweep_run.collect(sweep, tmp_path, {})) == 3
+    assert capsys.readouterr().err == "warning: no finished run has acuracy, the measure 'right'\n"
+
+
+def test_starts_follow_earlier_ones(tmp_path):
+    jobs = {job.name: job for job in sweep_plan.plan(page("initialisation"), tmp_path, ROOT)}
+    text = jobs["start text, seed 1"]
+    assert text.after == ("start sft, seed 1",)
+    assert f"--config.tokenizer.path={jobs['start sft, seed 1'].result.parent}" in text.command
+    sweep = page("initialisation")
+    sweep["starts"] = sweep["starts"][::-1]
+    with pytest.raises(InputError, match="the start 'text' follows 'sft', which does not stand before it"):
+        sweep_plan.check_sweep(sweep)
+
+
+def test_a_combination_is_not_taken_for_another_or_for_newer_members(tmp_path):
+    job = next(j for j in sweep_plan.plan(page("ensemble"), tmp_path, ROOT) if j.name == "judge mean, seed 0")
+    script.check_run(job)
+    job.result.parent.mkdir(parents=True)
+    job.result.write_text("{}")
+    with pytest.raises(InputError, match="holds the result of another combination"):
+        script.check_run(job)
+    job.result.with_name("command.json").write_text(json.dumps(job.command[2:]))
+    script.check_run(job)
+    member = tmp_path / "runs" / "judge_member_3-seed0" / "evaluation.json"
+    member.parent.mkdir(parents=True)
+    member.write_text("{}")
+    os.utime(job.result, (0, 0))
+    with pytest.raises(InputError, match=r"is older than .*judge_member_3-seed0"):
+        script.check_run(job)
+
+
+def test_a_flag_of_the_other_launcher_is_refused(monkeypatch):
+    for launcher, parallel, slurm in (("slurm", 2, []), ("local", 0, ["slurm_partition=gpu"])):
+        given = SimpleNamespace(launcher=launcher, parallel=parallel, slurm=slurm)
+        monkeypatch.setattr(script.flags, "FLAGS", given)
+        with pytest.raises(InputError, match="--parallel belongs to --launcher=local"):
+            script.main()
+
+
+def shell(tmp_path, name, text, after=()):
+    """A job that runs shell text with $0 as its result."""
+    result = tmp_path / name
+    return Job(name, ("bash", "-c", text, str(result)), result, tmp_path / "logs" / f"{name}.log", after)
+
+
+def test_jobs_wait_for_what_they_need_and_failures_stay_their_own(tmp_path):
+    jobs = [
+        shell(tmp_path, "start", "sleep 0.3; date +%N > $0"),
+        shell(tmp_path, "broken", "echo some noise; echo error: there is no such thing; exit 1"),
+        shell(tmp_path, "silent", "exit 3"),
+        shell(tmp_path, "first", f"cat {tmp_path}/start > $0", ("start",)),
+        shell(tmp_path, "orphan", "touch $0", ("broken",)),
+    ]
+    failed, again = {}, {}
+    sweep_run.run_jobs(jobs, Local(2), failed)
+    assert failed == {
+        "broken": "there is no such thing",
+        "silent": "it said nothing",
+        "orphan": "broken failed",
+    }
+    assert (tmp_path / "first").read_text() == (tmp_path / "start").read_text()
+    assert not (tmp_path / "orphan").exists()
+    before = (tmp_path / "start").read_text()
+    sweep_run.run_jobs(jobs, Local(2), again)
+    assert again == failed
+    assert (tmp_path / "start").read_text() == before  # done, so not run again
+
+
+def test_as_many_at_a_time_as_there_are_places(tmp_path):
+    text = f"touch {tmp_path}/running-$$; ls {tmp_path}/running-* | wc -l > $0; sleep 0.4; rm {tmp_path}/running-$$"
+    jobs = [shell(tmp_path, f"job{i}", text) for i in range(5)]
+    failed = {}
+    sweep_run.run_jobs(jobs, Local(2), failed)
+    assert not failed
+    seen = [int((tmp_path / job.name).read_text()) for job in jobs]
+    assert max(seen) == 2
+
+
+def test_stopping_tells_every_run_and_waits(tmp_path):
+    launcher = Local(1)
+    job = shell(
+        tmp_path,
+        "long",
+        f"trap 'touch {tmp_path}/saved; exit 143' TERM; touch {tmp_path}/up; while :; do sleep 0.05; done",
+    )
+    assert launcher.start(job)
+    assert not launcher.start(job)  # no second place
+    until = time.monotonic() + 20
+    while not (tmp_path / "up").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    launcher.stop()
+    assert (tmp_path / "saved").exists()
+    assert launcher.ended() == [job]
+
+
+def test_places_share_out_cores_or_gpus(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(launchers, "visible_gpus", lambda: [])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(launchers, "available_memory", lambda: 5 * launchers.MEMORY)
+    assert [cores for _, cores in places(0)] == [[0], [1], [2], [3], [4]]
+    assert [cores for _, cores in places(2)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert places(2)[0][0] == {"JAX_NUM_CPU_DEVICES": "4"}
+    monkeypatch.setattr(launchers, "available_memory", lambda: 0)
+    assert len(places(0)) == 1
+    monkeypatch.setattr(launchers, "visible_gpus", lambda: ["2", "5"])
+    assert [place[0]["CUDA_VISIBLE_DEVICES"] for place in places(0)] == ["2", "5"]
+    assert [place[0]["CUDA_VISIBLE_DEVICES"] for place in places(3)] == ["2", "5", "2"]
+    with pytest.raises(InputError, match="--parallel must not be negative"):
+        Local(-1)
+
+
+def test_gpus_are_those_that_the_environment_names(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,3")
+    assert launchers.visible_gpus() == ["1", "3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert launchers.visible_gpus() == []
+
+
+def test_jobs_of_slurm_are_run_waited_for_and_told_apart(tmp_path):
+    """Through submitit's own executor on this machine, which has the interface of Slurm's."""
+    launcher = Slurm(tmp_path / "slurm", ["timeout_min=2"], cluster="local")
+    jobs = [
+        shell(tmp_path, "good", "echo some noise; touch $0"),
+        shell(tmp_path, "bad", "echo error: out of memory; exit 1"),
+        shell(tmp_path, "after", "touch $0", ("good",)),
+    ]
+    failed = {}
+    sweep_run.run_jobs(jobs, launcher, failed)
+    assert failed == {"bad": "out of memory"}
+    assert (tmp_path / "after").exists()
+
+
+def test_without_slurm_the_reason_is_told(tmp_path):
+    with pytest.raises(InputError, match="submitit cannot submit to slurm"):
+        Slurm(tmp_path, [])
+    with pytest.raises(InputError, match="write NAME=VALUE"):
+        Slurm(tmp_path, ["gpu"], cluster="local")
+    with pytest.raises(InputError, match="submitit cannot submit to local"):
+        Slurm(tmp_path, ["no_such_parameter=1"], cluster="local")
+
+
+TINY = """
+from configs.sweeps import page
+SIZE = ("tokenizer.vocab_size=300", "model.width=8", "model.layers=1", "model.heads=2", "model.kv_heads=1",
+        "model.head_dim=4", "model.mlp_width=8")
+def get_config():
+    return page.sweep(
+        "Tiny", seeds=2, compare="margin",
+        starts=({"name": "sft", "fields": ("data.train=gold/text[:60]", "train.epochs=1", *SIZE)},),
+        fields=("init={sft}", "data.train=gold/helpful:validation[:60]", "data.eval=gold/helpful:validation[60:80]",
+                "evaluation.bootstrap=10", "evaluation.references=8", *SIZE),
+        settings=page.grid(margin={"none": (), "wrong": ("loss.margin=wrong",)}),
+        measures=(page.ACCURACY,), figures=(("accuracy", "points", "accuracy"),))
+"""
+
+
+def test_a_sweep_end_to_end(tmp_path):
+    config = tmp_path / "tiny.py"
+    config.write_text(TINY)
+    command = [sys.executable, str(ROOT / "experiments" / "sweep.py"), f"--config={config}"]
+    command += [f"--workdir={tmp_path}/out", "--config.seeds=1", "--parallel=1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert ended.returncode == 1, ended.stderr
+    assert "error: 1 of 3 runs failed; the same command tries them again" in ended.stderr
+    out = tmp_path / "out"
+    assert "| none |" in (out / "results.md").read_text()
+    assert "| wrong | - | 0 of 1, 1 failed |" in ended.stdout
+    assert "unknown loss.margin 'wrong'" in (out / "results.csv").read_text()
+    assert (out / "figures" / "accuracy.png").is_file()
+    run = out / "runs" / "margin_none-seed0"
+    assert json.loads((run / "config.json").read_text())["init"] == f"{out}/starts/sft-seed0"
+    # What the pages measure is there to be read; labels and unsafe responses only with data of safety.
+    paths = {measure[1] for name in PAGES for measure in page(name)["measures"]}
+    values = read_measures(run, [Measure(path, path, "") for path in paths])
+    assert {path.partition(".")[0] for path, value in values.items() if value is None} == {"labels", "unsafe"}
