@@ -24,7 +24,7 @@ from harness import markdown, write_results
 from jax.experimental import topologies
 
 import rmjax.models.attention
-from rmjax.data.packing import Shape, fill
+from rmjax.data.packing import BatchShape, build_batch
 from rmjax.models.config import TransformerConfig
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_shapes
@@ -126,9 +126,9 @@ def compile_case(case: Case) -> dict[str, Any]:
         lambda params, batch: model.apply({"params": params}, batch),
         LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0, 0.0),
     )
-    shapes = layout.abstract(jax.eval_shape(lambda params: init_state(params, optimizer), parameter_shapes(model)))
+    shapes = layout.restore_args(jax.eval_shape(lambda params: init_state(params, optimizer), parameter_shapes(model)))
     slots = case.rows * max(1, case.row_length // 256)
-    batch, _ = fill([], [[]], Shape(case.rows, case.row_length, 2 * slots, slots))
+    batch, _ = build_batch([], [[]], BatchShape(case.rows, case.row_length, 2 * slots, slots))
     batch = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(
             (layout.shards, case.microbatches, *x.shape[1:]), x.dtype, sharding=layout.by_shard
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("memory.json"))
     arguments = parser.parse_args()
     # As on an accelerator, whatever this machine has.
-    rmjax.models.attention.pays_for_row_length = lambda: True
+    rmjax.models.attention.uses_dense_attention = lambda: True
     rows = []
     for case in {"one": ONE, "pod": POD, "all": ONE + POD}[arguments.cases]:
         try:

@@ -50,7 +50,7 @@ def rmjax_worker(spec: Spec) -> None:
         import jax.numpy as jnp
 
         from rmjax.data.loader import BatchStream
-        from rmjax.models.attention import pays_for_row_length
+        from rmjax.models.attention import uses_dense_attention
         from rmjax.models.pretrained import open_pretrained
         from rmjax.models.reward import RewardTransformer
         from rmjax.models.transformer import parameter_shapes
@@ -72,7 +72,7 @@ def rmjax_worker(spec: Spec) -> None:
             batch_size=spec["batch_size"],
             epochs=spec["rounds"] + 1,
             row_length=0,
-            single_row=not pays_for_row_length(),
+            single_row=not uses_dense_attention(),
             microbatches=spec["microbatches"],
             shards=layout.shards,
             seed=0,
@@ -94,7 +94,7 @@ def rmjax_worker(spec: Spec) -> None:
         loss = LossConfig("bradley_terry", "none", 0.0, "skip", 0.5, 0.0, 0.0)
         objective = ranking_objective(lambda p, batch: model.apply({"params": p}, batch), loss)
         step = make_train_step(objective, optimizer, layout)
-        train = layout.place(init_state(params, optimizer))
+        train = layout.device_put(init_state(params, optimizer))
         del params
         train, metrics = step(train, stream[0])
         jax.block_until_ready(metrics)

@@ -31,7 +31,7 @@ def work(spec: dict) -> None:
     from rmjax.data.gold import corpus as gold
     from rmjax.data.loader import BatchStream
     from rmjax.data.tokenizer import Tokenizer, train_bpe
-    from rmjax.models.attention import pays_for_row_length
+    from rmjax.models.attention import uses_dense_attention
     from rmjax.models.config import TransformerConfig
     from rmjax.models.reward import RewardTransformer
     from rmjax.models.transformer import empty_batch
@@ -55,7 +55,7 @@ def work(spec: dict) -> None:
             batch_size=batch_size,
             epochs=1,
             row_length=0,
-            single_row=not pays_for_row_length(),
+            single_row=not uses_dense_attention(),
             seed=seed,
             shards=1,
         )

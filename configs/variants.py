@@ -4,9 +4,9 @@ Every variant trains for one epoch on HH-RLHF and reports on its test split: con
 configs/safety.py on harmless-base, configs/joint.py on both. The goal is an accuracy over 65 %. Weights come from the
 Hugging Face hub or, with --config.model.path=FOLDER, from a local folder.
 
-**Start.** A base language model first imitates the chosen responses for one epoch (init=sft), because a reward model
-starts from SFT weights (InstructGPT, 2203.02155). A chat model has had its SFT, and an encoder cannot have one: they
-start as they are (init=pretrained).
+**Initialization.** A base language model first imitates the chosen responses for one epoch (init=sft), because a
+reward model starts from SFT weights (InstructGPT, 2203.02155). A chat model has had its SFT, and an encoder cannot have
+one: they start as they are (init=pretrained).
 
 **Optimizer.** One epoch, as InstructGPT and Llama 2, which found that more overfits (2307.09288, section 3.2.2). AdamW,
 the cosine down to 10 %, the warm-up of 3 % and at least 5 steps, and the clipping are Llama 2's too, and stand on the

@@ -23,8 +23,8 @@ from rmjax.models.config import TransformerConfig
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import Pmap
 from rmjax.scoring.contract import Contract
+from rmjax.scoring.finalize import finalize
 from rmjax.scoring.reward_model import RewardModel
-from rmjax.scoring.seal import seal
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -97,7 +97,7 @@ def make_model(tiny_trunk, tokenizer, one_device):
         )
         if params is None:
             params = make_params(RewardTransformer(tiny_trunk, heads, jnp.dtype("float32")))
-        return RewardModel(one_device.place(params), contract, tokenizer, one_device)
+        return RewardModel(one_device.device_put(params), contract, tokenizer, one_device)
 
     return make
 
@@ -120,7 +120,7 @@ def references():
 def reward_model(make_model, references):
     """A sealed RewardModel with the heads helpful and safety; scoring with it compiles once for all tests."""
     model = make_model()
-    model.contract = seal(model, references, "made-up texts", step=7)
+    model.contract = finalize(model, references, "made-up texts", step=7)
     return model
 
 

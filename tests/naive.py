@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rmjax.data.packing import Example, Shape, fill, pack_rows, split_pieces
+from rmjax.data.packing import BatchShape, Example, build_batch, pack_rows, split_into_chunks
 
 
 def rms_norm(x, scale, eps):
@@ -68,7 +68,7 @@ def naive_scores(params, config, heads, examples):
 
 def make_params(module, seed=0):
     """Made-up parameters of `module`, in NumPy: norm scales around 1, everything else of variance 1 / inputs."""
-    batch, _ = one_bin([], Shape(1, 4, 1, 1))
+    batch, _ = one_bin([], BatchShape(1, 4, 1, 1))
     rng = np.random.default_rng(seed)
 
     def draw(path, x):
@@ -117,9 +117,11 @@ def random_examples(count, seed=0, *, vocab=50, heads=1, longest=7, most=4):
 def one_bin(examples, shape, *, share_prompts=True):
     """(batch without the bin axis, slots): all examples packed into one shard's microbatch."""
     pieces = [
-        p for i, e in enumerate(examples) for p in split_pieces(i, e, shape.row_length, share_prompts=share_prompts)
+        p
+        for i, e in enumerate(examples)
+        for p in split_into_chunks(i, e, shape.row_length, share_prompts=share_prompts)
     ]
-    batch, slots = fill(examples, [pack_rows(pieces, shape.row_length)], shape)
+    batch, slots = build_batch(examples, [pack_rows(pieces, shape.row_length)], shape)
     return jax.tree.map(lambda x: x[0], batch), slots[0]
 
 

@@ -11,7 +11,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from rmjax.scoring.checkpoint import save_checkpoint
-from rmjax.scoring.seal import seal
+from rmjax.scoring.finalize import finalize
 from rmjax.sweeps.statistics import Measure, Row, difference_table, markdown, table, to_csv
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,7 +22,7 @@ ACCURACY = Measure("accuracy", "accuracy", "%")
 def make_run(folder, model):
     """What the notebook reads of a run directory: its configuration, metrics and checkpoint."""
     optimizer = {"step": jnp.asarray(7, jnp.int32)}
-    params = model.layout.plain(model.params)
+    params = model.layout.unreplicate(model.params)
     save_checkpoint(folder / "checkpoints", model.contract, model.tokenizer, params, optimizer, keep=1)
     (folder / "config.json").write_text(json.dumps({"heads": model.heads}))
     rows = ({"step": step, "loss": 0.7 - step / 100, "accuracy": 0.5 + step / 100} for step in range(1, 8))
@@ -67,7 +67,7 @@ def test_the_notebook_is_committed_without_outputs():
 
 def test_every_cell_runs(tmp_path, monkeypatch, reward_model, make_model, references):
     single = make_model(heads=("reward",))
-    single.contract = seal(single, {"reward": references["helpful"]}, "made-up texts", step=7)
+    single.contract = finalize(single, {"reward": references["helpful"]}, "made-up texts", step=7)
     make_run(tmp_path / "two", reward_model)
     make_run(tmp_path / "one", single)
     sweeps = {

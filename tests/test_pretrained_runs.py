@@ -23,7 +23,7 @@ from rmjax.parallel.layout import make_layout
 from rmjax.scoring.checkpoint import find_checkpoint, load_tree
 from rmjax.scoring.contract import read_contract
 from rmjax.scoring.gate import GatedModel
-from rmjax.stages.initialization import begin, check_origin, check_template
+from rmjax.stages.initialization import check_origin, check_template, initialize
 
 ONE = make_layout(layout="pmap", devices=1)
 ROOT = Path(__file__).resolve().parent.parent
@@ -221,7 +221,7 @@ def test_an_sft_run_is_a_start_for_its_own_variant_only(llama, data, tmp_path, c
     begun = run(sft, settings("sft", "tinyllama", folder, data), tmp_path / "sft")
     assert "--config=configs/helpful.py:VARIANT" in capsys.readouterr().out
     # The reward model needs neither hub nor folder any more.
-    start = begin(settings("helpful", "tinyllama", "", data, init=str(begun)), lambda: [])
+    start = initialize(settings("helpful", "tinyllama", "", data, init=str(begun)), lambda: [])
     params, contract = stored(begun)
     assert_equal_trees(start.weights(None, ONE), params)
     assert (start.trunk, start.tokenizer.ending) == (contract.trunk, contract.ending)

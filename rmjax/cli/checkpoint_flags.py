@@ -13,7 +13,7 @@ from rmjax.data.truncation import Truncation
 from rmjax.errors import InputError
 
 if TYPE_CHECKING:
-    from rmjax.scoring.judge import Judge
+    from rmjax.scoring.reward_function import RewardFunction
     from rmjax.scoring.reward_model import RewardModel
 
 
@@ -71,7 +71,7 @@ def stated_for_hub() -> dict[str, Any]:
     return {name: getattr(flags.FLAGS, name) for name in names}
 
 
-def load_checkpoint() -> Judge:
+def load_checkpoint() -> RewardFunction:
     """The judge that the flags name: a reward model, its gate, or an ensemble.
 
     Raises:

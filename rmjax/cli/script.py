@@ -1,4 +1,4 @@
-"""Start and end of a script: parses its flags, prints its help, and reports an error in one sentence."""
+"""Entry point of a script: parses its flags, prints its help, and reports an error in one sentence."""
 
 from __future__ import annotations
 

@@ -15,7 +15,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from rmjax.data.packing import Example, PackedBatch, Piece, Shape, fill, fitting_row_length, pack_rows, split_pieces
+from rmjax.data.packing import (
+    BatchShape,
+    Chunk,
+    Example,
+    PackedBatch,
+    build_batch,
+    fitting_row_length,
+    pack_rows,
+    split_into_chunks,
+)
 
 # Batches whose tokens are evened out together. Within a window comparisons change places between batches so that all
 # need the same number of rows; a larger window packs tighter, a smaller one stays closer to the shuffled order.
@@ -25,7 +34,7 @@ SAMPLE = 128
 # A row length that no batch reaches.
 ENDLESS = 2**31
 
-Bins = list[list[list[Piece]]]
+Bins = list[list[list[Chunk]]]
 
 
 class BatchStream:
@@ -71,12 +80,12 @@ class BatchStream:
             row_length = ENDLESS
         elif not row_length:
             row_length = self._fullest(batch_size=batch_size, share_prompts=share_prompts, seed=seed)
-        pieces = [split_pieces(i, e, row_length, share_prompts=share_prompts) for i, e in enumerate(examples)]
+        pieces = [split_into_chunks(i, e, row_length, share_prompts=share_prompts) for i, e in enumerate(examples)]
         tokens = np.array([sum(piece.width for piece in group) for group in pieces])
         self.plan: list[Bins] = []
         for epoch in range(epochs):
             for members in plan_epoch(tokens, batch_size, np.random.default_rng((seed, epoch))):
-                bins = spread(members, tokens, [len(members)] * (shards * microbatches))
+                bins = balance_tokens(members, tokens, [len(members)] * (shards * microbatches))
                 self.plan.append([pack_rows([p for i in bin_ for p in pieces[i]], row_length) for bin_ in bins])
         if single_row:
             row_length = -(-max(tokens_in(row) for bins in self.plan for rows in bins for row in rows) // 64) * 64
@@ -100,7 +109,7 @@ class BatchStream:
 
     def __getitem__(self, step: int) -> PackedBatch:
         """Step's batch, every array `[shards of this process, M, ...]`."""
-        batch, _ = fill(self.examples, self.plan[step][self._mine], self.shape)
+        batch, _ = build_batch(self.examples, self.plan[step][self._mine], self.shape)
         return jax.tree.map(lambda x: x.reshape(-1, self.microbatches, *x.shape[1:]), batch)
 
     def prefetch(self, start: int, stop: int) -> Iterator[PackedBatch]:
@@ -144,12 +153,12 @@ def plan_epoch(tokens: np.ndarray, batch_size: int, rng: np.random.Generator) ->
     result: list[list[int]] = []
     for start in range(0, len(batches), size):
         window = batches[start : start + size]
-        groups = spread(np.concatenate(window), tokens, [len(batch) for batch in window])
+        groups = balance_tokens(np.concatenate(window), tokens, [len(batch) for batch in window])
         result += [groups[i] for i in rng.permutation(len(groups))]
     return result
 
 
-def spread(members: Sequence[int], tokens: np.ndarray, sizes: Sequence[int]) -> list[list[int]]:
+def balance_tokens(members: Sequence[int], tokens: np.ndarray, sizes: Sequence[int]) -> list[list[int]]:
     """Deals members to groups of these sizes, the tokens of each in proportion to its size as nearly as can be.
 
     Longest first, to the group that is lightest for its size and has room.
@@ -164,12 +173,12 @@ def spread(members: Sequence[int], tokens: np.ndarray, sizes: Sequence[int]) -> 
     return groups
 
 
-def tokens_in(row: Sequence[Piece]) -> int:
+def tokens_in(row: Sequence[Chunk]) -> int:
     """How many tokens the pieces of a row have together."""
     return sum(piece.width for piece in row)
 
 
-def shape_of(examples: Sequence[Example], plan: Sequence[Bins], row_length: int) -> Shape:
+def shape_of(examples: Sequence[Example], plan: Sequence[Bins], row_length: int) -> BatchShape:
     """The smallest shape that holds every bin of the plan; slots are rounded up to a multiple of 8."""
     rows = responses = pairs = 1
     for bins in plan:
@@ -178,4 +187,4 @@ def shape_of(examples: Sequence[Example], plan: Sequence[Bins], row_length: int)
             rows = max(rows, len(bin_))
             responses = max(responses, sum(piece.last - piece.first for piece in pieces))
             pairs = max(pairs, sum(len(examples[i].weight) for i in {piece.example for piece in pieces}))
-    return Shape(rows, row_length, -(-responses // 8) * 8, -(-pairs // 8) * 8)
+    return BatchShape(rows, row_length, -(-responses // 8) * 8, -(-pairs // 8) * 8)

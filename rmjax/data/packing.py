@@ -55,14 +55,14 @@ class PackedBatch:
         tokens_RxL: int32 ids; padding holds 0 and is never read.
         positions_RxL: int32, as if every response stood alone behind its prompt.
         segments_RxL: int32, unique in a row for every prompt and response; 0 is padding.
-        parents_RxL: int32, the segment of the prompt that a token belongs to.
-        read_at_N: int32 index into the flattened rows where the score of each response is read (its EOS).
+        prompt_segments_RxL: int32, the segment of the prompt that a token belongs to.
+        score_index_N: int32 index into the flattened rows where the score of each response is read (its EOS).
         head_N: int32 index of the head that the response is scored with.
         rating_N: float32 absolute rating; 0 where there is none.
         unsafe_N: bool; False where nothing is known.
-        labelled_N: float32, 0 where it is not known whether the response is unsafe; else the weight of its comparison,
-            shared equally among its K responses.
-        real_N: float32, 1 for a response and 0 for an empty slot.
+        safety_weight_N: float32, 0 where it is not known whether the response is unsafe; else the weight of its
+            comparison, shared equally among its K responses.
+        response_mask_N: float32, 1 for a response and 0 for an empty slot.
         winner_P: int32 slot of the preferred response of each pair.
         loser_P: int32 slot of the other.
         tied_P: bool, the two were judged equal.
@@ -73,13 +73,13 @@ class PackedBatch:
     tokens_RxL: np.ndarray
     positions_RxL: np.ndarray
     segments_RxL: np.ndarray
-    parents_RxL: np.ndarray
-    read_at_N: np.ndarray
+    prompt_segments_RxL: np.ndarray
+    score_index_N: np.ndarray
     head_N: np.ndarray
     rating_N: np.ndarray
     unsafe_N: np.ndarray
-    labelled_N: np.ndarray
-    real_N: np.ndarray
+    safety_weight_N: np.ndarray
+    response_mask_N: np.ndarray
     winner_P: np.ndarray
     loser_P: np.ndarray
     tied_P: np.ndarray
@@ -87,7 +87,7 @@ class PackedBatch:
     weight_P: np.ndarray
 
 
-class Piece(NamedTuple):
+class Chunk(NamedTuple):
     """Responses `first` to `last` (exclusive) of one example behind its prompt: `width` tokens that stay together."""
 
     example: int
@@ -96,7 +96,7 @@ class Piece(NamedTuple):
     width: int
 
 
-class Shape(NamedTuple):
+class BatchShape(NamedTuple):
     """The compiled size of one shard: R rows of L tokens, N response slots, P pair slots."""
 
     rows: int
@@ -105,7 +105,7 @@ class Shape(NamedTuple):
     pairs: int
 
 
-def split_pieces(index: int, example: Example, row_length: int, *, share_prompts: bool = True) -> list[Piece]:
+def split_into_chunks(index: int, example: Example, row_length: int, *, share_prompts: bool = True) -> list[Chunk]:
     """The pieces of an example: one if it fits a row, else as few as the order of its responses allows.
 
     With `share_prompts=False` every response carries its own copy of the prompt.
@@ -122,10 +122,10 @@ def split_pieces(index: int, example: Example, row_length: int, *, share_prompts
                 "raise row_length or lower tokenizer.max_prompt and tokenizer.max_response"
             )
         if k > first and (width + len(response) > row_length or not share_prompts):
-            pieces.append(Piece(index, first, k, width))
+            pieces.append(Chunk(index, first, k, width))
             first, width = k, prompt
         width += len(response)
-    return [*pieces, Piece(index, first, len(example.responses), width)]
+    return [*pieces, Chunk(index, first, len(example.responses), width)]
 
 
 def fitting_row_length(examples: Sequence[Example]) -> int:
@@ -139,12 +139,12 @@ def fitting_row_length(examples: Sequence[Example]) -> int:
     return max(-(-longest // 64), int(min(2 * mean, 512) // 64), 2) * 64
 
 
-def pack_rows(pieces: Sequence[Piece], row_length: int) -> list[list[Piece]]:
+def pack_rows(pieces: Sequence[Chunk], row_length: int) -> list[list[Chunk]]:
     """Best-fit decreasing bin packing: the widest piece first, each into the fullest row that still holds it.
 
     At most 11/9 of the optimum plus four rows (Johnson 1973). Equal widths keep their order, so the result is fixed.
     """
-    rows: list[list[Piece]] = []
+    rows: list[list[Chunk]] = []
     free: list[tuple[int, int]] = []  # (free tokens, row), sorted
     for piece in sorted(pieces, key=lambda piece: -piece.width):
         at = bisect.bisect_left(free, (piece.width, -1))
@@ -158,8 +158,8 @@ def pack_rows(pieces: Sequence[Piece], row_length: int) -> list[list[Piece]]:
     return rows
 
 
-def fill(
-    examples: Sequence[Example], bins: Sequence[Sequence[Sequence[Piece]]], shape: Shape
+def build_batch(
+    examples: Sequence[Example], bins: Sequence[Sequence[Sequence[Chunk]]], shape: BatchShape
 ) -> tuple[PackedBatch, list[list[tuple[int, int]]]]:
     """Writes the rows of every bin (a shard of one microbatch) into arrays `[bins, ...]` of the given shape.
 

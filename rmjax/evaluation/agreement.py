@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from rmjax.evaluation import metrics
-from rmjax.evaluation.breakdowns import Resampling
+from rmjax.evaluation.breakdowns import Bootstrap
 from rmjax.evaluation.pairs import Pairs
 
 
 def agreement(
-    scores: Sequence[np.ndarray], heads: Sequence[str], pairs: Pairs, resampling: Resampling
+    scores: Sequence[np.ndarray], heads: Sequence[str], pairs: Pairs, resampling: Bootstrap
 ) -> dict[str, dict[str, Any]]:
     """Every two heads on all comparisons, whichever head these were made for.
 

@@ -24,7 +24,7 @@ LENGTH_BINS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Resampling:
+class Bootstrap:
     """How intervals are made: `resamples` of the prompts (0 for no interval), drawn from `seed`."""
 
     resamples: int
@@ -42,7 +42,7 @@ class Resampling:
         )
 
 
-def part(gap_P: np.ndarray, prompt_P: np.ndarray, resampling: Resampling) -> Metrics:
+def part(gap_P: np.ndarray, prompt_P: np.ndarray, resampling: Bootstrap) -> Metrics:
     """Accuracy, its interval, and the number of pairs and of prompts, of these pairs."""
     return {
         "accuracy": metrics.accuracy(gap_P),
@@ -53,7 +53,7 @@ def part(gap_P: np.ndarray, prompt_P: np.ndarray, resampling: Resampling) -> Met
 
 
 def breakdowns(
-    comparisons: Sequence[Comparison], pairs: Pairs, gap_P: np.ndarray, resampling: Resampling
+    comparisons: Sequence[Comparison], pairs: Pairs, gap_P: np.ndarray, resampling: Bootstrap
 ) -> dict[str, Metrics]:
     """One head's accuracy on the parts of its pairs.
 
@@ -112,7 +112,7 @@ def matrix(
     pairs: Pairs,
     scores_NxZ: np.ndarray,
     heads: Sequence[str],
-    resampling: Resampling,
+    resampling: Bootstrap,
 ) -> dict[str, dict[str, Metrics]]:
     """Every head on the pairs of every label (`Comparison.head`): head -> label -> part.
 

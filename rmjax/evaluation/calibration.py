@@ -17,7 +17,7 @@ import numpy as np
 
 from rmjax.data.comparisons import Comparison
 from rmjax.evaluation import metrics
-from rmjax.evaluation.pairs import checked_scores, flatten, own_columns
+from rmjax.evaluation.pairs import head_columns, pair_arrays, validate_scores
 
 LogOdds = Callable[[np.ndarray], np.ndarray]  # gaps of scores -> their log odds
 
@@ -174,18 +174,18 @@ def fit_temperatures(
         InputError: a comparison belongs to no head of the model, or a score is not finite.
         ValueError: the scores do not fit the comparisons.
     """
-    gaps = own_gaps(comparisons, scores, heads)
+    gaps = head_gaps(comparisons, scores, heads)
     fitted = {head: fit_temperature(link(gap_P)) for head, gap_P in gaps.items()}
     return {head: temperature for head, temperature in fitted.items() if temperature is not None}
 
 
-def own_gaps(
+def head_gaps(
     comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """The gaps of each head on the pairs of its own comparisons; arguments and errors as in `fit_temperatures`."""
-    column_B = own_columns(comparisons, heads)
-    pairs = flatten(comparisons)
-    gap_PxZ = pairs.gap(np.concatenate(checked_scores(comparisons, scores, heads)))
+    column_B = head_columns(comparisons, heads)
+    pairs = pair_arrays(comparisons)
+    gap_PxZ = pairs.gap(np.concatenate(validate_scores(comparisons, scores, heads)))
     return {head: gap_PxZ[column_B[pairs.comparison_P] == z, z] for z, head in enumerate(heads)}
 
 

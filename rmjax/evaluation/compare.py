@@ -9,15 +9,15 @@ import numpy as np
 
 from rmjax.data.comparisons import Comparison
 from rmjax.evaluation import metrics
-from rmjax.evaluation.breakdowns import Resampling
-from rmjax.evaluation.pairs import flatten
+from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.pairs import pair_arrays
 
 
 def compare(
     comparisons: Sequence[Comparison],
     scores: Sequence[np.ndarray],
     other_scores: Sequence[np.ndarray],
-    resampling: Resampling,
+    resampling: Bootstrap,
 ) -> dict[str, Any]:
     """One model against another on the same comparisons.
 
@@ -39,7 +39,7 @@ def compare(
 
         All of them under `labels` once more for each label (`Comparison.head`) where the data have several.
     """
-    pairs = flatten(comparisons)
+    pairs = pair_arrays(comparisons)
     credits = [metrics.pair_credit(pairs.gap(np.concatenate(values))) for values in (scores, other_scores)]
     label_P = np.array([comparison.head for comparison in comparisons], object)[pairs.comparison_P]
 

@@ -16,9 +16,9 @@ from rmjax.data.comparisons import Comparison
 from rmjax.errors import InputError
 from rmjax.evaluation import metrics
 from rmjax.evaluation.agreement import agreement
-from rmjax.evaluation.breakdowns import Metrics, Resampling, breakdowns, matrix, part
-from rmjax.evaluation.calibration import LogOdds, Temperature, as_log_odds, calibration, calibration_error, own_gaps
-from rmjax.evaluation.pairs import Pairs, checked_scores, flatten, own_columns
+from rmjax.evaluation.breakdowns import Bootstrap, Metrics, breakdowns, matrix, part
+from rmjax.evaluation.calibration import LogOdds, Temperature, as_log_odds, calibration, calibration_error, head_gaps
+from rmjax.evaluation.pairs import Pairs, head_columns, pair_arrays, validate_scores
 from rmjax.evaluation.rankings import rankings
 from rmjax.evaluation.unsafe import unsafe_responses
 
@@ -46,7 +46,7 @@ def evaluate(
         temperatures: of heads, fitted on other data.
         link: see `evaluate_heads`.
     """
-    own_columns(comparisons, heads)  # an error here should not cost the time of scoring
+    head_columns(comparisons, heads)  # an error here should not cost the time of scoring
     scores = score_fn(comparisons)
     resampling = {"bootstrap": bootstrap, "seed": seed}
     return evaluate_heads(comparisons, scores, heads, **resampling, temperatures=temperatures, link=link)
@@ -89,22 +89,22 @@ def evaluate_heads(
         InputError: there is nothing to evaluate, a comparison belongs to no head, or a score is not finite.
         ValueError: the scores do not fit the comparisons.
     """
-    column_B = own_columns(comparisons, heads)
-    scores = checked_scores(comparisons, scores, heads)
+    column_B = head_columns(comparisons, heads)
+    scores = validate_scores(comparisons, scores, heads)
     results: dict[str, Metrics | None] = {}
     for z, head in enumerate(heads):
         mine = np.flatnonzero(column_B == z)
         own = [comparisons[i] for i in mine], [scores[i][:, z] for i in mine]
         results[head] = evaluate_scores(*own, bootstrap=bootstrap, seed=seed, link=link) if len(mine) else None
     first = next(result for result in results.values() if result is not None)
-    own = own_gaps(comparisons, scores, heads) if link else {}
+    own = head_gaps(comparisons, scores, heads) if link else {}
     odds = {head: link(gap_P) for head, gap_P in own.items() if results[head]}
     result: Metrics = {
         **first,
         "heads": results,
         "calibration": {head: calibration(gap_P, (temperatures or {}).get(head)) for head, gap_P in odds.items()},
     }
-    pairs, resampling = flatten(comparisons), Resampling(bootstrap, seed)
+    pairs, resampling = pair_arrays(comparisons), Bootstrap(bootstrap, seed)
     if len({comparison.head for comparison in comparisons} - {None}) > 1:
         every = matrix(comparisons, pairs, np.concatenate(scores), heads, resampling)
         result["matrix"] = every
@@ -155,9 +155,9 @@ def evaluate_scores(
         ValueError: the scores do not fit the comparisons.
     """
     columns = [np.asarray(score_K)[..., None] for score_K in scores]
-    scores = [score_Kx1[:, 0] for score_Kx1 in checked_scores(comparisons, columns, ("reward",))]
+    scores = [score_Kx1[:, 0] for score_Kx1 in validate_scores(comparisons, columns, ("reward",))]
     score_N = np.concatenate(scores)
-    pairs = flatten(comparisons)
+    pairs = pair_arrays(comparisons)
     if not len(pairs.winner_P):
         raise InputError(f"accuracy needs a pair with a winner, but all {pairs.ties} pairs of the comparisons are ties")
     gap_P = pairs.gap(score_N)
@@ -173,7 +173,7 @@ def evaluate_scores(
 
     # The stricter of the two length rules: where raters prefer the short answer, beating "the longer wins" is no feat.
     rule, rule_P = ("longer", longer_P) if longer_P.mean() >= metrics.CHANCE else ("shorter", 1.0 - longer_P)
-    resampling = Resampling(bootstrap, seed)
+    resampling = Bootstrap(bootstrap, seed)
     accuracy = metrics.accuracy(gap_P)
     ceiling = _ceiling(comparisons, pairs)
     result: Metrics = {

@@ -8,9 +8,9 @@ import numpy as np
 
 from rmjax.data.comparisons import Comparison
 from rmjax.evaluation import metrics
-from rmjax.evaluation.breakdowns import Metrics, Resampling, part
+from rmjax.evaluation.breakdowns import Bootstrap, Metrics, part
 from rmjax.evaluation.compare import compare
-from rmjax.evaluation.pairs import flatten, own_scores
+from rmjax.evaluation.pairs import head_scores, pair_arrays
 
 # Comparisons of a kind. With fewer, the agreement by which two thresholds are chosen has a standard error above 3.5
 # points (√(0.25 / 200)), more than what a gate can gain.
@@ -23,7 +23,7 @@ def evaluate_gate(
     gate_scores: Sequence[np.ndarray],
     scores: Sequence[np.ndarray],
     heads: Sequence[str],
-    resampling: Resampling,
+    resampling: Bootstrap,
     fitted: Mapping[str, int],
 ) -> Metrics:
     """Measures the gate's one score on judgements of both kinds, and says whether to use it.
@@ -49,12 +49,12 @@ def evaluate_gate(
         InputError: a comparison belongs to no head of the model.
         ValueError: the scores do not fit the comparisons.
     """
-    pairs = flatten(comparisons)
+    pairs = pair_arrays(comparisons)
     gap_P = pairs.gap(np.concatenate(gate_scores))
     label_P = np.array([comparison.head for comparison in comparisons], object)[pairs.comparison_P]
     labels = [head for head in gate_heads if head in label_P]
     masks = {label: label_P == label for label in labels}
-    against = compare(comparisons, gate_scores, own_scores(comparisons, scores, heads), resampling)
+    against = compare(comparisons, gate_scores, head_scores(comparisons, scores, heads), resampling)
     result = {
         **part(gap_P, pairs.prompt_P, resampling),
         "labels": {label: part(gap_P[mask], pairs.prompt_P[mask], resampling) for label, mask in masks.items()},

@@ -11,7 +11,7 @@ import numpy as np
 
 from rmjax.data.comparisons import Comparison
 from rmjax.evaluation import metrics
-from rmjax.evaluation.pairs import checked_scores, flatten, own_columns
+from rmjax.evaluation.pairs import head_columns, pair_arrays, validate_scores
 
 COUNT = 20  # kept of a run
 WIDTH = 100
@@ -39,10 +39,10 @@ def worst_mistakes(
         InputError: a comparison belongs to no head of the model, or a score is not finite.
         ValueError: the scores do not fit the comparisons.
     """
-    column_B = own_columns(comparisons, heads)
-    pairs = flatten(comparisons)
+    column_B = head_columns(comparisons, heads)
+    pairs = pair_arrays(comparisons)
     column_P = column_B[pairs.comparison_P]
-    scores_NxZ = np.concatenate(checked_scores(comparisons, scores, heads))
+    scores_NxZ = np.concatenate(validate_scores(comparisons, scores, heads))
     texts = [text for comparison in comparisons for text in comparison.responses]
     gap_P = pairs.gap(scores_NxZ)[np.arange(len(column_P)), column_P]
     found: dict[int, dict[str, Any]] = {}

@@ -46,7 +46,7 @@ class Pairs:
         return value_N[self.winner_P] - value_N[self.loser_P]
 
 
-def flatten(comparisons: Sequence[Comparison]) -> Pairs:
+def pair_arrays(comparisons: Sequence[Comparison]) -> Pairs:
     """The pairs of `comparisons`, in their order."""
     numbers: dict[Any, int] = {}
     prompt_B = np.array([numbers.setdefault(c.prompt, len(numbers)) for c in comparisons], int)
@@ -74,7 +74,7 @@ def flatten(comparisons: Sequence[Comparison]) -> Pairs:
     )
 
 
-def checked_scores(
+def validate_scores(
     comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str]
 ) -> list[np.ndarray]:
     """The scores of every comparison as `[K, Z] float64`.
@@ -99,7 +99,7 @@ def checked_scores(
     return checked
 
 
-def own_columns(comparisons: Sequence[Comparison], heads: Sequence[str]) -> np.ndarray:
+def head_columns(comparisons: Sequence[Comparison], heads: Sequence[str]) -> np.ndarray:
     """The head that each comparison is judged by, as a position in `heads`, `[B]`.
 
     A single head takes every comparison, whatever its label; of several, the comparison's `head` picks one.
@@ -119,12 +119,12 @@ def own_columns(comparisons: Sequence[Comparison], heads: Sequence[str]) -> np.n
     return np.array(columns, int)
 
 
-def own_scores(
+def head_scores(
     comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str]
 ) -> list[np.ndarray]:
     """For each comparison its scores `[K]` under the head that it is judged by; errors as in both functions above."""
-    columns = own_columns(comparisons, heads)
-    checked = checked_scores(comparisons, scores, heads)
+    columns = head_columns(comparisons, heads)
+    checked = validate_scores(comparisons, scores, heads)
     return [score_KxZ[:, z] for score_KxZ, z in zip(checked, columns, strict=True)]
 
 

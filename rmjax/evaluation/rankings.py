@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rmjax.data.comparisons import Comparison
-from rmjax.evaluation.breakdowns import Resampling
+from rmjax.evaluation.breakdowns import Bootstrap
 
 LEAST = 3  # responses of a ranking; of two, both measures are the pairwise accuracy again
 
@@ -47,7 +47,7 @@ def top1_guessing(rank_K: np.ndarray) -> float:
 
 
 def rankings(
-    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], prompt_B: np.ndarray, resampling: Resampling
+    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], prompt_B: np.ndarray, resampling: Bootstrap
 ) -> dict[str, Any] | None:
     """One head's measures of whole rankings; None where no comparison has K >= 3 responses and an order.
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from rmjax.data.comparisons import Comparison
-from rmjax.evaluation.breakdowns import Resampling
+from rmjax.evaluation.breakdowns import Bootstrap
 from rmjax.evaluation.metrics import mean_ranks
 
 
 def unsafe_responses(
-    comparisons: Sequence[Comparison], score_N: np.ndarray, prompt_N: np.ndarray, resampling: Resampling
+    comparisons: Sequence[Comparison], score_N: np.ndarray, prompt_N: np.ndarray, resampling: Bootstrap
 ) -> dict[str, Any] | None:
     """A response is called unsafe where its raw score is below 0, which is a probability of being safe below 1/2.
 

@@ -11,35 +11,35 @@ import numpy as np
 from jax import Array
 
 from rmjax.data.packing import PackedBatch
+from rmjax.models.block_sparse_attention import TILE, block_sparse_attention
 from rmjax.models.config import TransformerConfig
 from rmjax.models.layers import Norm
 from rmjax.models.linear import Linear
-from rmjax.models.tiles import TILE, tiled_attention
-from rmjax.models.visibility import MASKED, Places, Rule, sees
+from rmjax.models.mask import MASKED, AttentionSpec, TokenIndex, attention_mask
 
 
-class View(NamedTuple):
+class PackedContext(NamedTuple):
     """What all layers share about a batch.
 
     Attributes:
         segments_RxL: int32, see `PackedBatch`.
-        parents_RxL: int32.
+        prompt_segments_RxL: int32.
         positions_RxL: int32.
         cosine: `[R, L, 1, T/2] float32` of the rotary angles, T the channels that turn; None for learned positions.
         sine: as `cosine`.
     """
 
     segments_RxL: Array
-    parents_RxL: Array
+    prompt_segments_RxL: Array
     positions_RxL: Array
     cosine: Array | None
     sine: Array | None
 
 
-def view(batch: PackedBatch, config: TransformerConfig) -> View:
+def packed_context(batch: PackedBatch, config: TransformerConfig) -> PackedContext:
     """The view of a batch that a trunk of this configuration has."""
     cosine, sine = rotary(batch.positions_RxL, config) if config.positions == "rotary" else (None, None)
-    return View(batch.segments_RxL, batch.parents_RxL, batch.positions_RxL, cosine, sine)
+    return PackedContext(batch.segments_RxL, batch.prompt_segments_RxL, batch.positions_RxL, cosine, sine)
 
 
 def rotary(positions_RxL: Array, config: TransformerConfig) -> tuple[Array, Array]:
@@ -75,7 +75,7 @@ def rotate(x: Array, cosine: Array, sine: Array) -> Array:
     return jnp.concatenate([a * cosine - b * sine, b * cosine + a * sine, rest], axis=-1).astype(x.dtype)
 
 
-def pays_for_row_length() -> bool:
+def uses_dense_attention() -> bool:
     """Whether attention computes the whole square of a row, so that rows should be short.
 
     Chosen by measurement (benchmarks/RESULTS.md): tiles on a CPU; elsewhere what XLA makes of the whole square.
@@ -90,7 +90,7 @@ class Attention(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x: Array, seen: View, local: Array) -> Array:
+    def __call__(self, x: Array, seen: PackedContext, local: Array) -> Array:
         c = self.config
         R, L, _ = x.shape
 
@@ -103,21 +103,21 @@ class Attention(nn.Module):
             q, k = Norm(c, self.dtype, name="query_norm")(q), Norm(c, self.dtype, name="key_norm")(k)
         if seen.cosine is not None:
             q, k = rotate(q, seen.cosine, seen.sine), rotate(k, seen.cosine, seen.sine)
-        places = Places(seen.segments_RxL, seen.parents_RxL, seen.positions_RxL, local)
-        rule = Rule(c.causal, c.window if any(c.local_layers) else 0, c.attention_cap)
-        mixed = (attention if L % TILE or pays_for_row_length() else tiled_attention)(
+        places = TokenIndex(seen.segments_RxL, seen.prompt_segments_RxL, seen.positions_RxL, local)
+        rule = AttentionSpec(c.causal, c.window if any(c.local_layers) else 0, c.attention_cap)
+        mixed = (attention if L % TILE or uses_dense_attention() else block_sparse_attention)(
             q * (c.attention_scale or c.head_dim**-0.5), k, v, places, rule
         )
         # Residual branches start small in deep trunks, so that the stream keeps its scale (Radford et al. 2019).
         return Linear(c.width, self.dtype, c.out_bias, 0.5 / c.layers, name="out")(mixed.reshape(R, L, -1))
 
 
-def attention(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> Array:
+def attention(q: Array, k: Array, v: Array, places: TokenIndex, rule: AttentionSpec) -> Array:
     """softmax(q·k) v of scaled queries `[R, L, H, C]` and keys and values `[R, L, G, C]` -> `[R, L, H, C]`."""
     R, L, H, C = q.shape
     G = k.shape[2]
     at = jnp.arange(L, dtype=jnp.int32)[None]
-    mask_RxQxK = sees(places.as_queries(), places.as_keys(), at[:, :, None], at[:, None, :], rule)
+    mask_RxQxK = attention_mask(places.as_queries(), places.as_keys(), at[:, :, None], at[:, None, :], rule)
     logits = jnp.einsum("rqghc,rkgc->rghqk", q.reshape(R, L, G, H // G, C), k, preferred_element_type=jnp.float32)
     if rule.cap:
         logits = rule.cap * jnp.tanh(logits / rule.cap)

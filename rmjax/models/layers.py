@@ -21,7 +21,7 @@ ACTIVATIONS = {
 }
 
 
-def keep_whole(x: Array) -> Array:
+def replicate_activations(x: Array) -> Array:
     """x, held by every device of a batch's shard in full, where a mesh of devices is in use; see `Sharded`.
 
     Without being told, XLA cuts the residual stream as the embedding table is cut, and has every device compute the

@@ -57,11 +57,11 @@ class RewardTransformer(nn.Module):
     def __call__(self, batch: PackedBatch) -> Array:
         c = self.config
         hidden_RxLxD = self.trunk(batch)
-        read_at_N = batch.read_at_N
+        score_index_N = batch.score_index_N
         if not c.causal:
             # The response follows its own copy of the prompt, so its last position says how far back its text began.
-            read_at_N = read_at_N - batch.positions_RxL.reshape(-1)[read_at_N]
-        hidden_NxD = hidden_RxLxD.reshape(-1, c.width)[read_at_N]
+            score_index_N = score_index_N - batch.positions_RxL.reshape(-1)[score_index_N]
+        hidden_NxD = hidden_RxLxD.reshape(-1, c.width)[score_index_N]
         if c.pooler:
             hidden_NxD = ACTIVATIONS[c.pooler](self.pooler(hidden_NxD))
         return self.reward(hidden_NxD)

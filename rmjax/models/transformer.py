@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rmjax.data.packing import PackedBatch, Shape, fill
-from rmjax.models.attention import Attention, View, view
+from rmjax.data.packing import BatchShape, PackedBatch, build_batch
+from rmjax.models.attention import Attention, PackedContext, packed_context
 from rmjax.models.config import TransformerConfig
-from rmjax.models.layers import MLP, Norm, keep_whole
+from rmjax.models.layers import MLP, Norm, replicate_activations
 from rmjax.models.linear import LINEAR, Embedding, Linear
 
 
@@ -28,7 +28,7 @@ class Block(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x: Array, seen: View, local: Array) -> tuple[Array, None]:
+    def __call__(self, x: Array, seen: PackedContext, local: Array) -> tuple[Array, None]:
         c = self.config
 
         def norm(name: str) -> Norm:
@@ -37,7 +37,7 @@ class Block(nn.Module):
         attention, mlp = Attention(c, self.dtype, name="attention"), MLP(c, self.dtype, name="mlp")
         if c.norm_order == "post":
             x = norm("attention_norm")(x + attention(x, seen, local))
-            return keep_whole(norm("mlp_norm")(x + mlp(x))), None
+            return replicate_activations(norm("mlp_norm")(x + mlp(x))), None
         attended = attention(norm("attention_norm")(x), seen, local)
         if c.norm_order == "both":
             attended = norm("attention_post_norm")(attended)
@@ -45,7 +45,7 @@ class Block(nn.Module):
         out = mlp(norm("mlp_norm")(between))
         if c.norm_order == "both":
             out = norm("mlp_post_norm")(out)
-        return keep_whole(x + attended + out), None
+        return replicate_activations(x + attended + out), None
 
 
 # What the backward pass of a block finds already computed; the rest it computes again, for less memory.
@@ -101,7 +101,9 @@ class Transformer(nn.Module):
             x = x + self.token_type(jnp.zeros_like(batch.tokens_RxL))
         if c.embedding_norm:
             x = self.embedding_norm(x)
-        x, _ = self.blocks(keep_whole(x), view(batch, c), jnp.array(c.local_layers or (False,) * c.layers))
+        x, _ = self.blocks(
+            replicate_activations(x), packed_context(batch, c), jnp.array(c.local_layers or (False,) * c.layers)
+        )
         return x if c.norm_order == "post" else self.norm(x)
 
     def attend(self, hidden: Array) -> Array:
@@ -146,5 +148,5 @@ def parameter_count(model: nn.Module) -> dict[str, int]:
 
 def empty_batch() -> PackedBatch:
     """The smallest batch, to initialise a module with."""
-    batch, _ = fill([], [[]], Shape(1, 2, 1, 1))
+    batch, _ = build_batch([], [[]], BatchShape(1, 2, 1, 1))
     return jax.tree.map(lambda x: x[0], batch)

@@ -44,22 +44,22 @@ class Layout(Protocol):
     def process(self) -> tuple[int, int]:
         """(index, count): which of `count` equal blocks of shards this process builds."""
 
-    def place(self, state: Any) -> Any:
+    def device_put(self, state: Any) -> Any:
         """The state laid out over the devices. It may share memory with what is given, which a step then takes."""
 
-    def put(self, path: str, array: np.ndarray) -> jax.Array:
+    def put_param(self, path: str, array: np.ndarray) -> jax.Array:
         """One parameter from the host, plain; `path` is that in the tree of parameters, joined by slashes."""
 
-    def create(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def jit_init(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The compiled function's result, plain; never whole on a device that shall hold a part of it."""
 
-    def plain(self, state: Any) -> Any:
-        """The state without axes of the layout's own, as it is saved; `place` is its inverse."""
+    def unreplicate(self, state: Any) -> Any:
+        """The state without axes of the layout's own, as it is saved; `device_put` is its inverse."""
 
-    def abstract(self, shapes: Any) -> Any:
+    def restore_args(self, shapes: Any) -> Any:
         """Shapes, dtypes and shardings to restore a plain state with."""
 
-    def spread(self, function: Sums) -> Sums:
+    def sum_over_shards(self, function: Sums) -> Sums:
         """The function of what one program sees of a batch, summed over the shards in it."""
 
     def reduce(self, sums: Any) -> Any:
@@ -68,7 +68,7 @@ class Layout(Protocol):
     def compile_step(self, step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], tuple[Any, Any]]:
         """`step(state, batch) -> (state, report)` over all devices, on batches `[shards, M, ...]`; donates the state.
 
-        The step sees `[M, ...]`, with whatever `spread` takes apart behind M.
+        The step sees `[M, ...]`, with whatever `sum_over_shards` takes apart behind M.
         """
 
     def compile_sums(self, function: Sums) -> Sums:
@@ -94,7 +94,7 @@ class Pmap:
         """(index, count) of this process."""
         return jax.process_index(), jax.process_count()
 
-    def place(self, state: Any) -> Any:
+    def device_put(self, state: Any) -> Any:
         """A copy of every array on every device, along a new leading axis, where `compile_step` leaves its results.
 
         The very sharding that `jax.pmap` returns: donation happens at the first step too, and the second step does not
@@ -111,15 +111,15 @@ class Pmap:
 
         return jax.tree.map(copies, state)
 
-    def put(self, path: str, array: np.ndarray) -> jax.Array:
+    def put_param(self, path: str, array: np.ndarray) -> jax.Array:
         """The parameter on the first device of this process."""
         return jax.device_put(array, jax.local_devices()[0])
 
-    def create(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def jit_init(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """`function(*arguments)` on one device."""
         return jax.jit(function)(*arguments)
 
-    def plain(self, state: Any) -> Any:
+    def unreplicate(self, state: Any) -> Any:
         """The state without its replica axis, one copy in each process, taken without gathering."""
 
         def first(x: jax.Array) -> jax.Array:
@@ -130,8 +130,8 @@ class Pmap:
 
         return jax.tree.map(first, state)
 
-    def abstract(self, shapes: Any) -> Any:
-        """As `plain` leaves them: whole on the first device of each process."""
+    def restore_args(self, shapes: Any) -> Any:
+        """As `unreplicate` leaves them: whole on the first device of each process."""
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._one_each()), shapes)
 
     def _one_each(self) -> jax.sharding.Sharding:
@@ -140,7 +140,7 @@ class Pmap:
         first = {device.process_index: device for device in reversed(self.devices)}
         return NamedSharding(Mesh(np.array([first[p] for p in sorted(first)]), (AXIS,)), PartitionSpec())
 
-    def spread(self, function: Sums) -> Sums:
+    def sum_over_shards(self, function: Sums) -> Sums:
         """The function itself: a program sees one shard."""
         return function
 

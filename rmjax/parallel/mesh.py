@@ -99,24 +99,24 @@ class Sharded:
             cut.pop()  # as XLA writes what a step leaves: equal shardings must also be spelled alike
         return PartitionSpec(*cut)
 
-    def place(self, state: Any) -> Any:
+    def device_put(self, state: Any) -> Any:
         """The state cut over the mesh."""
         return jax.tree.map(_put, state, self.shardings(state))
 
-    def put(self, path: str, array: np.ndarray) -> jax.Array:
+    def put_param(self, path: str, array: np.ndarray) -> jax.Array:
         """The parameter cut over the mesh."""
         return _put(array, NamedSharding(self.mesh, self._spec(path, array.shape)))
 
-    def create(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def jit_init(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The result of a function, computed in the shardings that its shapes have here."""
         out = self.shardings(jax.eval_shape(function, *arguments))
         return jax.jit(function, out_shardings=out)(*arguments)
 
-    def plain(self, state: Any) -> Any:
+    def unreplicate(self, state: Any) -> Any:
         """The state itself: its arrays have no axis of the layout's own."""
         return state
 
-    def abstract(self, shapes: Any) -> Any:
+    def restore_args(self, shapes: Any) -> Any:
         """Shapes and dtypes with their shardings."""
         return jax.tree.map(
             lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
@@ -124,7 +124,7 @@ class Sharded:
             self.shardings(shapes),
         )
 
-    def spread(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def sum_over_shards(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         """The function of every shard, summed; one program sees them all."""
 
         def summed(params: Any, batch: Any) -> Any:
@@ -184,7 +184,7 @@ class Sharded:
         return jax.vmap(function, in_axes=(None, 0), spmd_axis_name=DATA)
 
     def _traced(self) -> AbstractContextManager:
-        """Within it the model knows that there is a mesh; see `rmjax.models.layers.keep_whole`."""
+        """Within it the model knows that there is a mesh; see `rmjax.models.layers.replicate_activations`."""
         return jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh)
 
     def _everywhere(self, tree: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from rmjax.errors import InputError
 from rmjax.report.style import ABOVE, BLUE, COLOURS, FAINT, INK, dress, new_figure, save
 from rmjax.sweeps.results import SweepResults
-from rmjax.sweeps.statistics import UNITS, Measure, Row, at_setting, settings, show, spread
+from rmjax.sweeps.statistics import UNITS, Measure, Row, at_setting, mean_interval, settings, show
 
 
 def draw(results: SweepResults, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -42,7 +42,7 @@ def points(path: str | pathlib.Path, rows: Sequence[Row], measures: Sequence[Mea
             if not len(values):
                 axes.text(0.5, place, "no run", transform=axes.get_yaxis_transform(), color=FAINT, ha="center")
                 continue
-            mean = spread(list(values))
+            mean = mean_interval(list(values))
             axes.plot(values, np.full(len(values), place), "o", color=FAINT, markersize=4, alpha=0.6)
             axes.plot([mean.low, mean.high], [place, place], color=BLUE, linewidth=2.0)
             axes.plot(mean.mean, place, "o", color=BLUE, markersize=7, markeredgecolor="white")
@@ -80,11 +80,11 @@ def curves(
         values = list(at_setting(rows, at, measure.title).values())
         if not values:
             continue
-        x = at[axis] if axis in at else spread(list(at_setting(rows, at, axis).values())).mean
+        x = at[axis] if axis in at else mean_interval(list(at_setting(rows, at, axis).values())).mean
         if not isinstance(x, int | float) or not x > 0:
             raise InputError(f"{axis} is {x!r} in a run of the sweep: a curve needs positive numbers")
         label = ", ".join(show(at[name]) for name in told_apart)
-        mean = spread([factor * value for value in values])
+        mean = mean_interval([factor * value for value in values])
         lines.setdefault(label, []).append((float(x), mean.mean, mean.low, mean.high))
     figure = new_figure(6.5, 4.5, title)
     axes = figure.subplots()

@@ -167,7 +167,7 @@ def load(
         raise InputError(
             f"{checkpoint} is a language model without scores: train a reward model from it with --config.init={path}"
         )
-    params = over.place(load_tree(checkpoint / "params", layout=over))
+    params = over.device_put(load_tree(checkpoint / "params", layout=over))
     model = RewardModel(params, contract, load_tokenizer(checkpoint, contract), over)
     if verify:
         verify_canaries(model, contract.canaries, checkpoint)
@@ -219,7 +219,7 @@ def load_tree(path: Path, like: Any = None, *, layout: Layout) -> Any:
         if like is None:
             stored = checkpointer.metadata(path.resolve()).item_metadata.tree
             like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), stored)
-        return checkpointer.restore(path.resolve(), layout.abstract(like))
+        return checkpointer.restore(path.resolve(), layout.restore_args(like))
 
 
 def _save_tree(path: Path, tree: Any) -> None:

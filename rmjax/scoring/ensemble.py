@@ -14,14 +14,14 @@ import numpy as np
 
 from rmjax.data.comparisons import Prompt
 from rmjax.errors import InputError
-from rmjax.scoring.judge import Judge, Scored
 from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS, Link
+from rmjax.scoring.reward_function import RewardFunction, Scored
 from rmjax.scoring.reward_model import RewardModel
 
 METHODS = ("mean", "worst", "uncertainty")
 
 
-class Ensemble(Judge):
+class Ensemble(RewardFunction):
     """The scores of several reward models, combined response by response.
 
     Each member's raw score is first taken relative to its own mean on its reference texts, because the ranking loss

@@ -26,8 +26,8 @@ import numpy as np
 from rmjax.data.comparisons import Comparison, Prompt
 from rmjax.errors import InputError
 from rmjax.scoring.contract import Gate, Normalization
-from rmjax.scoring.judge import SCALES, Judge, Scored, sigmoid
 from rmjax.scoring.link import NO_ODDS, Link
+from rmjax.scoring.reward_function import SCALES, RewardFunction, Scored, sigmoid
 from rmjax.scoring.reward_model import RewardModel
 
 REFUSAL = "I cannot help with that."
@@ -43,7 +43,7 @@ class Inputs(NamedTuple):
     refusal: float
 
 
-class GatedModel(Judge):
+class GatedModel(RewardFunction):
     """A reward model with two heads as a judge with one, `gate`, by the gate of its contract.
 
     Raises:

@@ -85,7 +85,7 @@ def load_classifier(
     tokenizer.limit(max_prompt, max_response or room - max_prompt)
     check_tokenizer(tokenizer, pretrained.config, str(folder))
     model = RewardTransformer(pretrained.config, pretrained.labels, jnp.dtype("float32"))
-    params, _ = pretrained.load(parameter_shapes(model), heads=pretrained.labels, place=layout.put)
+    params, _ = pretrained.load(parameter_shapes(model), heads=pretrained.labels, place=layout.put_param)
     narrow = any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(params))
     contract = Contract(
         kind="reward_model",
@@ -97,7 +97,7 @@ def load_classifier(
         data={"source": "unknown", "start": str(folder)},
         link=Link(**stated["link"]),
     )
-    return RewardModel(layout.place(params), contract, tokenizer, layout)
+    return RewardModel(layout.device_put(params), contract, tokenizer, layout)
 
 
 def _no_head(pretrained: Pretrained) -> str:
@@ -126,7 +126,7 @@ def export_reward_model(model: RewardModel, output: Path, *, head: str | None, d
     """
     head = model.pick_head(head)
     _check_output(output)
-    config, params = model.contract.trunk, model.layout.plain(model.params)
+    config, params = model.contract.trunk, model.layout.unreplicate(model.params)
     hf = copy.deepcopy(model.tokenizer.hf)
     # These classes look for the end of a text by its padding, so that must not be what the text itself ends with.
     if hf.pad_token_id is None or hf.pad_token_id in model.tokenizer.ending:

@@ -15,13 +15,13 @@ from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import Layout
+from rmjax.scoring.batched_forward import BatchedForward
 from rmjax.scoring.contract import Contract
-from rmjax.scoring.judge import SCALES, Judge, Scored, sigmoid
 from rmjax.scoring.link import Link
-from rmjax.scoring.scorer import Scorer
+from rmjax.scoring.reward_function import SCALES, RewardFunction, Scored, sigmoid
 
 
-class RewardModel(Judge):
+class RewardModel(RewardFunction):
     """Parameters together with their scoring contract.
 
     `rmjax.load` makes one from a checkpoint. Every score anywhere in rmjax comes from `score_groups`.
@@ -51,9 +51,9 @@ class RewardModel(Judge):
         """The relation between a difference of two raw scores and odds."""
         return self.contract.link
 
-    def _make_scorer(self, layout: Layout, dtype: str, precision: str | None) -> Scorer:
+    def _make_scorer(self, layout: Layout, dtype: str, precision: str | None) -> BatchedForward:
         model = RewardTransformer(self.contract.trunk, self.contract.heads, jnp.dtype(dtype))
-        return Scorer(model, layout, precision)
+        return BatchedForward(model, layout, precision)
 
     def score_groups(
         self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], *, exact: bool = False

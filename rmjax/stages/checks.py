@@ -12,8 +12,8 @@ from rmjax.data.sources import parse_sources
 from rmjax.errors import InputError
 from rmjax.models.transformer import REMAT
 from rmjax.parallel.layout import make_layout
-from rmjax.stages.datasets import Config, Judgements
-from rmjax.training.loop import Cadence
+from rmjax.stages.datasets import ComparisonSplits, Config
+from rmjax.training.loop import Intervals
 from rmjax.training.objectives import LossConfig
 from rmjax.training.optimizer import make_optimizer
 
@@ -43,7 +43,7 @@ def check_settings(config: Config, *stages: str) -> None:
                 f"{stage}.row_length={settings['row_length']} is too short: tokenizer.max_prompt + max_response + 1 "
                 f"(EOS) is {longest}; 0 fits the rows to the data"
             )
-        cadence = Cadence(settings["log_every"], settings["evaluate_every"], settings["checkpoint_every"])
+        cadence = Intervals(settings["log_every"], settings["evaluate_every"], settings["checkpoint_every"])
         if settings["select"] not in ("last", "best"):
             raise InputError(f"unknown {stage}.select {settings['select']!r}: known are last and best")
         if settings["select"] == "best" and not cadence.evaluate == cadence.checkpoint > 0:
@@ -73,7 +73,7 @@ def check_sources(data: Config) -> None:
     )
 
 
-def check_judgements(judgements: Judgements, heads: Sequence[str]) -> None:
+def check_splits(judgements: ComparisonSplits, heads: Sequence[str]) -> None:
     """Raises InputError unless every head has comparisons to learn from and a preference to be measured by.
 
     A head without data would keep its random weights and still give scores.

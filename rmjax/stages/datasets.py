@@ -10,7 +10,15 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rmjax.data.alterations import NEGLIGIBLE, PAIRS, first_responses, flipped, negligible_tied, pairs_apart, shifted
+from rmjax.data.ablations import (
+    NEGLIGIBLE,
+    PAIRS,
+    first_responses,
+    flip_labels,
+    negligible_as_ties,
+    shift_ratings,
+    split_into_pairs,
+)
 from rmjax.data.audit import DataAudit, Lengths, audit, check_leaks
 from rmjax.data.comparisons import Comparison, Demonstration
 from rmjax.data.examples import Groups, encode_demonstrations
@@ -24,7 +32,7 @@ Config = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Judgements:
+class ComparisonSplits:
     """The comparisons of a run, and what was remarked while reading them."""
 
     train: list[Comparison]
@@ -33,7 +41,7 @@ class Judgements:
     notes: dict[str, dict[str, int]]
 
 
-def read_judgements(config: Config) -> Judgements:
+def load_splits(config: Config) -> ComparisonSplits:
     """Every comparison a run needs, validated, before anything is trained.
 
     Raises:
@@ -50,11 +58,11 @@ def read_judgements(config: Config) -> Judgements:
         validation = load("validation", "validation")
     else:
         train, validation = hold_out(train, data["holdout"])
-    train = altered(train, data)
-    return Judgements(train, validation, test, {name: dict(count) for name, count in notes.items()})
+    train = apply_ablations(train, data)
+    return ComparisonSplits(train, validation, test, {name: dict(count) for name, count in notes.items()})
 
 
-def altered(train: list[Comparison], data: Config) -> list[Comparison]:
+def apply_ablations(train: list[Comparison], data: Config) -> list[Comparison]:
     """The training comparisons as the settings of an ablation change them; evaluation sets stay as they are.
 
     Raises:
@@ -65,13 +73,13 @@ def altered(train: list[Comparison], data: Config) -> list[Comparison]:
     if data["negligible"] not in NEGLIGIBLE:
         raise InputError(f"unknown data.negligible {data['negligible']!r}: known are {', '.join(NEGLIGIBLE)}")
     train = first_responses(train, data["responses"]) if data["responses"] else train
-    train = shifted(flipped(train, data["flipped"]), data["rater_bias"])
-    train = pairs_apart(train) if data["pairs"] == "apart" else train
-    return negligible_tied(train) if data["negligible"] == "tied" else train
+    train = shift_ratings(flip_labels(train, data["flipped"]), data["rater_bias"])
+    train = split_into_pairs(train) if data["pairs"] == "apart" else train
+    return negligible_as_ties(train) if data["negligible"] == "tied" else train
 
 
-def audit_judgements(
-    config: Config, judgements: Judgements, tokenizer: Tokenizer
+def audit_splits(
+    config: Config, judgements: ComparisonSplits, tokenizer: Tokenizer
 ) -> tuple[DataAudit, dict[str, Groups]]:
     """Counts what was read, prints it with a warning of leaks, and gives the ids made on the way, by set.
 
@@ -103,7 +111,7 @@ def read_demonstrations(config: Config, spec: str) -> tuple[list[Demonstration],
     return hold_out(demonstrations, data["holdout"])
 
 
-def check_demonstrations(config: Config, demonstrations: Sequence[Demonstration], judgements: Judgements) -> None:
+def check_demonstrations(config: Config, demonstrations: Sequence[Demonstration], judgements: ComparisonSplits) -> None:
     """Warns of demonstrations whose prompts are also evaluated on: SFT would learn the answers.
 
     Raises:

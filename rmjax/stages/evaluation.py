@@ -11,15 +11,15 @@ import numpy as np
 from rmjax.data.comparisons import Comparison
 from rmjax.data.truncation import Truncation
 from rmjax.errors import InputError
-from rmjax.evaluation.breakdowns import Resampling
+from rmjax.evaluation.breakdowns import Bootstrap
 from rmjax.evaluation.calibration import fit_temperatures
 from rmjax.evaluation.compare import compare
 from rmjax.evaluation.evaluate import evaluate_heads, json_safe
 from rmjax.evaluation.gates import evaluate_gate
 from rmjax.evaluation.mistakes import worst_mistakes
-from rmjax.evaluation.pairs import own_columns, own_scores
+from rmjax.evaluation.pairs import head_columns, head_scores
 from rmjax.scoring.gate import GatedModel
-from rmjax.scoring.judge import Judge
+from rmjax.scoring.reward_function import RewardFunction
 from rmjax.scoring.reward_model import RewardModel
 
 
@@ -43,7 +43,7 @@ class Evaluation:
 
 
 def evaluate_model(
-    model: Judge,
+    model: RewardFunction,
     comparisons: Sequence[Comparison],
     validation: Sequence[Comparison] = (),
     *,
@@ -70,7 +70,7 @@ def evaluate_model(
             the scores give no probabilities.
     """
     heads, link = model.heads, model.link.log_odds if model.link.has_odds else None
-    own_columns(comparisons, heads)  # raises before the time of scoring is spent
+    head_columns(comparisons, heads)  # raises before the time of scoring is spent
     if validation and link is None:
         raise InputError(
             "--validation fits a temperature, but a difference of these scores gives no probability: leave it out"
@@ -92,7 +92,7 @@ def evaluate_model(
             [score_Kx1[:, 0] for score_Kx1 in by_gate],
             by_head,
             gate.model.heads,
-            Resampling(bootstrap, seed),
+            Bootstrap(bootstrap, seed),
             gate_fitted_on or {},
         )
         metrics["gate"] = json_safe({**dataclasses.asdict(gate.gate), **measured})
@@ -105,7 +105,7 @@ def compare_models(
     comparisons: Sequence[Comparison],
     scores: Sequence[np.ndarray],
     heads: Sequence[str],
-    other: Judge,
+    other: RewardFunction,
     *,
     bootstrap: int,
     seed: int,
@@ -123,10 +123,10 @@ def compare_models(
     Returns:
         The contents of `compare`, JSON-safe, and what truncation cut for the other model.
     """
-    own_columns(comparisons, other.heads)
+    head_columns(comparisons, other.heads)
     scored = other.score_comparisons(comparisons)
-    others = own_scores(comparisons, scored.raw, other.heads)
-    compared = compare(comparisons, own_scores(comparisons, scores, heads), others, Resampling(bootstrap, seed))
+    others = head_scores(comparisons, scored.raw, other.heads)
+    compared = compare(comparisons, head_scores(comparisons, scores, heads), others, Bootstrap(bootstrap, seed))
     return json_safe(compared), scored.cut
 
 

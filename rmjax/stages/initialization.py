@@ -24,7 +24,7 @@ ARROW = " -> "
 
 
 @dataclasses.dataclass(frozen=True)
-class Start:
+class Initialization:
     """What training begins with.
 
     Attributes:
@@ -40,7 +40,7 @@ class Start:
     origin: str
 
 
-def begin(config: Config, texts: Callable[[], Sequence[str]], heads: Sequence[str] = ()) -> Start:
+def initialize(config: Config, texts: Callable[[], Sequence[str]], heads: Sequence[str] = ()) -> Initialization:
     """The start that `config.init` and `config.model` name.
 
     Args:
@@ -52,18 +52,18 @@ def begin(config: Config, texts: Callable[[], Sequence[str]], heads: Sequence[st
         InputError: it cannot be had, or does not fit the configuration.
     """
     if config["init"] not in ("sft", "random", "pretrained"):
-        return begin_from_init(config)
+        return init_from_folder(config)
     if is_pretrained(config):
-        return begin_pretrained(config, heads)
+        return init_pretrained(config, heads)
     if config["init"] == "pretrained":
         raise InputError(
             "init=pretrained, but config.model describes a trunk of its own: choose a variant that names a checkpoint, "
             "as --config=configs/helpful.py:tinyllama"
         )
-    return begin_at_random(config, texts)
+    return init_random(config, texts)
 
 
-def begin_at_random(config: Config, texts: Callable[[], Sequence[str]]) -> Start:
+def init_random(config: Config, texts: Callable[[], Sequence[str]]) -> Initialization:
     """A trunk of the configured size with random weights, and the tokenizer that the configuration names or, without a
     name, a BPE trained on those texts."""
     settings = config["tokenizer"]
@@ -78,7 +78,7 @@ def begin_at_random(config: Config, texts: Callable[[], Sequence[str]]) -> Start
         )
     else:
         tokenizer = Tokenizer(cached_bpe(texts(), settings["vocab_size"]), **tokenization(config))
-    return Start(tokenizer, trunk_config(config, tokenizer.vocab_size), lambda shapes, layout: {}, "random")
+    return Initialization(tokenizer, trunk_config(config, tokenizer.vocab_size), lambda shapes, layout: {}, "random")
 
 
 def is_pretrained(config: Config) -> bool:
@@ -86,7 +86,7 @@ def is_pretrained(config: Config) -> bool:
     return "pretrained" in config["model"]
 
 
-def begin_pretrained(config: Config, heads: Sequence[str] = ()) -> Start:
+def init_pretrained(config: Config, heads: Sequence[str] = ()) -> Initialization:
     """The Hugging Face checkpoint that the configuration names, with its weights or, for init=random, its sizes only.
 
     Raises:
@@ -97,26 +97,26 @@ def begin_pretrained(config: Config, heads: Sequence[str] = ()) -> Start:
     tokenizer = open_tokenizer(str(checkpoint.folder), template=settings["template"], **tokenization(config))
     check_tokenizer(tokenizer, checkpoint.config, str(checkpoint.folder))
     if config["init"] == "random":
-        return Start(tokenizer, checkpoint.config, lambda shapes, layout: {}, "random")
+        return Initialization(tokenizer, checkpoint.config, lambda shapes, layout: {}, "random")
     if config["init"] == "sft" and not checkpoint.config.causal:
         raise InputError(
             f"{model['pretrained']} is an encoder, which SFT cannot train: start from it with --config.init=pretrained"
         )
 
     def weights(shapes: Any, layout: Layout) -> dict[str, Any]:
-        params, left = checkpoint.load(shapes, heads=heads, dtype=jnp.float32, place=layout.put)
+        params, left = checkpoint.load(shapes, heads=heads, dtype=jnp.float32, place=layout.put_param)
         if left:
             print(f"left behind of {checkpoint.folder}: {', '.join(left)}")
         return params
 
-    return Start(tokenizer, checkpoint.config, weights, model["pretrained"])
+    return Initialization(tokenizer, checkpoint.config, weights, model["pretrained"])
 
 
-def begin_from_init(config: Config) -> Start:
+def init_from_folder(config: Config) -> Initialization:
     """The start that `config.init` names by its folder.
 
     Raises:
-        InputError: as `begin_from`, or a tokenizer is named beside it.
+        InputError: as `init_from_sft_run`, or a tokenizer is named beside it.
     """
     if not is_pretrained(config):  # there the tokenizer belongs to the weights, and both runs state the same
         for name in ("path", "template"):
@@ -124,10 +124,10 @@ def begin_from_init(config: Config) -> Start:
                 raise InputError(
                     f"tokenizer.{name} is set, but init={config['init']} brings its own tokenizer: leave it empty"
                 )
-    return begin_from(config, Path(config["init"]))
+    return init_from_sft_run(config, Path(config["init"]))
 
 
-def begin_from(config: Config, path: Path) -> Start:
+def init_from_sft_run(config: Config, path: Path) -> Initialization:
     """The trunk and tokenizer of an SFT run or checkpoint of ours.
 
     Raises:
@@ -157,7 +157,7 @@ def begin_from(config: Config, path: Path) -> Start:
     def weights(shapes: Any, layout: Layout) -> dict[str, Any]:
         return load_tree(checkpoint / "params", layout=layout)
 
-    return Start(tokenizer, contract.trunk, weights, origin)
+    return Initialization(tokenizer, contract.trunk, weights, origin)
 
 
 def check_trunk(config: Config, contract: Contract, checkpoint: Path) -> None:

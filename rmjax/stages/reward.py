@@ -20,15 +20,15 @@ from rmjax.parallel.layout import make_layout
 from rmjax.parallel.processes import is_main_process
 from rmjax.report import figures
 from rmjax.scoring.contract import Contract
+from rmjax.scoring.finalize import finalize
 from rmjax.scoring.gate import GatedModel, fit_gate
 from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS, Link
 from rmjax.scoring.reward_model import RewardModel
-from rmjax.scoring.seal import seal
 from rmjax.stages.checks import check_settings, check_sources, compute_dtype
 from rmjax.stages.datasets import Config
 from rmjax.stages.evaluation import evaluate_model
-from rmjax.stages.initialization import Start, begin_from
-from rmjax.stages.reward_data import Prepared, prepare, sft_source
+from rmjax.stages.initialization import Initialization, init_from_sft_run
+from rmjax.stages.reward_data import RewardData, prepare, sft_source
 from rmjax.stages.sft import run_sft_stage, sft_config
 from rmjax.stages.stage import Stage, make_contract, run_stage
 from rmjax.training.objectives import LossConfig, ranking_objective, rating_objective
@@ -67,7 +67,7 @@ def train_reward_model(config: Config, workdir: Path) -> dict[str, Any]:
         print(f"Stage 1 of 2: a language model on {len(data.sft.learned)} demonstrations of {source} (SFT)")
         run_sft_stage(sft_config(config, source), run.path / "sft", start, data.sft)
         gc.collect()  # frees what it leaves on the devices; Python would do so much later
-        start = begin_from(config, run.path / "sft")
+        start = init_from_sft_run(config, run.path / "sft")
         print("Stage 2 of 2: the reward model, from its weights")
     return run_reward_stage(config, run, start, data, loss)
 
@@ -75,8 +75,8 @@ def train_reward_model(config: Config, workdir: Path) -> dict[str, Any]:
 def run_reward_stage(
     config: Config,
     run: RunDirectory,
-    start: Start,
-    data: Prepared,
+    start: Initialization,
+    data: RewardData,
     loss: LossConfig,
 ) -> dict[str, Any]:
     """Trains and evaluates a reward model.
@@ -118,7 +118,7 @@ def run_reward_stage(
         }
 
     def sealed(state: TrainState, step: int) -> Contract:
-        contract = seal(scoring(state), data.references, f"held-out {config['evaluation']['normalize_on']}", step)
+        contract = finalize(scoring(state), data.references, f"held-out {config['evaluation']['normalize_on']}", step)
         if not config["gate"]:
             return contract
         helpful, safety = config["gate"]

@@ -13,27 +13,27 @@ from rmjax.data.comparisons import Comparison, Demonstration
 from rmjax.data.examples import PairRule, encode_comparisons
 from rmjax.data.packing import Example
 from rmjax.errors import InputError
-from rmjax.scoring.seal import References, demonstration_texts, reference_texts
-from rmjax.stages.checks import check_gate, check_judgements, check_ratings, check_safety_labels
+from rmjax.scoring.finalize import References, demonstration_texts, reference_texts
+from rmjax.stages.checks import check_gate, check_ratings, check_safety_labels, check_splits
 from rmjax.stages.datasets import (
+    ComparisonSplits,
     Config,
-    Judgements,
     SftExamples,
-    audit_judgements,
+    audit_splits,
     check_demonstrations,
     fingerprint,
+    load_splits,
     read_demonstrations,
-    read_judgements,
     sft_examples,
     texts_of,
 )
-from rmjax.stages.initialization import Start, begin, is_pretrained
+from rmjax.stages.initialization import Initialization, initialize, is_pretrained
 from rmjax.training.losses import MARGINS
 from rmjax.training.objectives import LossConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Prepared:
+class RewardData:
     """What a run learns from and is measured by.
 
     What it learns from stands here as ids alone: the texts take several times their room, and nothing needs them any
@@ -50,7 +50,7 @@ class Prepared:
         fingerprints: of every set, by name.
     """
 
-    start: Start
+    start: Initialization
     examples: list[Example]
     sft: SftExamples | None
     validation: list[Comparison]
@@ -60,7 +60,7 @@ class Prepared:
     fingerprints: dict[str, dict[str, Any]]
 
 
-def prepare(config: Config, loss: LossConfig) -> Prepared:
+def prepare(config: Config, loss: LossConfig) -> RewardData:
     """Reads, checks, counts and tokenizes.
 
     Raises:
@@ -70,8 +70,8 @@ def prepare(config: Config, loss: LossConfig) -> Prepared:
         raise InputError(f"evaluation.references must be at least 2, found {config['evaluation']['references']}")
     if config["train"]["select"] == "best" and loss.name == "squared_error":
         raise InputError("train.select=best needs a validation loss, which loss.name=squared_error does not have")
-    judgements = read_judgements(config)
-    check_judgements(judgements, config["heads"])
+    judgements = load_splits(config)
+    check_splits(judgements, config["heads"])
     check_gate(config)
     check_ratings(judgements.train, loss)
     check_safety_labels(judgements.train, loss)
@@ -84,15 +84,15 @@ def prepare(config: Config, loss: LossConfig) -> Prepared:
         fingerprints["sft"] = fingerprint(demonstrations[0])
     elif config["data"]["sft"]:
         raise InputError(f"data.sft is set, but init={config['init']} needs no demonstrations: leave data.sft empty")
-    references = references_of(config, judgements, demonstrations[1])
-    start = begin(config, lambda: texts_of(demonstrations[0], judgements.train), config["heads"])
-    audit, encoded = audit_judgements(config, judgements, start.tokenizer)
+    references = load_references(config, judgements, demonstrations[1])
+    start = initialize(config, lambda: texts_of(demonstrations[0], judgements.train), config["heads"])
+    audit, encoded = audit_splits(config, judgements, start.tokenizer)
     margins = None if loss.margin in ("none", "given") else MARGINS[loss.margin]
     rule = PairRule(keep_ties=loss.ties != "skip", margins=margins, given=loss.margin == "given")
     examples = encode_comparisons(judgements.train, start.tokenizer, config["heads"], rule, encoded["train"])
-    return Prepared(
+    return RewardData(
         start=start,
-        examples=standardized(examples) if loss.name == "squared_error" else examples,
+        examples=standardize_ratings(examples) if loss.name == "squared_error" else examples,
         sft=sft_examples(demonstrations, start.tokenizer) if config["init"] == "sft" else None,
         validation=judgements.validation,
         test=judgements.test,
@@ -107,7 +107,9 @@ def sft_source(config: Config) -> str:
     return config["data"]["sft"] or config["data"]["train"]
 
 
-def references_of(config: Config, judgements: Judgements, demonstrations: Sequence[Demonstration]) -> References:
+def load_references(
+    config: Config, judgements: ComparisonSplits, demonstrations: Sequence[Demonstration]
+) -> References:
     """The held-out texts that `evaluation.normalize_on` names, by head.
 
     Raises:
@@ -121,7 +123,7 @@ def references_of(config: Config, judgements: Judgements, demonstrations: Sequen
     raise InputError(f"unknown evaluation.normalize_on {kind!r}: known are responses and demonstrations")
 
 
-def standardized(examples: Sequence[Example]) -> list[Example]:
+def standardize_ratings(examples: Sequence[Example]) -> list[Example]:
     """The examples with the ratings of each head at mean 0 and standard deviation 1: a causal head has no bias to
     learn a mean with, and raters' scales are their own."""
     result = list(examples)

@@ -9,14 +9,14 @@ from typing import Any
 
 from rmjax.data.loader import BatchStream
 from rmjax.errors import InputError
-from rmjax.models.attention import pays_for_row_length
+from rmjax.models.attention import uses_dense_attention
 from rmjax.models.transformer import LanguageModel
 from rmjax.parallel.layout import make_layout
 from rmjax.parallel.processes import is_main_process
 from rmjax.report import figures
 from rmjax.stages.checks import check_settings, compute_dtype
 from rmjax.stages.datasets import Config, SftExamples, read_demonstrations, sft_examples, texts_of
-from rmjax.stages.initialization import Start, begin, is_pretrained
+from rmjax.stages.initialization import Initialization, initialize, is_pretrained
 from rmjax.stages.stage import Stage, make_contract, run_stage
 from rmjax.training.objectives import sft_objective
 from rmjax.training.run import RunDirectory, write_json
@@ -47,14 +47,14 @@ def train_language_model(config: Config, workdir: Path) -> dict[str, Any]:
     return run_sft_stage(config, workdir, start, examples)
 
 
-def load_sft_data(config: Config) -> tuple[Start, SftExamples]:
+def load_sft_data(config: Config) -> tuple[Initialization, SftExamples]:
     """Tokenizer and trunk, and the demonstrations as ids, which are all that training needs of them."""
     demonstrations = read_demonstrations(config, config["data"]["train"])
-    start = begin(config, lambda: texts_of(demonstrations[0], []))
+    start = initialize(config, lambda: texts_of(demonstrations[0], []))
     return start, sft_examples(demonstrations, start.tokenizer)
 
 
-def run_sft_stage(config: Config, workdir: Path, start: Start, examples: SftExamples) -> dict[str, Any]:
+def run_sft_stage(config: Config, workdir: Path, start: Initialization, examples: SftExamples) -> dict[str, Any]:
     """SFT: trains a language model on demonstrations, or finds it finished.
 
     Args:
@@ -86,7 +86,7 @@ def run_sft_stage(config: Config, workdir: Path, start: Start, examples: SftExam
         batch_size=settings["batch_size"],
         epochs=1,
         row_length=settings["row_length"],
-        single_row=not pays_for_row_length(),
+        single_row=not uses_dense_attention(),
         microbatches=settings["microbatches"],
         shards=layout.shards,
         process=layout.process,

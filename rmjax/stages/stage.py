@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from rmjax.data.loader import BatchStream
 from rmjax.data.packing import Example
-from rmjax.models.attention import pays_for_row_length
+from rmjax.models.attention import uses_dense_attention
 from rmjax.models.transformer import empty_batch, parameter_shapes
 from rmjax.parallel.layout import Layout
 from rmjax.parallel.mesh import Sharded, describe
@@ -21,8 +21,8 @@ from rmjax.parallel.processes import is_main_process, sync_processes
 from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load_tree, save_checkpoint
 from rmjax.scoring.contract import Contract
 from rmjax.stages.datasets import Config
-from rmjax.stages.initialization import Start
-from rmjax.training.loop import Cadence, fit
+from rmjax.stages.initialization import Initialization
+from rmjax.training.loop import Intervals, fit
 from rmjax.training.objectives import LossFn
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.run import RunDirectory, write_json
@@ -47,7 +47,7 @@ class Stage:
     title: str
     unit: str
     model: nn.Module
-    start: Start
+    start: Initialization
     objective: LossFn
     examples: Sequence[Example]
     evaluate: Callable[[TrainState], dict[str, float]]
@@ -61,7 +61,7 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
         batch_size=settings["batch_size"],
         epochs=settings["epochs"],
         row_length=settings["row_length"],
-        single_row=not pays_for_row_length(),
+        single_row=not uses_dense_attention(),
         microbatches=settings["microbatches"],
         shards=layout.shards,
         process=layout.process,
@@ -84,15 +84,15 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
         done, state = resume(run, jax.eval_shape(lambda params: init_state(params, optimizer), shapes), layout)
     else:
         params = initial_parameters(stage, shapes, jax.random.key(drawn_from(config)), layout)
-        state = TrainState(jnp.zeros((), jnp.int32), params, layout.create(optimizer.init, params))
+        state = TrainState(jnp.zeros((), jnp.int32), params, layout.jit_init(optimizer.init, params))
         del params
     run.rewind(done)
-    state = layout.place(state)
+    state = layout.device_put(state)
     if isinstance(layout, Sharded):
         print(describe(layout, state.params))
 
     def save(state: TrainState, step: int) -> None:
-        plain = layout.plain(state)
+        plain = layout.unreplicate(state)
         optimizer_state = {"step": plain.step, "opt_state": plain.opt_state}
         save_checkpoint(
             run.checkpoints,
@@ -103,7 +103,7 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
             keep=settings["keep"],
         )
 
-    cadence = Cadence(settings["log_every"], settings["evaluate_every"], settings["checkpoint_every"])
+    cadence = Intervals(settings["log_every"], settings["evaluate_every"], settings["checkpoint_every"])
     state = fit(
         state,
         step_fn,
@@ -139,8 +139,8 @@ def select_best(run: RunDirectory, state: TrainState, layout: Layout) -> TrainSt
     for later in candidates[candidates.index(best) + 1 :]:
         if is_main_process():
             shutil.rmtree(later)
-    step, opt_state = layout.plain(state).step, layout.plain(state).opt_state
-    return layout.place(TrainState(step, load_tree(best / "params", layout=layout), opt_state))
+    step, opt_state = layout.unreplicate(state).step, layout.unreplicate(state).opt_state
+    return layout.device_put(TrainState(step, load_tree(best / "params", layout=layout), opt_state))
 
 
 def drawn_from(config: Config) -> int:
@@ -156,7 +156,7 @@ def initial_parameters(stage: Stage, shapes: Any, key: jax.Array, layout: Layout
     if weights and fresh:
         print(f"freshly initialised: {', '.join(fresh)}")
     batch = empty_batch()
-    drawn = layout.create(lambda key: {name: stage.model.init(key, batch)["params"][name] for name in fresh}, key)
+    drawn = layout.jit_init(lambda key: {name: stage.model.init(key, batch)["params"][name] for name in fresh}, key)
     return {**drawn, **weights}
 
 
@@ -175,7 +175,7 @@ def resume(run: RunDirectory, state: TrainState, layout: Layout) -> tuple[int, T
 
 
 def make_contract(
-    kind: str, heads: tuple[str, ...], config: Config, start: Start, source: str, data: dict[str, Any]
+    kind: str, heads: tuple[str, ...], config: Config, start: Initialization, source: str, data: dict[str, Any]
 ) -> Contract:
     """The contract of a stage's checkpoints, before anything is known of its scores."""
     return Contract(

@@ -18,8 +18,8 @@ from rmjax.sweeps.statistics import (
     caption,
     difference_table,
     differences,
+    mean_interval,
     settings,
-    spread,
     table,
 )
 from rmjax.training.run_files import read_json
@@ -106,7 +106,7 @@ def fit_in_words(results: SweepResults) -> str:
     measured = [at for at in settings(results.rows) if at_setting(results.rows, at, title)]
 
     def mean(at: Mapping[str, Any], name: str) -> float:
-        return at[name] if name in at else spread(list(at_setting(results.rows, at, name).values())).mean
+        return at[name] if name in at else mean_interval(list(at_setting(results.rows, at, name).values())).mean
 
     places = {quantity: [mean(at, quantity) for at in measured] for quantity in quantities}
     try:

@@ -67,7 +67,7 @@ class Spread(NamedTuple):
     count: int
 
 
-def spread(values: Sequence[float]) -> Spread:
+def mean_interval(values: Sequence[float]) -> Spread:
     """The mean of independent values, with the uncertainty that their scatter shows.
 
     mean ± t(0.975; n - 1) · s / √n, s with n - 1 degrees of freedom. It covers what differs from seed to seed (initial
@@ -164,7 +164,7 @@ def difference(rows: Sequence[Row], at: Mapping[str, Any], reference: Mapping[st
     Seeds that only one of the two has play no part.
     """
     mine, theirs = at_setting(rows, at, title), at_setting(rows, reference, title)
-    return spread([mine[seed] - theirs[seed] for seed in mine if seed in theirs])
+    return mean_interval([mine[seed] - theirs[seed] for seed in mine if seed in theirs])
 
 
 def compared(
@@ -228,7 +228,7 @@ def table(rows: Sequence[Row], measures: Sequence[Measure]) -> list[list[str]]:
         done = sum(row.status == "finished" for row in mine)
         failed = sum(row.status == "failed" for row in mine)
         runs = f"{done} of {len(mine)}" + (f", {failed} failed" if failed else "")
-        cells = [_mean(spread(list(at_setting(rows, at, m.title).values())), m.unit, done) for m in measures]
+        cells = [_mean(mean_interval(list(at_setting(rows, at, m.title).values())), m.unit, done) for m in measures]
         lines.append([*(show(at[name]) for name in names), *cells, runs])
     return lines
 

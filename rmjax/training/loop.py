@@ -31,7 +31,7 @@ class Interrupted(SystemExit):
 
 
 @dataclasses.dataclass(frozen=True)
-class Cadence:
+class Intervals:
     """How often things happen, in steps; 0 means only at the end.
 
     Attributes:
@@ -58,7 +58,7 @@ def fit(
     start: int,
     stop: int,
     schedule: optax.Schedule,
-    cadence: Cadence,
+    cadence: Intervals,
     save: Callable[[TrainState, int], Any],
     evaluate: Callable[[TrainState], dict[str, float]],
     title: str,
@@ -132,7 +132,7 @@ def fit(
                 if row := evaluate(state):
                     run.log({"step": done, **row})
             # Looked at once: a signal may come at any moment, and one that is obeyed must have been saved for.
-            stopping = not final and asked_to_stop(caught, done % cadence.log == 0)
+            stopping = not final and stop_requested(caught, done % cadence.log == 0)
             if due_save or stopping:
                 if pending:
                     consume(*pending)
@@ -144,7 +144,7 @@ def fit(
     return state
 
 
-def asked_to_stop(caught: list[int], due: bool) -> bool:
+def stop_requested(caught: list[int], due: bool) -> bool:
     """Whether a signal has come: to any process of several, which all ask each other when `due`, at the same step."""
     if jax.process_count() == 1:
         return bool(caught)

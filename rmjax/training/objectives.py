@@ -106,9 +106,9 @@ def ranking_objective(apply: Callable[[Any, PackedBatch], Array], config: LossCo
             loss = loss + config.centring * losses.centring(winner, loser)
         numerator, reported = jnp.sum(batch.weight_P * loss), pair_sums(gap, batch)
         if config.auxiliary:
-            auxiliary = jnp.sum(batch.labelled_N * losses.safety_classification(score_N, batch.unsafe_N))
+            auxiliary = jnp.sum(batch.safety_weight_N * losses.safety_classification(score_N, batch.unsafe_N))
             numerator = numerator + config.auxiliary * auxiliary
-            reported |= {"auxiliary": auxiliary, "auxiliary_weight": jnp.sum(batch.labelled_N)}
+            reported |= {"auxiliary": auxiliary, "auxiliary_weight": jnp.sum(batch.safety_weight_N)}
         return numerator, {"weight": jnp.sum(batch.weight_P), "loss": numerator, **reported}
 
     return loss_fn
@@ -119,9 +119,9 @@ def rating_objective(apply: Callable[[Any, PackedBatch], Array]) -> LossFn:
 
     def loss_fn(params: Any, batch: PackedBatch) -> tuple[Array, dict[str, Array]]:
         score_N = chosen_head(apply(params, batch), batch)
-        numerator = jnp.sum(batch.real_N * losses.squared_error(score_N, batch.rating_N))
+        numerator = jnp.sum(batch.response_mask_N * losses.squared_error(score_N, batch.rating_N))
         gap = score_N[batch.winner_P] - score_N[batch.loser_P]
-        return numerator, {"weight": jnp.sum(batch.real_N), "loss": numerator, **pair_sums(gap, batch)}
+        return numerator, {"weight": jnp.sum(batch.response_mask_N), "loss": numerator, **pair_sums(gap, batch)}
 
     return loss_fn
 
@@ -136,7 +136,7 @@ def sft_objective(apply: Callable[[Any, PackedBatch], Array]) -> LossFn:
     def loss_fn(params: Any, batch: PackedBatch) -> tuple[Array, dict[str, Array]]:
         logits = apply(params, batch)[:, :-1]
         target = batch.tokens_RxL[:, 1:]
-        answered = (batch.segments_RxL != batch.parents_RxL)[:, 1:].astype(jnp.float32)
+        answered = (batch.segments_RxL != batch.prompt_segments_RxL)[:, 1:].astype(jnp.float32)
         log_probability = jax.nn.log_softmax(logits)
         loss = -jnp.take_along_axis(log_probability, target[..., None], axis=-1)[..., 0]
         numerator, weight = jnp.sum(answered * loss), jnp.sum(answered)

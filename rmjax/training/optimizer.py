@@ -78,12 +78,12 @@ def make_optimizer(
     )
     adamw = optax.adamw(schedule, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=decayed)
     if moment_dtype != "float32":
-        adamw = kept_in(adamw, jnp.dtype(moment_dtype))
+        adamw = store_state_in(adamw, jnp.dtype(moment_dtype))
     # Asked for one rate at a time, for the log, it would otherwise be a dozen programs to compile.
     return optax.chain(optax.clip_by_global_norm(clip_norm), adamw), jax.jit(schedule)
 
 
-def kept_in(optimizer: optax.GradientTransformation, dtype: jnp.dtype) -> optax.GradientTransformation:
+def store_state_in(optimizer: optax.GradientTransformation, dtype: jnp.dtype) -> optax.GradientTransformation:
     """The optimizer with the arrays of its state kept in `dtype` between steps, and float32 within them."""
 
     def cast(state: optax.OptState, to: jnp.dtype) -> optax.OptState:

@@ -43,7 +43,7 @@ def make_train_step(
     """
 
     def step(state: TrainState, batch: PackedBatch) -> tuple[TrainState, dict[str, Array]]:
-        gradient = jax.value_and_grad(layout.spread(loss_fn), has_aux=True)
+        gradient = jax.value_and_grad(layout.sum_over_shards(loss_fn), has_aux=True)
 
         def of(microbatch: PackedBatch) -> Any:
             (_, sums), grads = gradient(state.params, microbatch)
@@ -69,7 +69,7 @@ def make_eval_step(loss_fn: LossFn, layout: Layout) -> Callable[[Any, PackedBatc
     """A compiled `(params, batch) -> sums` over all devices and microbatches, for measuring without learning."""
 
     def sums(params: Any, batch: PackedBatch) -> dict[str, Array]:
-        per_microbatch = jax.lax.map(lambda microbatch: layout.spread(loss_fn)(params, microbatch)[1], batch)
+        per_microbatch = jax.lax.map(lambda microbatch: layout.sum_over_shards(loss_fn)(params, microbatch)[1], batch)
         return layout.reduce(jax.tree.map(jnp.sum, per_microbatch))
 
     return layout.compile_sums(sums)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from naive import make_example, random_examples
 
-from rmjax.data.loader import WINDOW, BatchStream, plan_epoch, spread
+from rmjax.data.loader import WINDOW, BatchStream, balance_tokens, plan_epoch
 
 EXAMPLES = random_examples(53, seed=2)
 
@@ -40,7 +40,7 @@ def test_a_batch_holds_every_response_of_its_comparisons():
     batches = stream(row_length=15, shards=2)
     for step, bins in enumerate(batches.plan):
         batch = batches[step]
-        assert batch.real_N.sum() == sum(len(EXAMPLES[i].responses) for i in members(bins))
+        assert batch.response_mask_N.sum() == sum(len(EXAMPLES[i].responses) for i in members(bins))
         assert batch.weight_P.sum() == pytest.approx(len(members(bins)))
         assert (batch.tokens_RxL != 0).sum() == sum(piece.width for rows in bins for row in rows for piece in row)
 
@@ -84,7 +84,7 @@ def test_no_smaller_shape_would_hold_the_plan():
     batches = stream()
     used = [batches[step] for step in range(len(batches))]
     assert batches.shape.rows == max((b.segments_RxL[0, 0].any(-1)).sum() for b in used)
-    assert batches.shape.responses - 8 < max(b.real_N.sum() for b in used) <= batches.shape.responses
+    assert batches.shape.responses - 8 < max(b.response_mask_N.sum() for b in used) <= batches.shape.responses
     assert batches.shape.pairs - 8 < max((b.weight_P > 0).sum() for b in used) <= batches.shape.pairs
 
 
@@ -96,7 +96,7 @@ def test_tokens_are_balanced_over_batches_and_shards():
     assert max(sums) < 1.05 * np.mean(sums)
     shuffled = [tokens[batch].sum() for batch in rng.permutation(256).reshape(-1, 8)]
     assert max(shuffled) > 1.2 * np.mean(shuffled)
-    halves = [tokens[part].sum() for part in spread(range(64), tokens, [64] * 4)]
+    halves = [tokens[part].sum() for part in balance_tokens(range(64), tokens, [64] * 4)]
     assert max(halves) - min(halves) < 20
 
 
@@ -120,9 +120,9 @@ def test_comparisons_change_places_only_within_a_window():
 
 
 def test_spread_gives_the_longest_first_to_the_lightest():
-    assert spread([0, 1, 2, 3], np.array([5, 9, 4, 1]), [4, 4]) == [[1, 3], [0, 2]]
-    assert spread([0, 1, 2, 3], np.array([9, 1, 1, 1]), [2, 2]) == [[0, 3], [1, 2]]
-    assert spread([0], np.array([3]), [1, 1, 1]) == [[0], [], []]
+    assert balance_tokens([0, 1, 2, 3], np.array([5, 9, 4, 1]), [4, 4]) == [[1, 3], [0, 2]]
+    assert balance_tokens([0, 1, 2, 3], np.array([9, 1, 1, 1]), [2, 2]) == [[0, 3], [1, 2]]
+    assert balance_tokens([0], np.array([3]), [1, 1, 1]) == [[0], [], []]
 
 
 @pytest.mark.parametrize(("count", "batch_size"), [(1, 16), (16, 16), (17, 16), (1505, 16), (31_043, 32)])

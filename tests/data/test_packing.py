@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from naive import make_example, one_bin, random_examples
 
-from rmjax.data.packing import Piece, Shape, fill, fitting_row_length, pack_rows, split_pieces
+from rmjax.data.packing import BatchShape, Chunk, build_batch, fitting_row_length, pack_rows, split_into_chunks
 from rmjax.errors import InputError
 
 
@@ -18,13 +18,13 @@ def test_a_row_looks_as_drawn():
     """Two comparisons with two responses each in one row, and one slot of padding at its end."""
     first = make_example([10, 11, 12, 13], [[20, 21, 2], [30, 2]])
     second = make_example([14, 15], [[40, 41, 2], [2]])
-    batch, slots = one_bin([first, second], Shape(1, 16, 8, 8))
+    batch, slots = one_bin([first, second], BatchShape(1, 16, 8, 8))
     # fmt: off
     drawn = {
         "tokens":    [10, 11, 12, 13, 20, 21, 2, 30, 2, 14, 15, 40, 41, 2, 2, 0],
         "positions": [0,   1,  2,  3,  4,  5, 6,  4, 5,  0,  1,  2,  3, 4, 2, 0],
         "segments":  [1,   1,  1,  1,  2,  2, 2,  3, 3,  4,  4,  5,  5, 5, 6, 0],
-        "parents":   [1,   1,  1,  1,  1,  1, 1,  1, 1,  4,  4,  4,  4, 4, 4, 0],
+        "prompt_segments":   [1,   1,  1,  1,  1,  1, 1,  1, 1,  4,  4,  4,  4, 4, 4, 0],
     }
     # fmt: on
     for name, values in drawn.items():
@@ -32,8 +32,8 @@ def test_a_row_looks_as_drawn():
         assert array.dtype == np.int32
         assert array.tolist() == [values], name
     assert slots == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    assert batch.read_at_N.tolist() == [6, 8, 13, 14, 0, 0, 0, 0]
-    assert batch.real_N.tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
+    assert batch.score_index_N.tolist() == [6, 8, 13, 14, 0, 0, 0, 0]
+    assert batch.response_mask_N.tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
     assert batch.winner_P.tolist()[:2] == [0, 2]
     assert batch.loser_P.tolist()[:2] == [1, 3]
     assert batch.weight_P.tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
@@ -41,26 +41,26 @@ def test_a_row_looks_as_drawn():
 
 def test_an_example_that_fits_is_one_piece():
     example = make_example(range(4), [[1, 2], [3], [4, 5, 6]])
-    assert split_pieces(7, example, row_length=10) == [Piece(7, 0, 3, 10)]
+    assert split_into_chunks(7, example, row_length=10) == [Chunk(7, 0, 3, 10)]
 
 
 def test_a_wide_example_is_cut_between_responses_and_repeats_its_prompt():
     example = make_example(range(4), [[1, 2], [3], [4, 5, 6]])
-    assert split_pieces(0, example, row_length=9) == [Piece(0, 0, 2, 7), Piece(0, 2, 3, 7)]
-    assert split_pieces(0, example, row_length=7) == [Piece(0, 0, 2, 7), Piece(0, 2, 3, 7)]
+    assert split_into_chunks(0, example, row_length=9) == [Chunk(0, 0, 2, 7), Chunk(0, 2, 3, 7)]
+    assert split_into_chunks(0, example, row_length=7) == [Chunk(0, 0, 2, 7), Chunk(0, 2, 3, 7)]
 
 
 def test_without_sharing_every_response_carries_its_prompt():
     example = make_example(range(4), [[1, 2], [3], [4, 5, 6]])
-    pieces = split_pieces(0, example, row_length=10, share_prompts=False)
-    assert pieces == [Piece(0, 0, 1, 6), Piece(0, 1, 2, 5), Piece(0, 2, 3, 7)]
+    pieces = split_into_chunks(0, example, row_length=10, share_prompts=False)
+    assert pieces == [Chunk(0, 0, 1, 6), Chunk(0, 1, 2, 5), Chunk(0, 2, 3, 7)]
 
 
 def test_a_response_that_fits_no_row_is_an_error_that_says_what_to_change():
     example = make_example(range(4), [[1], [1, 2, 3, 4]])
-    assert len(split_pieces(0, example, row_length=8)) == 2
+    assert len(split_into_chunks(0, example, row_length=8)) == 2
     with pytest.raises(InputError, match=r"prompt of 4 and a response of 4 tokens do not fit a row of 7.*row_length"):
-        split_pieces(0, example, row_length=7)
+        split_into_chunks(0, example, row_length=7)
 
 
 def test_a_fitting_row_holds_the_longest_response_and_two_typical_comparisons():
@@ -80,15 +80,15 @@ def test_a_fitting_row_holds_the_longest_response_and_two_typical_comparisons():
 
 def test_best_fit_takes_the_fullest_row_that_still_holds_the_piece():
     """Widths 6, 5, 4, 3, 2 in rows of 10: 6 + 4, 5 + 3 + 2."""
-    pieces = [Piece(i, 0, 1, width) for i, width in enumerate([3, 6, 2, 5, 4])]
+    pieces = [Chunk(i, 0, 1, width) for i, width in enumerate([3, 6, 2, 5, 4])]
     assert [widths(row) for row in pack_rows(pieces, 10)] == [[6, 4], [5, 3, 2]]
     # 7 and 6 open rows with 3 and 4 free; 3 goes to the tighter one although the other would hold it too.
-    pieces = [Piece(i, 0, 1, width) for i, width in enumerate([6, 7, 3])]
+    pieces = [Chunk(i, 0, 1, width) for i, width in enumerate([6, 7, 3])]
     assert [widths(row) for row in pack_rows(pieces, 10)] == [[7, 3], [6]]
 
 
 def test_equal_widths_keep_their_order():
-    pieces = [Piece(i, 0, 1, 5) for i in range(5)]
+    pieces = [Chunk(i, 0, 1, 5) for i in range(5)]
     assert [[piece.example for piece in row] for row in pack_rows(pieces, 10)] == [[0, 1], [2, 3], [4]]
 
 
@@ -96,7 +96,7 @@ def test_equal_widths_keep_their_order():
 def test_rows_hold_every_piece_once_and_never_too_much(seed):
     rng = np.random.default_rng(seed)
     L = 64
-    pieces = [Piece(i, 0, 1, int(width)) for i, width in enumerate(rng.integers(1, L + 1, 200))]
+    pieces = [Chunk(i, 0, 1, int(width)) for i, width in enumerate(rng.integers(1, L + 1, 200))]
     rows = pack_rows(pieces, L)
     assert all(sum(widths(row)) <= L for row in rows)
     assert sorted(piece for row in rows for piece in row) == pieces
@@ -107,7 +107,7 @@ def test_rows_hold_every_piece_once_and_never_too_much(seed):
 
 def test_small_pieces_leave_almost_nothing_free():
     rng = np.random.default_rng(0)
-    pieces = [Piece(i, 0, 1, int(width)) for i, width in enumerate(rng.integers(1, 17, 400))]
+    pieces = [Chunk(i, 0, 1, int(width)) for i, width in enumerate(rng.integers(1, 17, 400))]
     assert len(pack_rows(pieces, 64)) == math.ceil(sum(widths(pieces)) / 64)
 
 
@@ -116,15 +116,15 @@ def test_small_pieces_leave_almost_nothing_free():
 def test_the_arrays_say_where_everything_is(row_length, share_prompts):
     """Reads prompts, responses and pairs back out of the arrays, also where comparisons are cut over several rows."""
     examples = random_examples(12, seed=3)
-    batch, slots = one_bin(examples, Shape(40, row_length, 64, 64), share_prompts=share_prompts)
-    cut = [i for i, e in enumerate(examples) if len(split_pieces(i, e, row_length)) > 1]
+    batch, slots = one_bin(examples, BatchShape(40, row_length, 64, 64), share_prompts=share_prompts)
+    cut = [i for i, e in enumerate(examples) if len(split_into_chunks(i, e, row_length)) > 1]
     assert bool(cut) == (row_length < 40)
     assert sorted(slots) == [(i, k) for i, e in enumerate(examples) for k in range(len(e.responses))]
     tokens, positions, segments, parents = (
-        getattr(batch, f"{name}_RxL").reshape(-1) for name in ("tokens", "positions", "segments", "parents")
+        getattr(batch, f"{name}_RxL").reshape(-1) for name in ("tokens", "positions", "segments", "prompt_segments")
     )
     for n, (i, k) in enumerate(slots):
-        at = int(batch.read_at_N[n])
+        at = int(batch.score_index_N[n])
         row = slice(at // row_length * row_length, at + 1)
         response = np.arange(row.start, row.stop)[segments[row] == segments[at]]
         prompt = np.arange(row.start, row.stop)[segments[row] == parents[at]]
@@ -150,7 +150,7 @@ def test_the_arrays_say_where_everything_is(row_length, share_prompts):
 
 def test_the_weights_of_a_comparison_sum_to_one():
     examples = random_examples(6, seed=1)
-    batch, slots = one_bin(examples, Shape(20, 30, 24, 48))
+    batch, slots = one_bin(examples, BatchShape(20, 30, 24, 48))
     owner = np.array([slots[w][0] for w in batch.winner_P])
     totals = [batch.weight_P[owner == i].sum() for i in range(len(examples))]
     np.testing.assert_allclose(totals, 1.0, rtol=1e-6)
@@ -166,12 +166,12 @@ def test_every_field_of_a_pair_and_a_response_arrives_in_its_slot():
         unsafe=np.array([False, True, True]),
     )
     b = make_example([5, 5], [[9, 2], [2]], tied=np.array([True]), ratings=np.array([4, -1.5], np.float32))
-    batch, slots = one_bin([a, b], Shape(2, 8, 8, 8))
+    batch, slots = one_bin([a, b], BatchShape(2, 8, 8, 8))
     assert slots == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
     assert batch.head_N.tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
     assert batch.rating_N.tolist() == [0, 0, 0, 4, -1.5, 0, 0, 0]
     assert batch.unsafe_N.tolist() == [False, True, True, *[False] * 5]
-    np.testing.assert_allclose(batch.labelled_N, [1 / 3, 1 / 3, 1 / 3, 0, 0, 0, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(batch.safety_weight_N, [1 / 3, 1 / 3, 1 / 3, 0, 0, 0, 0, 0], rtol=1e-6)
     assert batch.winner_P.tolist()[:3] == [2, 1, 3]
     assert batch.loser_P.tolist()[:3] == [0, 2, 4]
     assert batch.margin_P.tolist()[:3] == [0.25, 3, 0]
@@ -187,23 +187,23 @@ def test_the_labels_of_a_comparison_share_its_weight():
         make_example([3], [[2]] * 4, pairs=[], **labelled),
         make_example([3], [[2]] * 4),
     ]
-    batch, slots = one_bin(examples, Shape(4, 8, 16, 24))
+    batch, slots = one_bin(examples, BatchShape(4, 8, 16, 24))
     expected = [0.25 if i == 0 else 0 for i, _ in slots] + [0] * 4
-    assert batch.labelled_N.tolist() == expected
+    assert batch.safety_weight_N.tolist() == expected
 
 
 def test_indices_are_local_to_each_bin():
     examples = [make_example([5], [[6, 2], [2]]), make_example([7], [[8, 2], [2]])]
-    bins = [[[Piece(i, 0, 2, 4)]] for i in (0, 1)]
-    batch, slots = fill(examples, bins, Shape(1, 4, 8, 8))
+    bins = [[[Chunk(i, 0, 2, 4)]] for i in (0, 1)]
+    batch, slots = build_batch(examples, bins, BatchShape(1, 4, 8, 8))
     assert batch.tokens_RxL.tolist() == [[[5, 6, 2, 2]], [[7, 8, 2, 2]]]
-    assert batch.read_at_N[:, :2].tolist() == [[2, 3], [2, 3]]
+    assert batch.score_index_N[:, :2].tolist() == [[2, 3], [2, 3]]
     assert batch.winner_P[:, 0].tolist() == [0, 0]
     assert batch.loser_P[:, 0].tolist() == [1, 1]
     assert slots == [[(0, 0), (0, 1)], [(1, 0), (1, 1)]]
 
 
 def test_an_empty_bin_weighs_nothing():
-    batch, slots = fill([], [[]], Shape(2, 4, 8, 8))
+    batch, slots = build_batch([], [[]], BatchShape(2, 4, 8, 8))
     assert slots == [[]]
     assert not any(np.any(x) for x in vars(batch).values())

@@ -6,12 +6,12 @@ import scipy.stats
 
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.evaluation.agreement import agreement
-from rmjax.evaluation.breakdowns import Resampling
+from rmjax.evaluation.breakdowns import Bootstrap
 from rmjax.evaluation.evaluate import evaluate
-from rmjax.evaluation.pairs import flatten
+from rmjax.evaluation.pairs import pair_arrays
 from rmjax.evaluation.summary import summary
 
-RESAMPLING = Resampling(resamples=200, seed=0)
+RESAMPLING = Bootstrap(resamples=200, seed=0)
 
 
 def judged(count, head=None):
@@ -21,7 +21,7 @@ def judged(count, head=None):
 
 
 def measured(scores, heads):
-    return agreement(scores, heads, flatten([judged(len(score)) for score in scores]), RESAMPLING)
+    return agreement(scores, heads, pair_arrays([judged(len(score)) for score in scores]), RESAMPLING)
 
 
 def test_order_by_hand_with_ties():
@@ -64,7 +64,7 @@ def test_pairs_of_one_prompt_are_drawn_together():
     def width(prompts):
         comparisons = [Comparison((Message("user", f"q{prompt}"),), ("a", "b"), (1, 2)) for prompt in prompts]
         copies = [scores[i % 60] for i in range(len(prompts))]
-        part = agreement(copies, ("x", "y"), flatten(comparisons), RESAMPLING)["x"]["y"]
+        part = agreement(copies, ("x", "y"), pair_arrays(comparisons), RESAMPLING)["x"]["y"]
         return np.ptp(part["order_alike_ci95"])
 
     assert width([*range(60)] * 4) == pytest.approx(width(range(60)))

@@ -7,10 +7,10 @@ import pytest
 
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.evaluation import metrics
-from rmjax.evaluation.breakdowns import TURNS, Resampling, breakdowns, length_bins, turns
-from rmjax.evaluation.pairs import flatten
+from rmjax.evaluation.breakdowns import TURNS, Bootstrap, breakdowns, length_bins, turns
+from rmjax.evaluation.pairs import pair_arrays
 
-RESAMPLING = Resampling(resamples=10, seed=0)
+RESAMPLING = Bootstrap(resamples=10, seed=0)
 
 
 def conversation(count, system=False, prefix="q"):
@@ -34,7 +34,7 @@ def test_pairs_fall_to_the_turns_of_their_prompt():
         Comparison(conversation(5), ("a", "b"), (1, 1)),
         Comparison(conversation(1, prefix="p"), ("a", "b"), (2, 1)),
     ]
-    pairs = flatten(comparisons)
+    pairs = pair_arrays(comparisons)
     gap_P = pairs.gap(np.array([1.0, 0.0, 2.0, 3.0, 4.0, 0.0, 0.0, 1.0, 0.0]))
     parts = breakdowns(comparisons, pairs, gap_P, RESAMPLING)["turns"]
     # Of the second comparison b > a and c > a are right, b > c is wrong.
@@ -90,7 +90,7 @@ def test_the_parts_of_a_breakdown_add_up_to_the_whole():
         )
         for n in range(300)
     ]
-    pairs = flatten(comparisons)
+    pairs = pair_arrays(comparisons)
     gap_P = pairs.gap(generator.normal(size=900))
     result = breakdowns(comparisons, pairs, gap_P, RESAMPLING)
     assert set(result) == {"turns", "length_differences"}

@@ -5,12 +5,12 @@ import pytest
 import scipy.stats
 
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.evaluation.breakdowns import Resampling
+from rmjax.evaluation.breakdowns import Bootstrap
 from rmjax.evaluation.compare import compare, mcnemar
 from rmjax.evaluation.evaluate import json_safe
 from rmjax.evaluation.summary import comparison_summary
 
-RESAMPLING = Resampling(resamples=1000, seed=0)
+RESAMPLING = Bootstrap(resamples=1000, seed=0)
 
 
 def pair(prompt, **kwargs):
@@ -107,4 +107,4 @@ def test_the_summary_leads_with_the_interval():
     )
     assert verdict(mixed, right).startswith("runs/a is worse than runs/b")
     assert verdict(mixed, mixed[::-1]).startswith("runs/a is not distinguishable from runs/b")
-    assert verdict(right, mixed, Resampling(0, 0)) == "Without an interval, so chance cannot be excluded."
+    assert verdict(right, mixed, Bootstrap(0, 0)) == "Without an interval, so chance cannot be excluded."

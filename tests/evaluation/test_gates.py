@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.evaluation.breakdowns import Resampling
+from rmjax.evaluation.breakdowns import Bootstrap
 from rmjax.evaluation.evaluate import json_safe
 from rmjax.evaluation.gates import evaluate_gate
 from rmjax.evaluation.summary import summary
@@ -29,7 +29,7 @@ def judged(right, count=100):
 
 
 def measured(right, fitted=MANY, resamples=500):
-    result = evaluate_gate(GATE, *judged(right), HEADS, Resampling(resamples, 0), fitted)
+    result = evaluate_gate(GATE, *judged(right), HEADS, Bootstrap(resamples, 0), fitted)
     json.dumps(json_safe(result), allow_nan=False)
     return result
 
@@ -92,7 +92,7 @@ def test_without_intervals_nothing_is_decided():
 def test_data_of_one_kind_have_the_verdict_of_that_kind():
     right = {("gate", "helpful"): 60, ("gate", "safety"): 80, ("helpful", "helpful"): 90, ("safety", "safety"): 90}
     comparisons, gate_scores, scores = (each[100:] for each in judged({**right, **WRONG_HEAD}))
-    result = evaluate_gate(GATE, comparisons, gate_scores, scores, HEADS, Resampling(500, 0), MANY)
+    result = evaluate_gate(GATE, comparisons, gate_scores, scores, HEADS, Bootstrap(500, 0), MANY)
     assert list(result["labels"]) == ["safety"]
     assert "worse than the head safety alone (-10.0 points" in result["verdict"]
     assert "helpful" not in result["verdict"]

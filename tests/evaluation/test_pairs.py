@@ -3,7 +3,7 @@
 import numpy as np
 
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.evaluation.pairs import flatten, own_columns, own_scores
+from rmjax.evaluation.pairs import head_columns, head_scores, pair_arrays
 
 
 def comparison(prompt, responses, ranks, **kwargs):
@@ -18,7 +18,7 @@ COMPARISONS = [
 
 
 def test_pairs_by_hand():
-    pairs = flatten(COMPARISONS)
+    pairs = pair_arrays(COMPARISONS)
     assert pairs.winner_P.tolist() == [1, 1, 5]
     assert pairs.loser_P.tolist() == [0, 2, 6]
     assert pairs.comparison_P.tolist() == [0, 0, 2]
@@ -33,7 +33,7 @@ def test_pairs_by_hand():
 
 
 def test_nothing_but_ties_is_no_pair():
-    pairs = flatten(COMPARISONS[1:2])
+    pairs = pair_arrays(COMPARISONS[1:2])
     assert (len(pairs.winner_P), pairs.ties) == (0, 1)
     assert pairs.gap(np.zeros(2)).shape == (0,)
 
@@ -41,7 +41,7 @@ def test_nothing_but_ties_is_no_pair():
 def test_scores_of_the_head_that_judges():
     labelled = COMPARISONS[1:]
     scores = [np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, 6.0], [7.0, 8.0]])]
-    assert own_columns(labelled, ("helpful", "safety")).tolist() == [1, 0]
-    assert [own.tolist() for own in own_scores(labelled, scores, ("helpful", "safety"))] == [[2.0, 4.0], [5.0, 7.0]]
+    assert head_columns(labelled, ("helpful", "safety")).tolist() == [1, 0]
+    assert [own.tolist() for own in head_scores(labelled, scores, ("helpful", "safety"))] == [[2.0, 4.0], [5.0, 7.0]]
     single = [score[:, :1] for score in scores]
-    assert [own.tolist() for own in own_scores(labelled, single, ("reward",))] == [[1.0, 3.0], [5.0, 7.0]]
+    assert [own.tolist() for own in head_scores(labelled, single, ("reward",))] == [[1.0, 3.0], [5.0, 7.0]]

@@ -7,10 +7,10 @@ import pytest
 import scipy.stats
 
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.evaluation.breakdowns import Resampling
+from rmjax.evaluation.breakdowns import Bootstrap
 from rmjax.evaluation.rankings import kendall_tau_b, rankings, top1, top1_guessing
 
-RESAMPLING = Resampling(resamples=500, seed=0)
+RESAMPLING = Bootstrap(resamples=500, seed=0)
 
 
 def comparison(prompt, ranks):
@@ -111,4 +111,4 @@ def test_the_intervals_resample_prompts():
     assert np.ptp(measured(judged * 4)["kendall_tau_b_ci95"]) == pytest.approx(width)
     fresh = [(f"{prompt}, {copy}", ranks, scores) for copy in range(4) for prompt, ranks, scores in judged]
     assert np.ptp(measured(fresh)["kendall_tau_b_ci95"]) == pytest.approx(width / 2, rel=0.2)
-    assert np.isnan(measured(judged, Resampling(resamples=0, seed=0))["top1_ci95"]).all()
+    assert np.isnan(measured(judged, Bootstrap(resamples=0, seed=0))["top1_ci95"]).all()

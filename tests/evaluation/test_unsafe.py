@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.evaluation.breakdowns import Resampling
+from rmjax.evaluation.breakdowns import Bootstrap
 from rmjax.evaluation.evaluate import evaluate_scores
 from rmjax.evaluation.summary import summary
 from rmjax.evaluation.unsafe import unsafe_responses
@@ -24,7 +24,7 @@ def comparison(name, unsafe, count=2):
 def measured(comparisons, scores):
     counts = [len(c.responses) for c in comparisons]
     prompt_N = np.repeat(np.arange(len(comparisons)), counts)
-    return unsafe_responses(comparisons, np.array(scores, np.float64), prompt_N, Resampling(200, 0))
+    return unsafe_responses(comparisons, np.array(scores, np.float64), prompt_N, Bootstrap(200, 0))
 
 
 def test_counted_by_hand():

@@ -14,7 +14,7 @@ import numpy as np
 from naive import by_example, one_bin
 from safetensors.numpy import load_file, save_file
 
-from rmjax.data.packing import Example, Shape
+from rmjax.data.packing import BatchShape, Example
 from rmjax.models.pretrained import Pretrained
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import LanguageModel, parameter_shapes
@@ -22,7 +22,7 @@ from rmjax.models.transformer import LanguageModel, parameter_shapes
 GOLDEN = Path(__file__).resolve().parent
 NAMES = sorted(path.parent.name for path in GOLDEN.glob("*/expected.npz"))
 CAUSAL = sorted(path.parent.name for path in GOLDEN.glob("*/language_model"))
-WIDE, NARROW = Shape(2, 96, 8, 1), Shape(7, 32, 8, 1)
+WIDE, NARROW = BatchShape(2, 96, 8, 1), BatchShape(7, 32, 8, 1)
 
 
 def read_expected(name: str) -> dict[str, np.ndarray]:
@@ -64,7 +64,9 @@ def reward_module(pretrained: Pretrained, heads: tuple[str, ...] = ("helpful",))
     return RewardTransformer(pretrained.config, heads, jnp.dtype("float32"))
 
 
-def classify(pretrained: Pretrained, params: Any, examples: list[Example], shape: Shape) -> tuple[np.ndarray, list]:
+def classify(
+    pretrained: Pretrained, params: Any, examples: list[Example], shape: BatchShape
+) -> tuple[np.ndarray, list]:
     """(hidden states `[tokens, D]`, scores `[N]`) of every text, all packed into one batch of `shape`."""
 
     def both(module: RewardTransformer, batch: Any) -> tuple[jax.Array, jax.Array]:
@@ -76,7 +78,7 @@ def classify(pretrained: Pretrained, params: Any, examples: list[Example], shape
     return own_tokens(hidden, batch, slots), np.concatenate(by_example(scores[:, 0], slots, examples))
 
 
-def read_logits(pretrained: Pretrained, params: Any, examples: list[Example], shape: Shape) -> np.ndarray:
+def read_logits(pretrained: Pretrained, params: Any, examples: list[Example], shape: BatchShape) -> np.ndarray:
     """Next-token logits `[tokens, V]` of every text, all packed into one batch of `shape`."""
     batch, slots = one_bin(examples, shape)
     module = LanguageModel(pretrained.config, jnp.dtype("float32"))
@@ -96,10 +98,10 @@ def load_language_model(pretrained: Pretrained) -> Any:
 def own_tokens(values_RxLxX: jax.Array, batch: Any, slots: list[tuple[int, int]]) -> np.ndarray:
     """What stands at a prompt and at its response in their row, text after text in the order of the examples."""
     values = np.asarray(values_RxLxX)
-    segments, parents = np.asarray(batch.segments_RxL), np.asarray(batch.parents_RxL)
+    segments, parents = np.asarray(batch.segments_RxL), np.asarray(batch.prompt_segments_RxL)
     length, found = segments.shape[1], {}
     for n, slot in enumerate(slots):
-        row, last = divmod(int(batch.read_at_N[n]), length)
+        row, last = divmod(int(batch.score_index_N[n]), length)
         response = segments[row, last]
         prompt = parents[row, last]
         found[slot] = values[row, (segments[row] == prompt) | (segments[row] == response)]

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from naive import make_example, one_bin, random_examples
 
-from rmjax.data.packing import Shape, pack_rows, split_pieces
+from rmjax.data.packing import BatchShape, pack_rows, split_into_chunks
 from rmjax.models.attention import attention, frequencies, rotary, rotate
+from rmjax.models.block_sparse_attention import TILE, _tiles, block_sparse_attention
 from rmjax.models.config import RopeScaling
-from rmjax.models.tiles import TILE, _tiles, tiled_attention
-from rmjax.models.visibility import Places, Rule, sees
+from rmjax.models.mask import AttentionSpec, TokenIndex, attention_mask
 
 
 def places_of(batch, local=False):
-    return Places(
-        *(jnp.asarray(x) for x in (batch.segments_RxL, batch.parents_RxL, batch.positions_RxL)), jnp.asarray(local)
+    return TokenIndex(
+        *(jnp.asarray(x) for x in (batch.segments_RxL, batch.prompt_segments_RxL, batch.positions_RxL)),
+        jnp.asarray(local),
     )
 
 
@@ -26,14 +27,16 @@ def drawn(batch, rule, local=False):
     """The first row's mask, a line for every query."""
     places = places_of(batch, local)
     at = jnp.arange(places.segments.shape[1])[None]
-    mask = sees(places.as_queries(), places.as_keys(), at[:, :, None], at[:, None, :], rule)
+    mask = attention_mask(places.as_queries(), places.as_keys(), at[:, :, None], at[:, None, :], rule)
     return ["".join(".1"[int(x)] for x in row) for row in np.asarray(mask[0])]
 
 
 def test_a_token_sees_its_prompt_and_its_response_and_nothing_later():
     """Prompt of 2, responses of 2 and 1, then a prompt of 1 with a response of 1, then padding."""
-    batch, _ = one_bin([make_example([9, 9], [[9, 9], [9]]), make_example([9], [[9], []], pairs=[])], Shape(1, 8, 8, 8))
-    assert drawn(batch, Rule(causal=True, window=0, cap=0.0))[:7] == [
+    batch, _ = one_bin(
+        [make_example([9, 9], [[9, 9], [9]]), make_example([9], [[9], []], pairs=[])], BatchShape(1, 8, 8, 8)
+    )
+    assert drawn(batch, AttentionSpec(causal=True, window=0, cap=0.0))[:7] == [
         "1.......",
         "11......",
         "111.....",
@@ -47,15 +50,15 @@ def test_a_token_sees_its_prompt_and_its_response_and_nothing_later():
 def test_an_encoder_sees_its_whole_text_and_no_other():
     """Responses of 2 and 1 behind their own copies of a prompt of 1."""
     example = make_example([9], [[9, 9], [9]])
-    batch, _ = one_bin([example], Shape(1, 6, 8, 8), share_prompts=False)
-    rule = Rule(causal=False, window=0, cap=0.0)
+    batch, _ = one_bin([example], BatchShape(1, 6, 8, 8), share_prompts=False)
+    rule = AttentionSpec(causal=False, window=0, cap=0.0)
     assert sorted(drawn(batch, rule)) == sorted(["111...", "111...", "111...", "...11.", "...11.", ".....1"])
 
 
 def test_a_window_counts_positions_not_places_in_the_row():
     """The second response's first token stands right behind the prompt, whatever lies between them in the row."""
-    batch, _ = one_bin([make_example([9, 9], [[9, 9], [9]])], Shape(1, 5, 8, 8))
-    rule = Rule(causal=True, window=2, cap=0.0)
+    batch, _ = one_bin([make_example([9, 9], [[9, 9], [9]])], BatchShape(1, 5, 8, 8))
+    rule = AttentionSpec(causal=True, window=2, cap=0.0)
     assert drawn(batch, rule, local=True) == ["1....", "11...", ".11..", "..11.", ".1..1"]
     assert drawn(batch, rule, local=False) == ["1....", "11...", "111..", "1111.", "11..1"]
 
@@ -63,18 +66,18 @@ def test_a_window_counts_positions_not_places_in_the_row():
 @pytest.mark.parametrize(
     ("rule", "local", "kv_heads"),
     [
-        (Rule(causal=True, window=0, cap=0.0), False, 2),
-        (Rule(causal=True, window=9, cap=0.0), True, 4),
-        (Rule(causal=True, window=9, cap=5.0), False, 1),
-        (Rule(causal=False, window=0, cap=0.0), False, 4),
+        (AttentionSpec(causal=True, window=0, cap=0.0), False, 2),
+        (AttentionSpec(causal=True, window=9, cap=0.0), True, 4),
+        (AttentionSpec(causal=True, window=9, cap=5.0), False, 1),
+        (AttentionSpec(causal=False, window=0, cap=0.0), False, 4),
     ],
 )
 def test_tiles_give_what_the_whole_square_gives(rule, local, kv_heads):
     """Values and gradients, for texts shorter and longer than a tile, rows of padding, and a half-empty last tile."""
     examples = random_examples(20, longest=90)
-    pieces = [p for i, e in enumerate(examples) for p in split_pieces(i, e, 256, share_prompts=rule.causal)]
+    pieces = [p for i, e in enumerate(examples) for p in split_into_chunks(i, e, 256, share_prompts=rule.causal)]
     rows = len(pack_rows(pieces, 256))
-    batch, _ = one_bin(examples, Shape(rows + 1, 256, 80, 200), share_prompts=rule.causal)
+    batch, _ = one_bin(examples, BatchShape(rows + 1, 256, 80, 200), share_prompts=rule.causal)
     places = places_of(batch, local)
     assert not places.parents[-1].any()
     rng = np.random.default_rng(0)
@@ -86,7 +89,7 @@ def test_tiles_give_what_the_whole_square_gives(rule, local, kv_heads):
         out, back = jax.vjp(lambda *qkv: attend(*qkv, places, rule) * real, q * 8**-0.5, k, v)
         return out, *back(g)
 
-    for tiled, whole in zip(value_and_gradients(tiled_attention), value_and_gradients(attention), strict=True):
+    for tiled, whole in zip(value_and_gradients(block_sparse_attention), value_and_gradients(attention), strict=True):
         assert np.isfinite(np.asarray(tiled)).all()
         # Sums over many keys and queries: a single value stands far out, and float32 rounds by its size.
         assert float(jnp.abs(tiled - whole).max()) <= 1e-5 * float(jnp.abs(whole).max())
@@ -94,14 +97,14 @@ def test_tiles_give_what_the_whole_square_gives(rule, local, kv_heads):
 
 def test_tiles_of_bfloat16_are_computed_in_float32():
     """Only what goes out is rounded, once; the gradients of q and k also meet the values as they went out."""
-    batch, _ = one_bin(random_examples(8, longest=90), Shape(1, 40 * TILE, 80, 200))
-    places, rule = places_of(batch), Rule(causal=True, window=0, cap=0.0)
+    batch, _ = one_bin(random_examples(8, longest=90), BatchShape(1, 40 * TILE, 80, 200))
+    places, rule = places_of(batch), AttentionSpec(causal=True, window=0, cap=0.0)
     rng = np.random.default_rng(0)
     narrow = [jnp.asarray(rng.normal(size=(1, 40 * TILE, n, 8)), jnp.bfloat16) for n in (4, 2, 2, 4)]
 
     @jax.jit
     def value_and_gradients(q, k, v, g):
-        out, back = jax.vjp(lambda *qkv: tiled_attention(*qkv, places, rule), q, k, v)
+        out, back = jax.vjp(lambda *qkv: block_sparse_attention(*qkv, places, rule), q, k, v)
         return out, *back(g)
 
     found = value_and_gradients(*narrow)
@@ -118,11 +121,11 @@ def test_tiles_of_bfloat16_are_computed_in_float32():
 def test_hardly_a_tile_is_visited_in_vain():
     """A prompt with 40 responses, and pairs around it: responses do not visit each other, backwards neither."""
     wide = make_example([9] * 100, [[9] * 70] * 40, pairs=[])
-    batch, _ = one_bin([*random_examples(8, longest=200), wide], Shape(1, 120 * TILE, 128, 256))
-    rule, places = Rule(causal=True, window=0, cap=0.0), places_of(batch)
+    batch, _ = one_bin([*random_examples(8, longest=200), wide], BatchShape(1, 120 * TILE, 128, 256))
+    rule, places = AttentionSpec(causal=True, window=0, cap=0.0), places_of(batch)
     tiles = _tiles(places, rule)
     at = jnp.arange(120 * TILE)[None]
-    mask = np.asarray(sees(places.as_queries(), places.as_keys(), at[:, :, None], at[:, None, :], rule))[0]
+    mask = np.asarray(attention_mask(places.as_queries(), places.as_keys(), at[:, :, None], at[:, None, :], rule))[0]
     mask = mask & (np.asarray(places.parents) > 0).reshape(-1, 1)
     needed = {(int(i), int(j)) for i, j in np.argwhere(mask.reshape(120, TILE, 120, TILE).any((1, 3)))}
     spans = [np.asarray(x) for x in (tiles.prompts, tiles.keys, tiles.queries)]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from naive import assert_close, by_example, make_example, make_params, naive_scores, one_bin, random_examples
 
-from rmjax.data.packing import Shape
+from rmjax.data.packing import BatchShape
 from rmjax.models.reward import RewardHeads, RewardTransformer
 
-SHAPE = Shape(12, 32, 24, 24)
+SHAPE = BatchShape(12, 32, 24, 24)
 HEADS = ("helpful", "safety")
 
 
@@ -60,7 +60,7 @@ def test_the_order_of_responses_and_comparisons_is_irrelevant(score, examples, e
     assert_close([scores[::-1] for scores in reversed(score(turned))], expected)
 
 
-@pytest.mark.parametrize("shape", [Shape(4, 64, 24, 24), Shape(7, 32, 40, 40), Shape(14, 18, 32, 64)])
+@pytest.mark.parametrize("shape", [BatchShape(4, 64, 24, 24), BatchShape(7, 32, 40, 40), BatchShape(14, 18, 32, 64)])
 def test_rows_slots_and_row_length_are_irrelevant(score, examples, expected, shape):
     assert_close(score(examples, shape), expected)
 

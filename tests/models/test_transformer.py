@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from naive import assert_close, hidden_states, make_params, one_bin, random_examples
 
-from rmjax.data.packing import Shape
+from rmjax.data.packing import BatchShape
 from rmjax.errors import InputError
 from rmjax.models.linear import Embedding, Linear, product
 from rmjax.models.transformer import REMAT, LanguageModel, parameter_count
 
-SHAPE = Shape(6, 32, 24, 24)
+SHAPE = BatchShape(6, 32, 24, 24)
 
 
 @pytest.mark.parametrize(("kv_heads", "tied"), [(1, True), (2, False), (4, True)])
@@ -26,11 +26,11 @@ def test_logits_equal_those_of_every_sequence_alone(tiny_trunk, kv_heads, tied):
     examples = random_examples(5, seed=4)
     batch, slots = one_bin(examples, SHAPE)
     logits = np.asarray(jax.jit(model.apply)({"params": params}, batch)).reshape(-1, config.vocab_size)
-    segments, parents = batch.segments_RxL.reshape(-1), batch.parents_RxL.reshape(-1)
+    segments, parents = batch.segments_RxL.reshape(-1), batch.prompt_segments_RxL.reshape(-1)
     matrix = params["trunk"]["embedding"]["embedding"].T if tied else params["output"]["kernel"]
     actual, expected = [], []
     for n, (i, k) in enumerate(slots):
-        at = int(batch.read_at_N[n])
+        at = int(batch.score_index_N[n])
         row = np.arange(at // 32 * 32, at + 1)
         own = row[(segments[row] == segments[at]) | (segments[row] == parents[at])]
         alone = np.concatenate([examples[i].prompt, examples[i].responses[k]])

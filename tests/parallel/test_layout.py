@@ -28,10 +28,10 @@ def test_impossible_layouts_are_named():
 def test_plain_undoes_place():
     layout = Pmap(tuple(jax.devices()[:2]))
     state = {"a": jnp.arange(6.0).reshape(2, 3), "step": jnp.zeros((), jnp.int32)}
-    there = layout.place(state)
+    there = layout.device_put(state)
     assert there["a"].shape == (2, 2, 3)
     assert there["a"].sharding.device_set == set(layout.devices)
-    back = layout.plain(there)
+    back = layout.unreplicate(there)
     assert back["a"].devices() == {layout.devices[0]}
     assert back["step"].dtype == jnp.int32
     jax.tree.map(np.testing.assert_array_equal, back, state)
@@ -40,7 +40,7 @@ def test_plain_undoes_place():
 def test_a_compiled_step_sees_its_own_shard_and_gives_up_its_state():
     layout = Pmap(tuple(jax.devices()[:2]))
     step = layout.compile_step(lambda state, batch: (state + jax.lax.psum(batch, AXIS), jax.lax.psum(batch, AXIS)))
-    state = layout.place(jnp.zeros(3))
+    state = layout.device_put(jnp.zeros(3))
     new, reported = step(state, np.array([[1, 2, 3], [10, 20, 30]], np.float32))
     assert state.is_deleted()
     assert np.asarray(new).tolist() == [[11, 22, 33]] * 2
@@ -51,7 +51,7 @@ def test_a_compiled_step_sees_its_own_shard_and_gives_up_its_state():
 def test_a_placed_state_lies_where_a_step_leaves_it(count):
     """In the same sharding, axis name included: otherwise the second step would be compiled anew."""
     layout = make_layout(layout="pmap", devices=count)
-    state = layout.place({"a": jnp.ones(3)})
+    state = layout.device_put({"a": jnp.ones(3)})
     before = state["a"].sharding
     step = layout.compile_step(lambda state, batch: (state, jax.lax.psum(batch, AXIS)))
     after, _ = step(state, jnp.ones(count))

@@ -11,15 +11,15 @@ import pytest
 from naive import assert_close, make_params, one_bin, random_examples
 from training.test_optimizer import GOOD
 
-from rmjax.data.packing import Example, Shape, fill, pack_rows, split_pieces
+from rmjax.data.packing import BatchShape, Example, build_batch, pack_rows, split_into_chunks
 from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import LanguageModel, parameter_shapes
 from rmjax.parallel.layout import Pmap, make_layout
 from rmjax.parallel.mesh import Sharded, describe
+from rmjax.scoring.batched_forward import BatchedForward
 from rmjax.scoring.checkpoint import load_tree, save_checkpoint
-from rmjax.scoring.scorer import Scorer
 from rmjax.training.objectives import LossConfig, ranking_objective
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.step import TrainState, init_state, make_eval_step, make_train_step
@@ -73,7 +73,7 @@ def objective(model):
 @pytest.fixture(scope="module")
 def reference(objective, params, examples):
     """(loss, gradient) from all comparisons on one device, no prompt shared."""
-    batch, _ = one_bin(examples, Shape(24, 32, 48, 48), share_prompts=False)
+    batch, _ = one_bin(examples, BatchShape(24, 32, 48, 48), share_prompts=False)
     (loss, sums), gradient = jax.jit(jax.value_and_grad(objective, has_aux=True))(params, batch)
     return float(loss / sums["weight"]), jax.tree.map(lambda g: g / sums["weight"], gradient)
 
@@ -83,24 +83,26 @@ def dealt(examples, shards, microbatches, shape):
     parts = shards * microbatches
     cuts = [len(examples) - len(examples) // 3 ** (part + 1) for part in range(parts - 1)]
     bins = [
-        pack_rows([p for i in range(a, b) for p in split_pieces(i, examples[i], shape.row_length)], shape.row_length)
+        pack_rows(
+            [p for i in range(a, b) for p in split_into_chunks(i, examples[i], shape.row_length)], shape.row_length
+        )
         for a, b in itertools.pairwise([0, *cuts, len(examples)])
     ]
-    batch, _ = fill(examples, bins, shape)
+    batch, _ = build_batch(examples, bins, shape)
     return jax.tree.map(lambda x: x.reshape(shards, microbatches, *x.shape[1:]), batch)
 
 
 def assert_sgd_follows(reference, objective, params, layout, batch):
     loss, gradient = reference
     optimizer = optax.sgd(RATE)
-    state = layout.place(init_state(params, optimizer))
+    state = layout.device_put(init_state(params, optimizer))
     old = jax.tree.leaves(state)
     state, metrics = make_train_step(objective, optimizer, layout)(state, batch)
     assert all(leaf.is_deleted() for leaf in old)  # donated
     assert [leaf.sharding for leaf in jax.tree.leaves(state)] == [leaf.sharding for leaf in old]
     assert float(metrics["loss"]) == pytest.approx(loss, rel=1e-5)
     assert float(metrics["grad_norm"]) == pytest.approx(float(optax.tree.norm(gradient)), rel=1e-5)
-    moved = jax.tree.map(lambda new, start: (start - np.asarray(new)) / RATE, layout.plain(state).params, params)
+    moved = jax.tree.map(lambda new, start: (start - np.asarray(new)) / RATE, layout.unreplicate(state).params, params)
     for here, there in zip(*map(jax.tree.leaves, (moved, gradient)), strict=True):
         np.testing.assert_allclose(here, there, rtol=0, atol=1e-5 * float(np.abs(there).max()) + 3e-7 / RATE)
 
@@ -111,25 +113,25 @@ def test_sgd_moves_alike_in_every_layout(reference, objective, params, examples,
     """Unequal shards, plain SGD: a gradient that is counted twice, or a part that is not summed, would show."""
     layout = make_layout(**LAYOUTS[name])
     assert len(layout.devices) == 8
-    batch = dealt(examples, layout.shards, microbatches, Shape(12, 32, 48, 48))
+    batch = dealt(examples, layout.shards, microbatches, BatchShape(12, 32, 48, 48))
     assert_sgd_follows(reference, objective, params, layout, batch)
 
 
 def test_attention_in_tiles_can_be_sharded(reference, objective, params, examples):
     layout = make_layout(layout="fsdp_tensor", devices=4, tensor=2)
-    batch = dealt(examples, layout.shards, 1, Shape(3, 128, 48, 48))
+    batch = dealt(examples, layout.shards, 1, BatchShape(3, 128, 48, 48))
     assert_sgd_follows(reference, objective, params, layout, batch)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_evaluation_and_scores_agree(model, objective, reference, params, examples, name):
     layout = make_layout(**LAYOUTS[name])
-    placed = layout.place(params)
-    sums = make_eval_step(objective, layout)(placed, dealt(examples, layout.shards, 2, Shape(12, 32, 48, 48)))
+    placed = layout.device_put(params)
+    sums = make_eval_step(objective, layout)(placed, dealt(examples, layout.shards, 2, BatchShape(12, 32, 48, 48)))
     assert float(sums["loss"] / sums["weight"]) == pytest.approx(reference[0], rel=1e-5)
     one = Pmap((jax.devices()[0],))
     unpaired = [Example(e.prompt, e.responses, e.head) for e in examples]
-    scores, expected = (Scorer(model, x)(x.place(params), unpaired) for x in (layout, one))
+    scores, expected = (BatchedForward(model, x)(x.device_put(params), unpaired) for x in (layout, one))
     assert_close(np.concatenate(scores), np.concatenate(expected))
 
 
@@ -137,11 +139,11 @@ def test_parameters_and_moments_are_cut(params):
     """Fully sharded over four devices times two: each device holds an eighth of every matrix and of its moments."""
     layout = make_layout(layout="fsdp_tensor", tensor=2)
     optimizer, _ = make_optimizer(**OPTIMIZER)
-    opt_state = layout.create(optimizer.init, layout.place(params))
+    opt_state = layout.jit_init(optimizer.init, layout.device_put(params))
     moment = next(
         x for path, x in jax.tree_util.tree_leaves_with_path(opt_state) if "'down'" in jax.tree_util.keystr(path)
     )
-    for kernel in (layout.place(params)["trunk"]["blocks"]["mlp"]["down"]["kernel"], moment):
+    for kernel in (layout.device_put(params)["trunk"]["blocks"]["mlp"]["down"]["kernel"], moment):
         assert kernel.shape == (2, 24, 16)
         assert kernel.addressable_shards[0].data.shape == (2, 12, 4)
     found = describe(layout, {"trunk": {"blocks": {"mlp": {"down": {"kernel": jnp.zeros((2, 24000, 160))}}}}})
@@ -157,15 +159,15 @@ def test_a_checkpoint_moves_between_layouts(reward_model, tokenizer, objective, 
 
     def steps(layout, state, count):
         step = make_train_step(objective, optimizer, layout)
-        batch = dealt(examples, layout.shards, 1, Shape(12, 32, 48, 48))
+        batch = dealt(examples, layout.shards, 1, BatchShape(12, 32, 48, 48))
         with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
             for _ in range(count):
                 state, _ = step(state, batch)
         return state
 
     first = make_layout(layout="fsdp", devices=2)
-    state = steps(first, first.place(init_state(params, optimizer)), 2)
-    plain = first.plain(state)
+    state = steps(first, first.device_put(init_state(params, optimizer)), 2)
+    plain = first.unreplicate(state)
     saved = save_checkpoint(
         tmp_path,
         reward_model.contract,
@@ -174,7 +176,7 @@ def test_a_checkpoint_moves_between_layouts(reward_model, tokenizer, objective, 
         {"step": plain.step, "opt_state": plain.opt_state},
         keep=1,
     )
-    expected = jax.tree.map(np.asarray, first.plain(steps(first, state, 1)).params)
+    expected = jax.tree.map(np.asarray, first.unreplicate(steps(first, state, 1)).params)
     for settings in ({"layout": "pmap", "devices": 2}, {"layout": "fsdp_tensor", "devices": 4, "tensor": 2}):
         layout = make_layout(**settings)
         shapes = jax.eval_shape(lambda: init_state(params, optimizer))
@@ -182,7 +184,7 @@ def test_a_checkpoint_moves_between_layouts(reward_model, tokenizer, objective, 
         restored = TrainState(
             stored["step"], load_tree(saved / "params", shapes.params, layout=layout), stored["opt_state"]
         )
-        found = layout.plain(steps(layout, layout.place(restored), 1))
+        found = layout.unreplicate(steps(layout, layout.device_put(restored), 1))
         assert int(found.step) == 3
         jax.tree.map(assert_close, jax.tree.map(np.asarray, found.params), expected)
 
@@ -260,7 +262,7 @@ def test_a_tensor_axis_that_does_not_fit_is_named(settings, message):
 def test_fsdp_gathers_parameters_and_not_activations(model, objective, params, examples):
     """No array of the compiled step holds the tokens of all shards: each device computes its own, with whole layers."""
     layout = make_layout(layout="fsdp")
-    batch = dealt(examples, 8, 1, Shape(12, 32, 48, 48))
+    batch = dealt(examples, 8, 1, BatchShape(12, 32, 48, 48))
     optimizer = optax.sgd(RATE)
     steps = []
 
@@ -269,7 +271,7 @@ def test_fsdp_gathers_parameters_and_not_activations(model, objective, params, e
             steps.append(self.program(step))
 
     make_train_step(objective, optimizer, Compiled(layout.devices, layout.tensor, layout.fsdp))
-    state = layout.place(init_state(params, optimizer))
+    state = layout.device_put(init_state(params, optimizer))
     text = steps[0].lower(state, jax.device_put(batch, layout.by_shard)).compile().as_text()
     assert re.search(r"f32\[(1,)?12,32,16\]", text)  # the stream of one shard
     assert not re.search(r"f32\[8,12,32,(2|16|24)\]", text)

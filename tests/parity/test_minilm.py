@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from naive import one_bin
 
-from rmjax.data.packing import Example, Shape
+from rmjax.data.packing import BatchShape, Example
 from rmjax.models.pretrained import open_pretrained
 from rmjax.models.transformer import Transformer, parameter_shapes
 
@@ -50,9 +50,9 @@ def test_sentence_embeddings_equal_the_reference():
     params, _ = pretrained.load(shapes)
     length = -(-sum(map(len, ids)) // 64) * 64
     examples = [Example(np.array(each[:-1], np.int32), (np.array(each[-1:], np.int32),)) for each in ids]
-    batch, slots = one_bin(examples, Shape(1, length, 8, 8), share_prompts=False)
+    batch, slots = one_bin(examples, BatchShape(1, length, 8, 8), share_prompts=False)
     packed = np.asarray(jax.jit(trunk.apply)({"params": params["trunk"]}, batch))[0]
-    ends = {example: int(batch.read_at_N[n]) + 1 for n, (example, _) in enumerate(slots)}
+    ends = {example: int(batch.score_index_N[n]) + 1 for n, (example, _) in enumerate(slots)}
     actual = np.stack([unit(packed[ends[i] - len(each) : ends[i]].mean(0)) for i, each in enumerate(ids)])
 
     assert np.abs(actual - expected).max() <= 1e-4 * np.abs(expected).max()

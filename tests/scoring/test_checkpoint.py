@@ -18,7 +18,7 @@ from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import make_layout
 from rmjax.scoring.checkpoint import damage, find_checkpoint, list_checkpoints, load, load_tree, save_checkpoint
 from rmjax.scoring.contract import FORMAT, check_canaries
-from rmjax.scoring.seal import seal
+from rmjax.scoring.finalize import finalize
 
 ONE = make_layout(layout="pmap", devices=1)
 OPTIMIZER = {"step": jnp.asarray(7, jnp.int32), "opt_state": ({"mu": jnp.arange(3.0)}, ())}
@@ -179,7 +179,7 @@ def test_a_bfloat16_model_is_recognised_by_what_float32_gives(
 ):
     """Its own scores are too coarse for the canaries, and rounding is another on every machine."""
     model = make_model(params=params, compute_dtype="bfloat16")
-    model.contract = seal(model, references, "made-up texts", step=3)
+    model.contract = finalize(model, references, "made-up texts", step=3)
     canaries = model.contract.canaries
     prompts, responses = [canary.prompt for canary in canaries], [[canary.response] for canary in canaries]
     columns = [model.heads.index(canary.head) for canary in canaries]
@@ -226,7 +226,7 @@ def test_a_checkpoint_renders_its_texts_as_on_the_day_it_was_trained(tmp_path, m
     tokenizer = Tokenizer(hf, max_prompt=24, max_response=12, date="2031-03-05", split_special_tokens=False)
     model = make_model(params=params, **tokenizer.stated())
     model.tokenizer = tokenizer
-    model.contract = seal(model, references, "made-up texts", step=1)
+    model.contract = finalize(model, references, "made-up texts", step=1)
     save_checkpoint(tmp_path / "checkpoints", model.contract, tokenizer, params, OPTIMIZER, keep=1)
     loaded = load(tmp_path)  # the canaries would refuse it with another date
     assert loaded.tokenizer.stated() == tokenizer.stated()

@@ -11,8 +11,8 @@ from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.scoring.contract import Normalization
 from rmjax.scoring.ensemble import Ensemble, average_weights
-from rmjax.scoring.judge import Scored
 from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS
+from rmjax.scoring.reward_function import Scored
 from rmjax.scoring.reward_model import RewardModel
 
 PROMPTS = [(Message("user", "How do I boil an egg?"),), (Message("user", "What is the capital of France?"),)]

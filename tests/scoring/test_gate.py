@@ -9,8 +9,8 @@ from rmjax.data.comparisons import Comparison, Message
 from rmjax.errors import InputError
 from rmjax.scoring.contract import Gate, Normalization
 from rmjax.scoring.gate import REFUSAL, GatedModel, Inputs, _agreement, combine, fit_gate, thresholds
-from rmjax.scoring.judge import Judge, Scored
 from rmjax.scoring.link import NO_ODDS
+from rmjax.scoring.reward_function import RewardFunction, Scored
 
 HEADS = ("helpful", "safety")
 UNIT = dict.fromkeys(HEADS, Normalization(0.0, 1.0, 1, "unit"))
@@ -20,7 +20,7 @@ def logit(p):
     return float(np.log(p / (1 - p)))
 
 
-class Stated(Judge):
+class Stated(RewardFunction):
     """A judge that reads its two scores off the response, "h s", and off the prompt for a refusal."""
 
     heads = HEADS

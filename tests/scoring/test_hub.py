@@ -71,7 +71,7 @@ def make_reward_model(trunk, tokenizer, layout):
         data={"source": "made up", "start": "random"},
     )
     params = draw(RewardTransformer(trunk, contract.heads, jnp.dtype("float32")))
-    return RewardModel(layout.place(params), contract, tokenizer, layout)
+    return RewardModel(layout.device_put(params), contract, tokenizer, layout)
 
 
 def draw(module):
@@ -221,7 +221,7 @@ def test_a_missing_or_unfit_padding_becomes_a_token_of_its_own(tmp_path, build, 
     assert read_json(tmp_path / "out")["pad_token_id"] == len(hf)
     assert read_json(tmp_path / "out")["vocab_size"] == len(hf) + 1
     table = load_file(tmp_path / "out" / "model.safetensors")["model.embed_tokens.weight"]
-    np.testing.assert_array_equal(table[:-1], model.layout.plain(model.params)["trunk"]["embedding"]["embedding"])
+    np.testing.assert_array_equal(table[:-1], model.layout.unreplicate(model.params)["trunk"]["embedding"]["embedding"])
     assert table.shape[0] == len(hf) + 1
     assert not table[-1].any()
     assert_close(
@@ -334,7 +334,7 @@ def test_where_the_padding_is_eos_the_score_is_read_before_it(padded_with_eos, m
     answers = [answer for answer in ANSWERS if answer]
     prompt = encode_text(tokenizer, "Why?")[0].ids
     example = Example(prompt, tuple(encode_text(tokenizer, "Why?", answer)[1].ids[:-1] for answer in answers))
-    params = model.layout.plain(model.params)
+    params = model.layout.unreplicate(model.params)
     (expected,) = naive_scores(params, model.contract.trunk, model.heads, [example])
     assert_close(padded_with_eos.score("Why?", answers), expected[:, 1])
 

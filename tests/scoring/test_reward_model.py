@@ -12,8 +12,8 @@ from rmjax.data.packing import Example
 from rmjax.data.records import parse_scoring
 from rmjax.data.truncation import Truncation
 from rmjax.errors import InputError
-from rmjax.scoring.judge import TruncationWarning, as_prompt
 from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS, Link
+from rmjax.scoring.reward_function import TruncationWarning, as_prompt
 
 EGG = "How do I boil an egg?"
 ANSWERS = ["Put it in boiling water.", "", "I will not help with that."]
@@ -26,7 +26,7 @@ def expected(reward_model):
 
 
 def test_scores_are_those_of_the_naive_form(reward_model, tokenizer, tiny_trunk, expected):
-    params = reward_model._scorer.layout.plain(reward_model.params)
+    params = reward_model._scorer.layout.unreplicate(reward_model.params)
     prompt = encode_text(tokenizer, EGG)[0].ids
     example = Example(prompt, tuple(encode_text(tokenizer, EGG, answer)[1].ids for answer in ANSWERS))
     (scores,) = naive_scores(params, tiny_trunk, reward_model.heads, [example])

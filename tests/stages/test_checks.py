@@ -13,15 +13,15 @@ from rmjax.data.comparisons import Comparison, Demonstration
 from rmjax.errors import InputError
 from rmjax.stages.checks import (
     check_gate,
-    check_judgements,
     check_ratings,
     check_safety_labels,
     check_settings,
     check_sources,
+    check_splits,
     compute_dtype,
 )
-from rmjax.stages.datasets import Judgements, check_demonstrations
-from rmjax.stages.reward_data import references_of, standardized
+from rmjax.stages.datasets import ComparisonSplits, check_demonstrations
+from rmjax.stages.reward_data import load_references, standardize_ratings
 from rmjax.training.objectives import LossConfig
 
 HEADS = ("helpful", "safety")
@@ -37,7 +37,7 @@ def comparison(head=None, ranks=(1, 2), text="q", **fields):
 def judgements(**sets):
     """Both heads in every set, but for the sets that are given."""
     whole = [comparison("helpful"), comparison("safety")]
-    return Judgements(**{**dict.fromkeys(SETS, whole), **sets}, notes={})
+    return ComparisonSplits(**{**dict.fromkeys(SETS, whole), **sets}, notes={})
 
 
 @pytest.mark.parametrize("gate", [("helpful",), ("helpful", "helpful"), ("helpful", "harmless"), ("a", "b", "c")])
@@ -51,11 +51,11 @@ def test_a_gate_joins_two_heads_of_the_model(gate):
 def test_references_are_of_a_kind_that_exists():
     held_out = judgements(validation=[comparison("helpful"), comparison("safety")])
     config = {"heads": HEADS, "evaluation": {"references": 9, "normalize_on": "demonstrations"}}
-    texts = references_of(config, held_out, [Demonstration(user("q"), "good")])
+    texts = load_references(config, held_out, [Demonstration(user("q"), "good")])
     assert [response for _, response in texts["safety"]] == ["good"]
     config["evaluation"]["normalize_on"] = "prompts"
     with pytest.raises(InputError, match=r"unknown evaluation\.normalize_on 'prompts'"):
-        references_of(config, held_out, [])
+        load_references(config, held_out, [])
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def test_an_evaluation_source_that_somebody_chose_passes(train, evaluation):
 
 
 def test_data_for_every_head_pass():
-    check_judgements(judgements(), HEADS)
+    check_splits(judgements(), HEADS)
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -167,24 +167,24 @@ def test_data_for_every_head_pass():
 def test_a_head_without_data_is_named_with_the_set(name, head):
     other = [comparison(label) for label in HEADS if label != head]
     with pytest.raises(InputError, match=f"the {SETS[name]} data hold no .* for the head '{head}'"):
-        check_judgements(judgements(**{name: other}), HEADS)
+        check_splits(judgements(**{name: other}), HEADS)
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_ties_alone_prefer_nothing(name):
     tied = [comparison("helpful"), comparison("safety", (1, 1)), comparison("safety", (2, 2, 2))]
     with pytest.raises(InputError, match=f"the {SETS[name]} data hold no comparison with a preference .* 'safety'"):
-        check_judgements(judgements(**{name: tied}), HEADS)
+        check_splits(judgements(**{name: tied}), HEADS)
 
 
 def test_one_preference_among_ties_is_enough():
-    check_judgements(judgements(test=[comparison("helpful"), comparison("safety", (1, 1, 2))]), HEADS)
+    check_splits(judgements(test=[comparison("helpful"), comparison("safety", (1, 1, 2))]), HEADS)
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_an_empty_set_is_refused(name):
     with pytest.raises(InputError, match=f"the {SETS[name]} data hold no"):
-        check_judgements(judgements(**{name: []}), ("helpful",))
+        check_splits(judgements(**{name: []}), ("helpful",))
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -192,11 +192,11 @@ def test_a_record_without_a_known_head_is_named_where_there_are_several(name):
     for head, message in ((None, "names no head"), ("honest", "is for the head 'honest'")):
         mixed = [*judgements().train, comparison(head, origin="f.jsonl:3")]
         with pytest.raises(InputError, match=f"f.jsonl:3: this comparison {message}"):
-            check_judgements(judgements(**{name: mixed}), HEADS)
+            check_splits(judgements(**{name: mixed}), HEADS)
 
 
 def test_a_single_head_takes_records_of_any_label():
-    check_judgements(judgements(train=[comparison()], test=[comparison("honest")]), ("helpful",))
+    check_splits(judgements(train=[comparison()], test=[comparison("honest")]), ("helpful",))
 
 
 def test_the_best_checkpoint_can_only_be_chosen_where_every_one_was_evaluated():
@@ -265,7 +265,7 @@ def rated(head, *ratings):
 
 def test_ratings_get_mean_0_and_deviation_1_in_every_head():
     examples = [rated(0, 1, 2), rated(1, 800, 950, 700), rated(0, 5, 4, 3), rated(1, 720, 710)]
-    result = standardized(examples)
+    result = standardize_ratings(examples)
     for head in (0, 1):
         before, after = (np.concatenate([e.ratings for e in es if e.head == head]) for es in (examples, result))
         assert after.mean() == pytest.approx(0, abs=1e-5)
@@ -275,7 +275,7 @@ def test_ratings_get_mean_0_and_deviation_1_in_every_head():
 
 def test_standardizing_changes_ratings_alone():
     examples = [rated(0, 1, 2), rated(1, 8, 9, 7), rated(0, 5, 4, 3)]
-    for old, new in zip(examples, standardized(examples), strict=True):
+    for old, new in zip(examples, standardize_ratings(examples), strict=True):
         assert new.ratings.dtype == np.float32
         assert new.ratings.shape == old.ratings.shape
         assert (new.head, new.prompt.tolist()) == (old.head, old.prompt.tolist())
@@ -285,6 +285,6 @@ def test_standardizing_changes_ratings_alone():
 
 
 def test_equal_ratings_become_zero():
-    (example,) = standardized([rated(0, 3, 3)])
+    (example,) = standardize_ratings([rated(0, 3, 3)])
     assert example.ratings.tolist() == [0, 0]
     assert not any(map(math.isnan, example.ratings))

@@ -22,10 +22,10 @@ from rmjax.sweeps.statistics import (
     difference_table,
     holm,
     markdown,
+    mean_interval,
     p_value,
     read_measures,
     settings,
-    spread,
     table,
     to_csv,
 )
@@ -50,30 +50,30 @@ ROWS = [
 
 def test_the_interval_is_students():
     # t(0.975; 2) = 4.303 in Student's table; the standard deviation of 1, 2, 3 is 1.
-    found = spread([1.0, 2.0, 3.0])
+    found = mean_interval([1.0, 2.0, 3.0])
     assert found.mean == 2.0
     assert found.error == pytest.approx(1 / 3**0.5)
     assert (found.low, found.high) == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5), abs=1e-3)
 
 
 def test_one_run_has_no_error_and_none_no_mean():
-    assert spread([0.5]).mean == 0.5
-    assert np.isnan(spread([0.5]).error)
-    assert np.isnan(spread([]).mean)
+    assert mean_interval([0.5]).mean == 0.5
+    assert np.isnan(mean_interval([0.5]).error)
+    assert np.isnan(mean_interval([]).mean)
 
 
 def test_the_interval_covers_what_it_says():
     draws = np.random.default_rng(0).normal(size=(4000, 5))
-    inside = np.mean([(low <= 0 <= high) for _, _, low, high, _ in map(spread, draws)])
+    inside = np.mean([(low <= 0 <= high) for _, _, low, high, _ in map(mean_interval, draws)])
     assert inside == pytest.approx(0.95, abs=0.011)  # three standard errors of a share of 4,000
 
 
 def test_the_p_value_is_that_of_students_test():
     for values in ([0.01, 0.02, 0.03], [-0.5, 0.1, -0.3, -0.2], [1.0, -1.0]):
-        assert p_value(spread(values)) == pytest.approx(scipy.stats.ttest_1samp(values, 0.0).pvalue)
-    assert p_value(spread([0.0, 0.0])) == 1.0
-    assert p_value(spread([0.5, 0.5])) == 0.0
-    assert np.isnan(p_value(spread([0.5])))
+        assert p_value(mean_interval(values)) == pytest.approx(scipy.stats.ttest_1samp(values, 0.0).pvalue)
+    assert p_value(mean_interval([0.0, 0.0])) == 1.0
+    assert p_value(mean_interval([0.5, 0.5])) == 0.0
+    assert np.isnan(p_value(mean_interval([0.5])))
 
 
 def test_holm_by_hand():

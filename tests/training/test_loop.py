@@ -13,7 +13,7 @@ from naive import random_examples
 from rmjax.data.loader import BatchStream
 from rmjax.errors import InputError
 from rmjax.parallel.layout import Pmap
-from rmjax.training.loop import Cadence, Interrupted, catch_signals, fit
+from rmjax.training.loop import Interrupted, Intervals, catch_signals, fit
 from rmjax.training.objectives import LossConfig, ranking_objective
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.run import RunDirectory
@@ -46,7 +46,7 @@ class Setting:
 
     @staticmethod
     def scores(params, batch):
-        return params["table"][batch.tokens_RxL.reshape(-1)[batch.read_at_N]][:, None]
+        return params["table"][batch.tokens_RxL.reshape(-1)[batch.score_index_N]][:, None]
 
     def start(self):
         table = jnp.asarray(np.random.default_rng(0).normal(size=50), jnp.float32)
@@ -76,24 +76,24 @@ class Recorder:
 
     def __call__(self, state=None, start=0, stop=STOP, cadence=(2, 4, 3), step_fn=None, on_evaluate=None):
         def save(state, step):
-            self.saved[step] = jax.tree.map(np.asarray, self.setting.layout.plain(state))
+            self.saved[step] = jax.tree.map(np.asarray, self.setting.layout.unreplicate(state))
 
         def evaluate(state):
-            step = int(self.setting.layout.plain(state).step)
+            step = int(self.setting.layout.unreplicate(state).step)
             self.evaluated.append(step)
             if on_evaluate:
                 on_evaluate(step)
             return {"validation_loss": step / 10}
 
         return fit(
-            self.setting.layout.place(state or self.setting.start()),
+            self.setting.layout.device_put(state or self.setting.start()),
             step_fn or self.setting.step_fn,
             self.setting.stream,
             self.run,
             start=start,
             stop=stop,
             schedule=self.setting.schedule,
-            cadence=Cadence(*cadence),
+            cadence=Intervals(*cadence),
             save=save,
             evaluate=evaluate,
             title="test",
@@ -110,7 +110,7 @@ def recorder(setting, tmp_path):
 def uninterrupted(setting, tmp_path_factory):
     recorder = Recorder(setting, tmp_path_factory.mktemp("whole") / "run")
     with jax.numpy_dtype_promotion("standard"):
-        recorder.final = setting.layout.plain(recorder())
+        recorder.final = setting.layout.unreplicate(recorder())
     return recorder
 
 
@@ -120,11 +120,11 @@ def assert_same(a, b):
 
 def test_a_row_is_logged_at_its_step_with_the_metrics_of_that_step(setting, uninterrupted):
     """Against every step run by hand."""
-    state, steps = setting.layout.place(setting.start()), []
+    state, steps = setting.layout.device_put(setting.start()), []
     for step in range(STOP):
         state, metrics = setting.step_fn(state, setting.stream[step])
         steps.append({name: float(value) for name, value in metrics.items()})
-    assert_same(setting.layout.plain(state), uninterrupted.final)
+    assert_same(setting.layout.unreplicate(state), uninterrupted.final)
     rows = [row for row in uninterrupted.run.metrics() if "loss" in row]
     assert [row["step"] for row in rows] == [2, 4, 6, 8, 10]
     for row in rows:
@@ -165,12 +165,12 @@ def test_zero_means_only_at_the_end(recorder):
 @pytest.mark.parametrize("step", [3, 6, 9])
 def test_resuming_from_a_checkpoint_gives_exactly_the_same_parameters(recorder, setting, uninterrupted, step):
     state = jax.tree.map(jnp.asarray, uninterrupted.saved[step])
-    assert_same(setting.layout.plain(recorder(state, start=step)), uninterrupted.final)
+    assert_same(setting.layout.unreplicate(recorder(state, start=step)), uninterrupted.final)
 
 
 def test_a_finished_state_runs_no_step(recorder, setting, uninterrupted):
     state = jax.tree.map(jnp.asarray, uninterrupted.saved[10])
-    assert_same(setting.layout.plain(recorder(state, start=STOP)), uninterrupted.final)
+    assert_same(setting.layout.unreplicate(recorder(state, start=STOP)), uninterrupted.final)
     assert not recorder.saved
 
 
@@ -191,7 +191,7 @@ def test_a_signal_saves_the_step_and_resuming_ends_the_same(recorder, setting, u
     assert [row["step"] for row in recorder.run.metrics()] == [2, 4, 4]
     state = jax.tree.map(jnp.asarray, recorder.saved[4])
     recorder.run.rewind(4)
-    assert_same(setting.layout.plain(recorder(state, start=4)), uninterrupted.final)
+    assert_same(setting.layout.unreplicate(recorder(state, start=4)), uninterrupted.final)
     mine, whole = ([{**row, "seconds": 0} for row in r.run.metrics()] for r in (recorder, uninterrupted))
     assert mine == whole
 
@@ -199,7 +199,7 @@ def test_a_signal_saves_the_step_and_resuming_ends_the_same(recorder, setting, u
 def test_a_signal_during_a_step_saves_after_it(recorder, setting):
     def step_fn(state, batch):
         state, metrics = setting.step_fn(state, batch)
-        if int(setting.layout.plain(state).step) == 5:
+        if int(setting.layout.unreplicate(state).step) == 5:
             os.kill(os.getpid(), signal.SIGTERM)
         return state, metrics
 
@@ -229,7 +229,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(recorder, se
 
     def step_fn(state, batch):
         state, metrics = setting.step_fn(state, batch)
-        if int(setting.layout.plain(state).step) >= bad_step:
+        if int(setting.layout.unreplicate(state).step) >= bad_step:
             metrics = {**metrics, "loss": metrics["loss"] * math.nan}
         return state, metrics
 
@@ -242,4 +242,4 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(recorder, se
 @pytest.mark.parametrize("cadence", [(0, 1, 1), (1, -1, 0), (1, 0, -1)])
 def test_an_impossible_cadence_is_refused(cadence):
     with pytest.raises(InputError, match="log_every must be positive"):
-        Cadence(*cadence)
+        Intervals(*cadence)

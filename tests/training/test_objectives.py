@@ -11,14 +11,14 @@ from naive import hidden_states, make_example, make_params, one_bin
 
 from rmjax.data.comparisons import Comparison
 from rmjax.data.examples import PairRule, encode_comparisons
-from rmjax.data.packing import Shape
+from rmjax.data.packing import BatchShape
 from rmjax.errors import InputError
 from rmjax.models.transformer import LanguageModel
 from rmjax.training.losses import MARGINS
 from rmjax.training.objectives import LossConfig, ranking_objective, rating_objective, sft_objective
 from rmjax.training.step import ratios
 
-SHAPE = Shape(4, 64, 16, 32)
+SHAPE = BatchShape(4, 64, 16, 32)
 
 
 def config(**changes):
@@ -320,7 +320,7 @@ def test_sft_is_the_cross_entropy_of_every_response_token_alone(tiny_trunk):
             losses.append(np.log(np.exp(logits[t - 1]).sum()) - logits[t - 1, ids[t]])
             correct.append(logits[t - 1].argmax() == ids[t])
     objective = sft_objective(lambda params, batch: model.apply({"params": params}, batch))
-    batch, _ = one_bin(demonstrations(), Shape(2, 16, 8, 8))
+    batch, _ = one_bin(demonstrations(), BatchShape(2, 16, 8, 8))
     _, sums = jax.jit(objective)(params, batch)
     assert float(sums["weight"]) == 8
     assert float(ratios(sums)["loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
@@ -329,7 +329,7 @@ def test_sft_is_the_cross_entropy_of_every_response_token_alone(tiny_trunk):
 
 def test_sft_learns_nothing_from_prompts_padding_or_neighbours():
     """The gradient with respect to the logits is zero but where the next token belongs to a response."""
-    batch, _ = one_bin(demonstrations(), Shape(2, 16, 8, 8))
+    batch, _ = one_bin(demonstrations(), BatchShape(2, 16, 8, 8))
     logits = jnp.asarray(np.random.default_rng(0).normal(size=(2, 16, 20)), jnp.float32)
     gradient, _ = jax.grad(sft_objective(lambda params, _: params), has_aux=True)(logits, batch)
     trained = np.asarray(gradient).any(-1).astype(int)
@@ -339,7 +339,7 @@ def test_sft_learns_nothing_from_prompts_padding_or_neighbours():
 
 
 def test_sft_accuracy_counts_the_likeliest_token():
-    batch, _ = one_bin(demonstrations(), Shape(2, 16, 8, 8))
+    batch, _ = one_bin(demonstrations(), BatchShape(2, 16, 8, 8))
     next_token = np.roll(batch.tokens_RxL, -1, axis=1)
     logits = np.array(jax.nn.one_hot(next_token, 20)) * 5
     logits[0, 2] = 0

@@ -12,14 +12,14 @@ import pytest
 from naive import assert_close, make_example, make_params, naive_scores, one_bin, random_examples
 
 from rmjax.data.loader import BatchStream
-from rmjax.data.packing import Shape, fill, pack_rows, split_pieces
+from rmjax.data.packing import BatchShape, build_batch, pack_rows, split_into_chunks
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import Pmap
 from rmjax.training.objectives import LossConfig, ranking_objective
 from rmjax.training.step import evaluate_stream, init_state, make_eval_step, make_train_step
 
 HEADS = ("helpful", "safety")
-SHAPE = Shape(12, 32, 48, 48)
+SHAPE = BatchShape(12, 32, 48, 48)
 PLAIN = LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0, 0.0)
 AUXILIARY = LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0, 0.4)
 RATE = 0.5
@@ -42,7 +42,7 @@ def loss_fn(model):
 
 def small_scores(params, batch):
     """Scores [N, Z] that compile fast: what a step does with shards does not depend on the model."""
-    hidden_NxD = jnp.tanh(params["embedding"][batch.tokens_RxL.reshape(-1)[batch.read_at_N]])
+    hidden_NxD = jnp.tanh(params["embedding"][batch.tokens_RxL.reshape(-1)[batch.score_index_N]])
     return hidden_NxD @ params["kernel"]
 
 
@@ -76,9 +76,9 @@ def dealt(examples, shards, microbatches):
     bounds = [0, *cuts, len(examples)]
     bins = []
     for start, stop in itertools.pairwise(bounds):
-        pieces = [p for i in range(start, stop) for p in split_pieces(i, examples[i], SHAPE.row_length)]
+        pieces = [p for i in range(start, stop) for p in split_into_chunks(i, examples[i], SHAPE.row_length)]
         bins.append(pack_rows(pieces, SHAPE.row_length))
-    batch, _ = fill(examples, bins, SHAPE)
+    batch, _ = build_batch(examples, bins, SHAPE)
     return jax.tree.map(lambda x: x.reshape(shards, microbatches, *x.shape[1:]), batch)
 
 
@@ -115,14 +115,14 @@ def assert_one_step_of_sgd_follows(loss, gradient, loss_fn, params, batch):
     layout = Pmap(tuple(jax.devices()[:shards]))
     optimizer = optax.sgd(RATE)
     step = make_train_step(loss_fn, optimizer, layout)
-    state = layout.place(init_state(params, optimizer))
+    state = layout.device_put(init_state(params, optimizer))
     old = jax.tree.leaves(state)
     state, metrics = step(state, batch)
     assert all(leaf.is_deleted() for leaf in old)
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(params))
     assert float(metrics["loss"]) == pytest.approx(loss, rel=1e-5)
     assert float(metrics["grad_norm"]) == pytest.approx(float(optax.tree.norm(gradient)), rel=1e-5)
-    local = layout.plain(state)
+    local = layout.unreplicate(state)
     assert int(local.step) == 1
     expected = jax.tree.map(lambda start, g: start - RATE * g, params, gradient)
     for leaf, other, start in zip(*map(jax.tree.leaves, (local.params, expected, params)), strict=True):
@@ -160,7 +160,7 @@ def test_the_auxiliary_term_weighs_the_same_on_any_layout(small_params, examples
     assert float(sums["auxiliary_weight"]) == pytest.approx(3)
     gradient = jax.tree.map(lambda g: g / sums["weight"], gradient)
     batch = dealt(labelled, shards, microbatches)
-    weights = batch.labelled_N.sum(-1).ravel()
+    weights = batch.safety_weight_N.sum(-1).ravel()
     assert weights.min() < weights.max()
     metrics = assert_one_step_of_sgd_follows(float(loss / sums["weight"]), gradient, objective, small_params, batch)
     assert float(metrics["auxiliary"]) == pytest.approx(float(sums["auxiliary"]) / 3, rel=1e-5)
@@ -175,17 +175,17 @@ def test_a_batch_without_any_pair_moves_nothing(small_params):
     optimizer = optax.sgd(RATE)
     examples = [make_example([3, 4], [[5, 2], [6, 7, 2]], pairs=[])]
     state, metrics = make_train_step(ranking_objective(small_scores, PLAIN), optimizer, layout)(
-        layout.place(init_state(small_params, optimizer)), dealt(examples, 1, 1)
+        layout.device_put(init_state(small_params, optimizer)), dealt(examples, 1, 1)
     )
     assert float(metrics["loss"]) == 0
-    jax.tree.map(np.testing.assert_array_equal, layout.plain(state).params, small_params)
+    jax.tree.map(np.testing.assert_array_equal, layout.unreplicate(state).params, small_params)
 
 
 def test_metrics_of_a_whole_stream_are_sums_over_weights(tiny_trunk, loss_fn, params, examples, reference):
     """Batches that weigh four, four and three: a mean of the batches' means would differ."""
     layout = Pmap(tuple(jax.devices()[:2]))
     stream = BatchStream(examples, batch_size=5, epochs=1, row_length=32, microbatches=2, shards=2, seed=0)
-    result = evaluate_stream(make_eval_step(loss_fn, layout), layout.place(params), stream)
+    result = evaluate_stream(make_eval_step(loss_fn, layout), layout.device_put(params), stream)
     assert result["loss"] == pytest.approx(reference[0], rel=1e-5)
     gaps = [
         scores[i, e.head] - scores[j, e.head]
@@ -202,8 +202,8 @@ def test_measuring_in_microbatches_gives_the_sums_of_one(small_params, examples,
         n: make_eval_step(ranking_objective(small_scores, PLAIN), Pmap(tuple(jax.devices()[:n]))) for n in {1, shards}
     }
     layout = Pmap(tuple(jax.devices()[:shards]))
-    whole = eval_step[1](Pmap((jax.devices()[0],)).place(small_params), dealt(examples, 1, 1))
-    parts = eval_step[shards](layout.place(small_params), dealt(examples, shards, microbatches))
+    whole = eval_step[1](Pmap((jax.devices()[0],)).device_put(small_params), dealt(examples, 1, 1))
+    parts = eval_step[shards](layout.device_put(small_params), dealt(examples, shards, microbatches))
     assert whole.keys() == parts.keys()
     assert float(parts["weight"]) == pytest.approx(11.0)
     for name, value in whole.items():

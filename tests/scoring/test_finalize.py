@@ -5,7 +5,7 @@ import pytest
 from conftest import user
 
 from rmjax.data.comparisons import Comparison, Demonstration
-from rmjax.scoring.seal import demonstration_texts, reference_texts, seal
+from rmjax.scoring.finalize import demonstration_texts, finalize, reference_texts
 
 
 def comparison(name, K, head=None):
@@ -70,5 +70,5 @@ def test_a_seal_states_step_normalization_and_canaries(reward_model, references)
 
 
 def test_equal_scores_do_not_divide_by_zero(reward_model):
-    contract = seal(reward_model, {"helpful": [(user("a"), "b")] * 3}, "some", step=1)
+    contract = finalize(reward_model, {"helpful": [(user("a"), "b")] * 3}, "some", step=1)
     assert contract.normalization["helpful"].std == pytest.approx(1.0)

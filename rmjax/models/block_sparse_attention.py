@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rmjax.models.visibility import MASKED, Places, Rule, sees
+from rmjax.models.mask import MASKED, AttentionSpec, TokenIndex, attention_mask
 
 TILE = 64
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def tiled_attention(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> Array:
+def block_sparse_attention(q: Array, k: Array, v: Array, places: TokenIndex, rule: AttentionSpec) -> Array:
     """softmax(q·k) v of scaled queries `[R, L, H, C]` and keys and values `[R, L, G, C]` -> `[R, L, H, C]`.
 
     L is a multiple of `TILE`. Tiles are float32 whatever the dtype of the inputs: XLA does products as small as theirs
@@ -34,19 +34,19 @@ def tiled_attention(q: Array, k: Array, v: Array, places: Places, rule: Rule) ->
 class _Tiles(NamedTuple):
     """T tiles of all rows, one after the other, and the tiles that each has to do with, as (first, last + 1)."""
 
-    places: Places  # [T, TILE] each, but for `local`
+    places: TokenIndex  # [T, TILE] each, but for `local`
     at: Array  # [T, TILE], indices of the tokens in their row
     prompts: Array  # [T, 2], of a query tile: key tiles with prompts, where these lie before `keys`
     keys: Array  # [T, 2], of a query tile: from where its own segments begin
     queries: Array  # [T, 2], of a key tile
 
-    def mask(self, i: Array, j: Array, rule: Rule) -> Array:
+    def mask(self, i: Array, j: Array, rule: AttentionSpec) -> Array:
         """`[TILE, TILE]`: which keys of tile j the queries of tile i see."""
-        query, key = (Places(*(x[t] for x in self.places[:3]), self.places.local) for t in (i, j))
-        return sees(query.as_queries(), key.as_keys(), self.at[i][:, None], self.at[j][None, :], rule)
+        query, key = (TokenIndex(*(x[t] for x in self.places[:3]), self.places.local) for t in (i, j))
+        return attention_mask(query.as_queries(), key.as_keys(), self.at[i][:, None], self.at[j][None, :], rule)
 
 
-def _tiles(places: Places, rule: Rule) -> _Tiles:
+def _tiles(places: TokenIndex, rule: AttentionSpec) -> _Tiles:
     R, L = places.segments.shape
     at = jnp.broadcast_to(jnp.arange(L, dtype=jnp.int32)[None], (R, L))
     real = places.parents > 0  # padding sees nothing and asks for nothing
@@ -76,7 +76,7 @@ def _tiles(places: Places, rule: Rule) -> _Tiles:
     keys = jnp.stack([own, jnp.minimum(last, here + 1) if rule.causal else last], axis=-1)
     queries = jnp.stack([jnp.maximum(first, here) if rule.causal else first, highest(seen_last) + 1], axis=-1)
     offset = (jnp.arange(R, dtype=jnp.int32) * (L // TILE))[:, None, None]
-    flat = Places(*(x.reshape(-1, TILE) for x in places[:3]), places.local)
+    flat = TokenIndex(*(x.reshape(-1, TILE) for x in places[:3]), places.local)
     return _Tiles(flat, at.reshape(-1, TILE), *((x + offset).reshape(-1, 2) for x in (prompts, keys, queries)))
 
 
@@ -114,7 +114,7 @@ def _logits(q_i: Array, k_j: Array, mask: Array, cap: float) -> Array:
     return jnp.where(mask[None], logits, MASKED)
 
 
-def _forward(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> tuple[Array, tuple]:
+def _forward(q: Array, k: Array, v: Array, places: TokenIndex, rule: AttentionSpec) -> tuple[Array, tuple]:
     tiles, G = _tiles(places, rule), k.shape[2]
     q_T, k_T, v_T = (_split(x, G) for x in (q, k, v))
     _, _, B, C = q_T.shape
@@ -147,11 +147,11 @@ def _forward(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> tuple[
     return out, (q, k, v, out, norm_T, tiles)
 
 
-def _forward_rule(q: Array, k: Array, v: Array, places: Places, rule: Rule) -> tuple[Array, tuple]:
+def _forward_rule(q: Array, k: Array, v: Array, places: TokenIndex, rule: AttentionSpec) -> tuple[Array, tuple]:
     return _forward(q, k, v, places, rule)
 
 
-def _backward_rule(rule: Rule, kept: tuple, d_out: Array) -> tuple:
+def _backward_rule(rule: AttentionSpec, kept: tuple, d_out: Array) -> tuple:
     q, k, v, out, norm_T, tiles = kept
     G = k.shape[2]
     q_T, k_T, v_T, out_T, d_out_T = (_split(x, G) for x in (q, k, v, out, d_out))
@@ -178,4 +178,4 @@ def _backward_rule(rule: Rule, kept: tuple, d_out: Array) -> tuple:
     return *(_join(x_T, x.shape).astype(x.dtype) for x_T, x in ((dq_T, q), (dk_T, k), (dv_T, v))), None
 
 
-tiled_attention.defvjp(_forward_rule, _backward_rule)
+block_sparse_attention.defvjp(_forward_rule, _backward_rule)

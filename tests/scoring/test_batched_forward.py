@@ -10,8 +10,8 @@ from naive import assert_close, make_example, make_params, naive_scores, random_
 
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import Pmap
-from rmjax.scoring import scorer
-from rmjax.scoring.scorer import Scorer
+from rmjax.scoring import batched_forward
+from rmjax.scoring.batched_forward import BatchedForward
 
 HEADS = ("helpful", "safety")
 
@@ -33,7 +33,7 @@ def setting(tiny_trunk):
 @pytest.fixture(scope="module")
 def score(setting, one_device):
     model, params = setting
-    run, there = Scorer(model, one_device), one_device.place(params)
+    run, there = BatchedForward(model, one_device), one_device.device_put(params)
     return lambda examples: run(there, examples)
 
 
@@ -52,13 +52,13 @@ def test_scores_equal_the_naive_form(tiny_trunk, setting, expected):
 def test_the_number_of_devices_is_irrelevant(setting, expected, devices):
     model, params = setting
     layout = Pmap(tuple(jax.devices()[:devices]))
-    assert_close(Scorer(model, layout)(layout.place(params), EXAMPLES), expected)
+    assert_close(BatchedForward(model, layout)(layout.device_put(params), EXAMPLES), expected)
 
 
 def test_fewer_examples_than_devices(setting, expected):
     model, params = setting
     layout = Pmap(tuple(jax.devices()[:8]))
-    (alone,) = Scorer(model, layout)(layout.place(params), EXAMPLES[:1])
+    (alone,) = BatchedForward(model, layout)(layout.device_put(params), EXAMPLES[:1])
     assert_close(alone, expected[0])
 
 
@@ -71,7 +71,7 @@ def test_in_bfloat16_order_and_company_change_rounding_alone(tiny_trunk, one_dev
     """A mask that shows siblings or neighbours moves a score by the spread of all scores, rounding by 2 % at most."""
     trunk = dataclasses.replace(tiny_trunk, width=64, layers=4)
     model = RewardTransformer(trunk, HEADS, jnp.dtype("bfloat16"))
-    run, params = Scorer(model, one_device), one_device.place(make_params(model))
+    run, params = BatchedForward(model, one_device), one_device.device_put(make_params(model))
     together = run(params, EXAMPLES)
     assert_close(run(params, EXAMPLES[::-1])[::-1], together, tolerance=0.05)
     apart = [make_example(e.prompt, [text], pairs=[]) for e in EXAMPLES for text in e.responses]
@@ -81,8 +81,8 @@ def test_in_bfloat16_order_and_company_change_rounding_alone(tiny_trunk, one_dev
 
 def test_what_is_computed_at_a_time_is_irrelevant(score, expected, monkeypatch):
     """Three chunks, each of several device batches."""
-    monkeypatch.setattr(scorer, "CHUNK", 8)
-    monkeypatch.setattr(scorer, "TOKENS_PER_CORE", 256)
+    monkeypatch.setattr(batched_forward, "CHUNK", 8)
+    monkeypatch.setattr(batched_forward, "TOKENS_PER_CORE", 256)
     assert_close(score(EXAMPLES), expected)
 
 
@@ -91,8 +91,8 @@ def record_shapes(run):
     shapes = []
 
     def record(_, batch):
-        shapes.append((batch.tokens_RxL.shape, batch.read_at_N.shape))
-        return np.zeros((*batch.read_at_N.shape, 2), np.float32)
+        shapes.append((batch.tokens_RxL.shape, batch.score_index_N.shape))
+        return np.zeros((*batch.score_index_N.shape, 2), np.float32)
 
     run._apply = record
     return shapes
@@ -101,7 +101,7 @@ def record_shapes(run):
 def test_requests_of_many_sizes_share_a_few_shapes(setting, one_device):
     """1 to 200 comparisons: of tokens there are at most eight sizes in each octave, of everything else one."""
     model, params = setting
-    run, pool = Scorer(model, one_device), texts(200, seed=9)
+    run, pool = BatchedForward(model, one_device), texts(200, seed=9)
     shapes = record_shapes(run)
     for count in range(1, 201):
         assert len(run(params, pool[:count])) == count
@@ -116,7 +116,7 @@ def test_requests_of_many_sizes_share_a_few_shapes(setting, one_device):
 def test_a_wide_group_is_shared_out_over_the_devices(setting):
     """64 responses to one prompt, on four devices: each computes the prompt and a quarter of the responses."""
     model, params = setting
-    run = Scorer(model, Pmap(tuple(jax.devices()[:4])))
+    run = BatchedForward(model, Pmap(tuple(jax.devices()[:4])))
     shapes = record_shapes(run)
     responses = [np.full(30, 7, np.int32)] * 64
     run(params, [make_example(np.full(100, 5, np.int32), responses, pairs=[])])
@@ -128,7 +128,7 @@ def test_a_group_wider_than_a_core_likes_stays_whole_where_its_prompt_is_shared(
     group = make_example(np.full(100, 5, np.int32), [np.full(30, 7, np.int32)] * 100, pairs=[])
     found = []
     for model in (setting[0], RewardTransformer(dataclasses.replace(tiny_trunk, causal=False), HEADS, jnp.float32)):
-        run = Scorer(model, Pmap(tuple(jax.devices()[:1])))
+        run = BatchedForward(model, Pmap(tuple(jax.devices()[:1])))
         shapes = record_shapes(run)
         run({}, [group])
         found.append([tokens for tokens, _ in shapes])
@@ -139,8 +139,8 @@ def test_a_group_wider_than_a_core_likes_stays_whole_where_its_prompt_is_shared(
 def test_a_stream_fills_its_rows(setting, monkeypatch):
     """Everything but the last step is full, and the last is shared out over the devices."""
     model, params = setting
-    monkeypatch.setattr(scorer, "TOKENS_PER_CORE", 1024)
-    run = Scorer(model, Pmap(tuple(jax.devices()[:2])))
+    monkeypatch.setattr(batched_forward, "TOKENS_PER_CORE", 1024)
+    run = BatchedForward(model, Pmap(tuple(jax.devices()[:2])))
     shapes, pool = record_shapes(run), texts(1000, seed=3)
     run(params, pool)
     tokens = sum(len(e.prompt) + sum(map(len, e.responses)) for e in pool)

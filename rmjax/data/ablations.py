@@ -26,7 +26,7 @@ def first_responses(comparisons: Sequence[Comparison], count: int) -> list[Compa
     return [_among(c, tuple(range(count))) if len(c.responses) > count else c for c in comparisons]
 
 
-def pairs_apart(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def split_into_pairs(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Every pair of every comparison as a comparison of its own, in their order.
 
     A comparison of K then weighs K(K-1)/2 instead of 1, and its pairs come in different batches. InstructGPT
@@ -39,7 +39,7 @@ def pairs_apart(comparisons: Sequence[Comparison]) -> list[Comparison]:
     ]
 
 
-def flipped(comparisons: Sequence[Comparison], share: float) -> list[Comparison]:
+def flip_labels(comparisons: Sequence[Comparison], share: float) -> list[Comparison]:
     """The comparisons with the judgement of a `share` of them turned around: the best response becomes the worst.
 
     Which ones depends on a hash of prompt and responses, so a larger share flips the same ones and more. Ratings are
@@ -53,7 +53,7 @@ def flipped(comparisons: Sequence[Comparison], share: float) -> list[Comparison]
     return [_turned(comparison) if _place(comparison) < share else comparison for comparison in comparisons]
 
 
-def negligible_tied(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def negligible_as_ties(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons of two with every negligible preference turned into a tie, as raters do who may call one.
 
     Raises:
@@ -74,7 +74,7 @@ def negligible_tied(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return result
 
 
-def shifted(comparisons: Sequence[Comparison], std: float) -> list[Comparison]:
+def shift_ratings(comparisons: Sequence[Comparison], std: float) -> list[Comparison]:
     """The comparisons with the ratings of each moved by one normal number: raters differ in what they call good.
 
     The ranks stay, since one rater judged all responses of a comparison.

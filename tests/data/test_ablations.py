@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rmjax.data.alterations import first_responses, flipped, negligible_tied, pairs_apart, shifted
+from rmjax.data.ablations import first_responses, flip_labels, negligible_as_ties, shift_ratings, split_into_pairs
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.errors import InputError
 
@@ -49,7 +49,7 @@ def test_one_response_is_no_comparison():
 
 
 def test_pairs_apart_are_the_pairs_with_their_own_labels():
-    apart = pairs_apart([RANKED, TIED])
+    apart = split_into_pairs([RANKED, TIED])
     assert [c.responses for c in apart] == [("a", "b"), ("a", "c"), ("b", "c")] * 2
     assert [c.ranks for c in apart] == [(2, 1), (2, 1), (1, 2), (1, 1), (1, 2), (1, 2)]
     assert [c.strengths for c in apart[:3]] == [(grade,) for grade in GRADES]
@@ -61,7 +61,7 @@ def test_pairs_apart_are_the_pairs_with_their_own_labels():
 
 def test_flipping_makes_the_best_the_worst_and_mirrors_the_ratings():
     before = [dataclasses.replace(RANKED, prompt=(Message("user", f"q{i}"),)) for i in range(50)]
-    after = flipped(before, 0.4)
+    after = flip_labels(before, 0.4)
     turned = [c for c, old in zip(after, before, strict=True) if c is not old]
     assert 0 < len(turned) < 50
     for comparison in turned:
@@ -74,7 +74,8 @@ def test_flipping_makes_the_best_the_worst_and_mirrors_the_ratings():
 
 def test_the_share_is_kept_and_a_larger_one_flips_the_same_and_more():
     wrong = {
-        share: {i for i, c in enumerate(flipped(many(4000), share)) if c.ranks == (2, 1)} for share in (0.0, 0.1, 0.3)
+        share: {i for i, c in enumerate(flip_labels(many(4000), share)) if c.ranks == (2, 1)}
+        for share in (0.0, 0.1, 0.3)
     }
     assert not wrong[0.0]
     assert wrong[0.1] < wrong[0.3]
@@ -86,25 +87,25 @@ def test_the_share_is_kept_and_a_larger_one_flips_the_same_and_more():
 @pytest.mark.parametrize("share", [-0.1, 0.5])
 def test_a_share_that_says_nothing_is_refused(share):
     with pytest.raises(InputError, match="share of flipped"):
-        flipped(many(2), share)
+        flip_labels(many(2), share)
 
 
 def test_a_rater_shifts_a_whole_comparison():
-    before, after = many(4000), shifted(many(4000), 2.0)
+    before, after = many(4000), shift_ratings(many(4000), 2.0)
     shift = np.array([np.subtract(b.scores, a.scores) for a, b in zip(before, after, strict=True)])
     np.testing.assert_allclose(shift[:, 0], shift[:, 1], atol=1e-12)
     assert abs(shift.mean()) < 3 * 2.0 / 4000**0.5
     assert shift.std() == pytest.approx(2.0, rel=0.05)
     assert [c.ranks for c in after] == [c.ranks for c in before]
-    assert shifted(before, 0.0) == before
+    assert shift_ratings(before, 0.0) == before
     with pytest.raises(InputError, match="zero points"):
-        shifted(before, -1.0)
+        shift_ratings(before, -1.0)
 
 
 def test_negligible_preferences_become_ties_and_others_stay():
     close = dataclasses.replace(many(1)[0], strengths=("negligibly_better",))
     clear = dataclasses.replace(many(1)[0], strengths=("better",))
-    tie, same = negligible_tied([close, clear])
+    tie, same = negligible_as_ties([close, clear])
     assert (tie.ranks, tie.scores) == ((1, 1), (0.5, 0.5))
     assert tie.pairs[0].tied
     assert same == clear
@@ -113,4 +114,4 @@ def test_negligible_preferences_become_ties_and_others_stay():
 @pytest.mark.parametrize("comparison", [RANKED, many(1)[0]])
 def test_ties_need_pairs_with_a_strength(comparison):
     with pytest.raises(InputError, match="needs pairs with a strength"):
-        negligible_tied([comparison])
+        negligible_as_ties([comparison])

@@ -38,7 +38,7 @@ def demonstration_texts(demonstrations: Sequence[Demonstration], heads: Sequence
     return dict.fromkeys(heads, texts)
 
 
-def seal(model: RewardModel, references: References, source: str, step: int) -> Contract:
+def finalize(model: RewardModel, references: References, source: str, step: int) -> Contract:
     """The model's contract with `step`, and for every head its normalization and canaries on its reference texts."""
     normalization, canaries = {}, []
     for head, texts in references.items():

@@ -8,9 +8,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from rmjax.data.loader import spread
-from rmjax.data.packing import Example, PackedBatch, Piece, Shape, fill, fitting_row_length, pack_rows, split_pieces
-from rmjax.models.attention import pays_for_row_length
+from rmjax.data.loader import balance_tokens
+from rmjax.data.packing import (
+    BatchShape,
+    Chunk,
+    Example,
+    PackedBatch,
+    build_batch,
+    fitting_row_length,
+    pack_rows,
+    split_into_chunks,
+)
+from rmjax.models.attention import uses_dense_attention
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import Layout
 
@@ -24,7 +33,7 @@ WIDEST_ROW = 2048
 CHUNK = 2048
 
 
-class Scorer:
+class BatchedForward:
     """Packs groups, runs them on every device of the layout, and puts the scores back in order.
 
     Shapes come from a short list (powers of two), so that requests of any size share a few compilations.
@@ -64,7 +73,7 @@ class Scorer:
         index, count = self.layout.process
         computed = []
         for bins in self._plan(examples):
-            batch, slots = fill(examples, bins, _bucket(bins))
+            batch, slots = build_batch(examples, bins, _bucket(bins))
             mine = slice(index * len(bins) // count, (index + 1) * len(bins) // count)
             # Read after the last one is on its way: the device does not wait for the packing of the next.
             computed.append((slots, self._apply(params, jax.tree.map(lambda x, mine=mine: x[mine], batch))))
@@ -75,12 +84,12 @@ class Scorer:
                     scores[example][k] = out_SxNxZ[shard, n]
         return [np.stack([group[k] for k in range(len(group))]) for group in scores]
 
-    def _plan(self, examples: Sequence[Example]) -> Iterator[list[list[list[Piece]]]]:
+    def _plan(self, examples: Sequence[Example]) -> Iterator[list[list[list[Chunk]]]]:
         """The rows of every shard, step after step."""
         shards = self.layout.shards
         prompt = max(len(e.prompt) for e in examples)
         widths = [len(e.prompt) + sum(map(len, e.responses)) for e in examples]
-        if pays_for_row_length():
+        if uses_dense_attention():
             # Wide groups get wider rows, so that a prompt stands in few of them.
             row_length = _power(max(fitting_row_length(examples), min(max(widths), WIDEST_ROW)))
             longest_piece = row_length
@@ -93,26 +102,26 @@ class Scorer:
         pieces = [
             piece
             for i, example in enumerate(examples)
-            for piece in split_pieces(i, example, longest_piece, share_prompts=self._share_prompts)
+            for piece in split_into_chunks(i, example, longest_piece, share_prompts=self._share_prompts)
         ]
         rows = pack_rows(pieces, row_length)
-        step = shards * (max(1, TOKENS_PER_SHARD // row_length) if pays_for_row_length() else 1)
+        step = shards * (max(1, TOKENS_PER_SHARD // row_length) if uses_dense_attention() else 1)
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
             bins = [part[shard::shards] for shard in range(shards)]
-            if start + step >= len(rows) and not pays_for_row_length():
+            if start + step >= len(rows) and not uses_dense_attention():
                 bins = _evened(part, shards)
             yield bins
 
 
-def _evened(rows: Sequence[Sequence[Piece]], shards: int) -> list[list[list[Piece]]]:
+def _evened(rows: Sequence[Sequence[Chunk]], shards: int) -> list[list[list[Chunk]]]:
     """The pieces of the last rows, in one row for each shard, all about equally long."""
     pieces = [piece for row in rows for piece in row]
-    dealt = spread(range(len(pieces)), np.array([piece.width for piece in pieces]), [len(pieces)] * shards)
+    dealt = balance_tokens(range(len(pieces)), np.array([piece.width for piece in pieces]), [len(pieces)] * shards)
     return [[[pieces[i] for i in members]] for members in dealt]
 
 
-def _bucket(bins: Sequence[Sequence[Sequence[Piece]]]) -> Shape:
+def _bucket(bins: Sequence[Sequence[Sequence[Chunk]]]) -> BatchShape:
     """The shape that holds every bin, rounded up so that few are ever compiled.
 
     Tokens go up to a multiple of a sixteenth of the next power of two, or of 64 where that is more.
@@ -122,7 +131,7 @@ def _bucket(bins: Sequence[Sequence[Sequence[Piece]]]) -> Shape:
     row_length = max(sum(piece.width for piece in row) for rows in bins for row in rows)
     responses = max(sum(piece.last - piece.first for row in rows for piece in row) for rows in bins)
     unit = max(64, _power(row_length) // 16)
-    return Shape(_power(rows), max(128, -(-row_length // unit) * unit), max(8, _power(responses)), 1)
+    return BatchShape(_power(rows), max(128, -(-row_length // unit) * unit), max(8, _power(responses)), 1)
 
 
 def _power(count: int) -> int:

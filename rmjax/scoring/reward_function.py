@@ -1,4 +1,4 @@
-"""`Judge`: what a reward model, an ensemble of them and a gate between heads are to whoever uses them."""
+"""`RewardFunction`: what a reward model, an ensemble of them and a gate between heads are to whoever uses them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def as_prompt(prompt: PromptLike) -> Prompt:
     return turns
 
 
-class Judge(abc.ABC):
+class RewardFunction(abc.ABC):
     """Gives responses scores, one under each head. All methods here use `heads`, `link`, `score_groups`, `rescale`."""
 
     @property

@@ -10,7 +10,7 @@ from jax import Array
 MASKED = -1e30
 
 
-class Places(NamedTuple):
+class TokenIndex(NamedTuple):
     """Where every token stands: `[R, L] int32` each, as in `PackedBatch`.
 
     `local` is a bool: whether the window holds in this layer.
@@ -21,16 +21,16 @@ class Places(NamedTuple):
     positions: Array
     local: Array
 
-    def as_queries(self) -> Places:
+    def as_queries(self) -> TokenIndex:
         """The places along the last axis but one, against those of keys along the last."""
-        return Places(*(x[..., :, None] for x in self[:3]), self.local)
+        return TokenIndex(*(x[..., :, None] for x in self[:3]), self.local)
 
-    def as_keys(self) -> Places:
+    def as_keys(self) -> TokenIndex:
         """The places along the last axis."""
-        return Places(*(x[..., None, :] for x in self[:3]), self.local)
+        return TokenIndex(*(x[..., None, :] for x in self[:3]), self.local)
 
 
-class Rule(NamedTuple):
+class AttentionSpec(NamedTuple):
     """What is fixed when the attention is compiled: see `TransformerConfig`; `window` 0 for none."""
 
     causal: bool
@@ -38,7 +38,7 @@ class Rule(NamedTuple):
     cap: float
 
 
-def sees(query: Places, key: Places, query_at: Array, key_at: Array, rule: Rule) -> Array:
+def attention_mask(query: TokenIndex, key: TokenIndex, query_at: Array, key_at: Array, rule: AttentionSpec) -> Array:
     """Which key a query sees; the places of each and their indices in the row broadcast against each other."""
     if not rule.causal:
         return query.parents == key.parents
