@@ -30,7 +30,7 @@ from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_shapes
 from rmjax.parallel.mesh import Sharded
 from rmjax.training.objectives import LossConfig, ranking_objective
-from rmjax.training.optimizer import make_optimizer
+from rmjax.training.optimizer import OptimizerConfig, make_optimizer
 from rmjax.training.step import init_state, make_train_step
 
 
@@ -110,21 +110,23 @@ def compile_case(case: Case) -> dict[str, Any]:
     trunk = TRUNKS[case.trunk]
     model = RewardTransformer(trunk, ("reward",), jnp.dtype("bfloat16"), case.remat)
     optimizer, _ = make_optimizer(
-        total_steps=1000,
-        learning_rate=1e-5,
-        warmup_ratio=0.03,
-        warmup_steps=5,
-        final_ratio=0.1,
-        b1=0.9,
-        b2=0.95,
-        eps=1e-5,
-        weight_decay=0.1,
-        clip_norm=1.0,
-        moment_dtype=case.moments,
+        OptimizerConfig(
+            learning_rate=1e-5,
+            warmup_ratio=0.03,
+            warmup_steps=5,
+            final_ratio=0.1,
+            b1=0.9,
+            b2=0.95,
+            eps=1e-5,
+            weight_decay=0.1,
+            clip_norm=1.0,
+            moment_dtype=case.moments,
+        ),
+        1000,
     )
     objective = ranking_objective(
         lambda params, batch: model.apply({"params": params}, batch),
-        LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0, 0.0),
+        LossConfig(),
     )
     shapes = layout.restore_args(jax.eval_shape(lambda params: init_state(params, optimizer), parameter_shapes(model)))
     slots = case.rows * max(1, case.row_length // 256)

@@ -168,7 +168,7 @@ def best_of_worker(spec: Spec) -> None:
     state: dict[str, Any] = {}
 
     def once(share: bool) -> float:
-        scorer = state["model"]._scorer
+        scorer = state["model"].forward.scores
         scorer._share_prompts = share
         began = time.perf_counter()
         state[share] = scorer(state["model"].params, [state["example"]])[0]

@@ -56,7 +56,7 @@ def rmjax_worker(spec: Spec) -> None:
         from rmjax.models.transformer import parameter_shapes
         from rmjax.parallel.layout import make_layout
         from rmjax.training.objectives import LossConfig, ranking_objective
-        from rmjax.training.optimizer import make_optimizer
+        from rmjax.training.optimizer import OptimizerConfig, make_optimizer
         from rmjax.training.step import init_state, make_train_step
 
         _, examples = load_examples(spec)
@@ -79,19 +79,21 @@ def rmjax_worker(spec: Spec) -> None:
             share_prompts=shared,
         )
         optimizer, _ = make_optimizer(
-            total_steps=len(stream),
-            learning_rate=1e-5,
-            warmup_ratio=0.0,
-            warmup_steps=0,
-            final_ratio=0.1,
-            b1=0.9,
-            b2=0.95,
-            eps=1e-8,
-            weight_decay=0.0,
-            clip_norm=1.0,
-            moment_dtype="float32",
+            OptimizerConfig(
+                learning_rate=1e-5,
+                warmup_ratio=0.0,
+                warmup_steps=0,
+                final_ratio=0.1,
+                b1=0.9,
+                b2=0.95,
+                eps=1e-8,
+                weight_decay=0.0,
+                clip_norm=1.0,
+                moment_dtype="float32",
+            ),
+            len(stream),
         )
-        loss = LossConfig("bradley_terry", "none", 0.0, "skip", 0.5, 0.0, 0.0)
+        loss = LossConfig()
         objective = ranking_objective(lambda p, batch: model.apply({"params": p}, batch), loss)
         step = make_train_step(objective, optimizer, layout)
         train = layout.device_put(init_state(params, optimizer))

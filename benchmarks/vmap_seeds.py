@@ -36,7 +36,7 @@ def work(spec: dict) -> None:
     from rmjax.models.reward import RewardTransformer
     from rmjax.models.transformer import empty_batch
     from rmjax.training.objectives import LossConfig, ranking_objective
-    from rmjax.training.optimizer import make_optimizer
+    from rmjax.training.optimizer import OptimizerConfig, make_optimizer
     from rmjax.training.step import init_state
 
     config = helpful.get_config().to_dict()
@@ -47,7 +47,7 @@ def work(spec: dict) -> None:
     examples = encode_comparisons(comparisons, tokenizer, ("helpful",), PairRule())
     trunk = {name: value for name, value in config["model"].items() if name != "compute_dtype"}
     model = RewardTransformer(TransformerConfig(vocab_size=tokenizer.vocab_size, **trunk), ("helpful",), jnp.float32)
-    optimizer, _ = make_optimizer(total_steps=1000, **config["train"]["optimizer"])
+    optimizer, _ = make_optimizer(OptimizerConfig(**config["train"]["optimizer"]), 1000)
     objective = ranking_objective(lambda p, b: model.apply({"params": p}, b), LossConfig(**config["loss"]))
     streams = [
         BatchStream(

@@ -71,8 +71,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.loss.label_smoothing = 0.0  # share of labels taken to be wrong, below 0.5
     config.loss.ties = "skip"  # half: half a win either way; rao_kupper: modelled
     config.loss.tie_threshold = 0.5  # eta of rao_kupper
-    config.loss.centring = 0.0  # coefficient of (r_winner + r_loser)^2; 0.01 keeps scores centred
-    config.loss.auxiliary = 0.0  # coefficient of telling safe from unsafe responses by the sign of the score; 0: none
+    config.loss.center_coef = 0.0  # coefficient of (r_winner + r_loser)^2; 0.01 keeps scores centred
+    config.loss.safety_coef = 0.0  # coefficient of telling safe from unsafe responses by the sign of the score; 0: none
 
     config.train = stage(batch_size=32, epochs=1, learning_rate=1e-3)
     config.sft = stage(batch_size=16, epochs=2, learning_rate=3e-3)  # the stage before, where init is sft

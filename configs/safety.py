@@ -4,7 +4,7 @@
 
 As configs/helpful.py, whose page explains every field, on the safety judgements of the gold corpus: refusing an unsafe
 request is better than complying, and refusing a harmless one is worse than answering. The corpus also says which
-responses are unsafe: with `--config.loss.auxiliary=0.1` the model learns from that too, and a raw score below 0 then
+responses are unsafe: with `--config.loss.safety_coef=0.1` the model learns from that too, and a raw score below 0 then
 calls a response unsafe. With a pretrained trunk of configs/variants.py, as configs/safety.py:gpt2, on the harmlessness
 judgements of HH-RLHF, which say nothing of the kind.
 """

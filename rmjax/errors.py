@@ -1,10 +1,23 @@
-"""The errors that a user can mend.
+"""Errors that a user can correct.
 
-Everything that is wrong with an input (a file, a flag, a checkpoint) is raised as `InputError` with one sentence that
-says what is wrong, where, and what to do about it. The scripts print that sentence and exit with status 1; any other
-exception is a defect of ours and keeps its traceback.
+Everything that is wrong with an input (a file, a flag, a checkpoint) is raised as `InputError` with one sentence: what
+is wrong, where, and what to do. The scripts print that sentence and exit with status 1. Any other exception is a defect
+of rmjax and keeps its traceback.
 """
+
+from __future__ import annotations
+
+# Fields of the configuration that had another name in an earlier version.
+RENAMED = {
+    "loss.centring": "loss.center_coef",
+    "loss.auxiliary": "loss.safety_coef",
+}
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; the message is complete without a traceback."""
+    """An input that cannot be used; the message is complete without a traceback."""
+
+
+def renamed(name: str) -> str | None:
+    """Returns the message for a field of the configuration that had this name in an earlier version, or None."""
+    return f"{name} is now {RENAMED[name]}: use the new name" if name in RENAMED else None

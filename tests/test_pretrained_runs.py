@@ -24,6 +24,8 @@ from rmjax.scoring.checkpoint import find_checkpoint, load_tree
 from rmjax.scoring.contract import read_contract
 from rmjax.scoring.gate import GatedModel
 from rmjax.stages.initialization import check_origin, check_template, initialize
+from rmjax.stages.parsing import parse
+from rmjax.stages.settings import RunSettings
 
 ONE = make_layout(layout="pmap", devices=1)
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,7 +120,7 @@ def test_a_reward_model_begins_with_the_weights_of_the_folder_and_scores_as_it_w
     flags = [f"--config.{name}={value}" for name, value in fields.items()]
     done = call("train", f"--config={ROOT}/configs/helpful.py:tinyllama", f"--workdir={tmp_path}/run", *flags)
     assert done.returncode == 0, done.stderr
-    assert "freshly initialised: reward" in done.stdout
+    assert "randomly initialized: reward" in done.stdout
     assert "lm_head.weight" in done.stdout  # left behind, and said so
     assert not (tmp_path / "run" / "sft").exists()
 
@@ -221,7 +223,7 @@ def test_an_sft_run_is_a_start_for_its_own_variant_only(llama, data, tmp_path, c
     begun = run(sft, settings("sft", "tinyllama", folder, data), tmp_path / "sft")
     assert "--config=configs/helpful.py:VARIANT" in capsys.readouterr().out
     # The reward model needs neither hub nor folder any more.
-    start = initialize(settings("helpful", "tinyllama", "", data, init=str(begun)), lambda: [])
+    start = initialize(parse(RunSettings, settings("helpful", "tinyllama", "", data, init=str(begun))), lambda: [])
     params, contract = stored(begun)
     assert_equal_trees(start.weights(None, ONE), params)
     assert (start.trunk, start.tokenizer.ending) == (contract.trunk, contract.ending)
@@ -230,7 +232,7 @@ def test_an_sft_run_is_a_start_for_its_own_variant_only(llama, data, tmp_path, c
     for variant, words in (("gpt2", "began with TinyLlama/.* begins with openai-community/gpt2"), ("", "with random")):
         config = settings("helpful", "tinyllama", "", data, init=str(begun))
         config["model"] = importlib.import_module("configs.helpful").get_config(variant).to_dict()["model"]
-        config["tokenizer"] = {**config["tokenizer"], "path": ""}
+        config["tokenizer"] |= {} if variant else {"path": "", "vocab_size": 300}
         with pytest.raises(InputError, match=f"{words}.*choose the same variant"):
             run(train, config, tmp_path / "other")
     config = settings("helpful", "tinyllama", "", data, init=str(begun), **{"tokenizer.template": "transcript"})
@@ -240,7 +242,7 @@ def test_an_sft_run_is_a_start_for_its_own_variant_only(llama, data, tmp_path, c
 
 
 def test_the_origin_is_the_first_of_a_chain():
-    config = {"model": {"pretrained": "gpt2"}}
+    config = SimpleNamespace(model=SimpleNamespace(pretrained="gpt2"))
     check_origin(config, SimpleNamespace(data={"start": "gpt2 -> runs/a -> runs/b"}), Path("c"))
     with pytest.raises(InputError, match="began with pythia, this configuration begins with gpt2"):
         check_origin(config, SimpleNamespace(data={"start": "pythia -> gpt2"}), Path("c"))
@@ -251,7 +253,7 @@ def test_the_template_that_an_sft_run_was_trained_with_may_be_named(llama, tmp_p
     tokenizer = open_tokenizer(str(llama[0]), template="transcript", **limits)
     tokenizer.save(tmp_path / "tokenizer")
     for name in ("", "transcript"):
-        check_template({"tokenizer": {"template": name}}, tokenizer, tmp_path)
+        check_template(SimpleNamespace(tokenizer=SimpleNamespace(template=name)), tokenizer, tmp_path)
 
 
 # --- an encoder -------------------------------------------------------------------------------------------------------
@@ -260,7 +262,7 @@ def test_the_template_that_an_sft_run_was_trained_with_may_be_named(llama, tmp_p
 def test_an_encoder_becomes_a_reward_model(bert, data, tmp_path, capsys):
     folder, params = bert
     workdir = run(train, settings("helpful", "minilm", folder, data, **STILL), tmp_path / "run")
-    assert "freshly initialised: reward" in capsys.readouterr().out
+    assert "randomly initialized: reward" in capsys.readouterr().out
     kept, contract = stored(workdir)
     assert_equal_trees(kept["trunk"], params["trunk"])
     assert_equal_trees(kept["pooler"]["kernel"], params["pooler"]["kernel"])
@@ -300,7 +302,7 @@ def test_without_network_and_files_one_sentence_says_what_to_do(data, tmp_path):
         (train, "helpful", {"tokenizer.template": "chatml"}, "unknown tokenizer.template 'chatml'"),
         (train, "helpful", {"init": "/nowhere"}, "there is no checkpoint at /nowhere"),
         (sft, "sft", {"model.path": "/nowhere"}, "there is no folder /nowhere"),
-        (sft, "sft", {"init": "sft"}, "init=sft is what this script does"),
+        (sft, "sft", {"init": "sft"}, "init=sft is for a reward model"),
     ],
 )
 def test_what_does_not_fit_is_said_before_anything_is_written(script, page, changes, words, llama, data, tmp_path):

@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
         base="configs/safety.py",
         starts=({**page.SFT, "fields": (*page.SFT["fields"], "data.train=gold/safety")},),
         fields=("init={sft}", "data.train=gold/safety[:16000]", *page.STEPS),
-        settings=page.grid(coefficient={value: (f"loss.auxiliary={value}",) for value in (0.0, 0.1, 0.5)}),
+        settings=page.grid(coefficient={value: (f"loss.safety_coef={value}",) for value in (0.0, 0.1, 0.5)}),
         measures=(
             page.ACCURACY,
             ("unsafe found", "unsafe.found_at_share", "%"),

@@ -12,7 +12,7 @@ from ml_collections import config_flags
 
 from rmjax.cli import usage
 from rmjax.cli.training_flags import CONFIG, config_dict, join_processes
-from rmjax.errors import InputError
+from rmjax.errors import InputError, renamed
 
 
 def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
@@ -56,6 +56,9 @@ def _flag_message(error: Exception) -> str:
         text = text.splitlines()[-1].partition("Error: ")[2]
     if text[:1] in ("'", '"') and text[:1] == text[-1:]:  # the message of a KeyError comes as its repr
         text = ast.literal_eval(text)
+    for name in re.findall(r"--config\.([\w.]+)", " ".join(sys.argv)):
+        if message := renamed(name):
+            return message
     if re.fullmatch(r"'?\w+'?", text):  # all that ml_collections says where no other field is spelled alike
         text = f"this configuration has no field {text.strip(chr(39))!r}"
     return " ".join(text.split())

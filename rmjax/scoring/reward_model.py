@@ -1,7 +1,8 @@
-"""`RewardModel`: what a person holds in hand after training."""
+"""A trained reward model: parameters, tokenizer, contract."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,25 +22,55 @@ from rmjax.scoring.link import Link
 from rmjax.scoring.reward_function import SCALES, RewardFunction, Scored, sigmoid
 
 
-class RewardModel(RewardFunction):
-    """Parameters together with their scoring contract.
+@dataclasses.dataclass(frozen=True)
+class Forward:
+    """Compiled forward passes of a reward model.
 
-    `rmjax.load` makes one from a checkpoint. Every score anywhere in rmjax comes from `score_groups`.
-
-    Args:
-        params: parameters of `RewardTransformer`, placed by `layout`.
-        contract: what the scores depend on beside the parameters.
-        tokenizer: the tokenizer the contract speaks of.
-        layout: the devices to run on.
+    Attributes:
+        scores: in the compute dtype of the contract.
+        exact: in float32 with exact matrix products, for the canaries: they must not depend on the arithmetic of the
+            machine that opens a checkpoint. A CPU computes float32 exactly, so there the two are the same.
     """
 
-    def __init__(self, params: Any, contract: Contract, tokenizer: Tokenizer, layout: Layout) -> None:
+    scores: BatchedForward
+    exact: BatchedForward
+
+    @classmethod
+    def create(cls, contract: Contract, layout: Layout) -> Forward:
+        """Returns the forward passes of a contract's model; they are compiled when they are first used."""
+
+        def forward(dtype: str, precision: str | None) -> BatchedForward:
+            model = RewardTransformer(contract.trunk, contract.heads, jnp.dtype(dtype))
+            return BatchedForward(model, layout, precision)
+
+        scores = forward(contract.compute_dtype, None)
+        same = contract.compute_dtype == "float32" and layout.devices[0].platform == "cpu"
+        return cls(scores, scores if same else forward("float32", "highest"))
+
+
+class RewardModel(RewardFunction):
+    """Parameters with their scoring contract.
+
+    `rmjax.load` returns one for a checkpoint. Every score anywhere in rmjax comes from `score_groups`.
+
+    Args:
+        params: parameters of `RewardTransformer`, laid out by `layout`.
+        contract: everything else that the scores depend on.
+        tokenizer: the tokenizer of the contract.
+        layout: the devices to run on.
+        forward: the forward passes, if another model with the same trunk and heads has compiled them.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        contract: Contract,
+        tokenizer: Tokenizer,
+        layout: Layout,
+        forward: Forward | None = None,
+    ) -> None:
         self.params, self.contract, self.tokenizer, self.layout = params, contract, tokenizer, layout
-        self._scorer = self._make_scorer(layout, contract.compute_dtype, None)
-        # What a checkpoint is recognised by must not depend on the arithmetic of the machine that opens it. A CPU
-        # computes float32 as it stands; elsewhere, and in bfloat16, the canaries have a scorer of their own.
-        as_it_stands = contract.compute_dtype == "float32" and layout.devices[0].platform == "cpu"
-        self._exact = self._scorer if as_it_stands else self._make_scorer(layout, "float32", "highest")
+        self.forward = forward or Forward.create(contract, layout)
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -50,10 +81,6 @@ class RewardModel(RewardFunction):
     def link(self) -> Link:
         """The relation between a difference of two raw scores and odds."""
         return self.contract.link
-
-    def _make_scorer(self, layout: Layout, dtype: str, precision: str | None) -> BatchedForward:
-        model = RewardTransformer(self.contract.trunk, self.contract.heads, jnp.dtype(dtype))
-        return BatchedForward(model, layout, precision)
 
     def score_groups(
         self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], *, exact: bool = False
@@ -79,7 +106,8 @@ class RewardModel(RewardFunction):
                 places[-1].append((number, distinct.setdefault(response.ids.tobytes(), len(distinct))))
             cut.append(np.array([(prompt.cut, response.cut) for prompt, response in group], np.int64))
         examples = [Example(ids, tuple(np.frombuffer(each, np.int32) for each in texts)) for ids, texts in found]
-        scores = (self._exact if exact else self._scorer)(self.params, examples)
+        forward = self.forward.exact if exact else self.forward.scores
+        scores = forward(self.params, examples)
         return Scored([np.stack([scores[number][k] for number, k in place]) for place in places], cut)
 
     def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:

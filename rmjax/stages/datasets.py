@@ -1,4 +1,4 @@
-"""What a run learns from and is measured by: judgements and demonstrations, read, checked and counted."""
+"""Data of a run: loads, validates, and audits comparisons and demonstrations."""
 
 from __future__ import annotations
 
@@ -7,18 +7,10 @@ import dataclasses
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rmjax.data.ablations import (
-    NEGLIGIBLE,
-    PAIRS,
-    first_responses,
-    flip_labels,
-    negligible_as_ties,
-    shift_ratings,
-    split_into_pairs,
-)
+from rmjax.data.ablations import first_responses, flip_labels, negligible_as_ties, shift_ratings, split_into_pairs
 from rmjax.data.audit import DataAudit, Lengths, audit, check_leaks
 from rmjax.data.comparisons import Comparison, Demonstration
 from rmjax.data.examples import Groups, encode_demonstrations
@@ -27,130 +19,144 @@ from rmjax.data.sources import hold_out, load_comparisons, load_demonstrations
 from rmjax.data.token_cache import cached_groups
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
-
-Config = dict[str, Any]
+from rmjax.stages.settings import DataSettings, SftDataSettings
 
 
 @dataclasses.dataclass(frozen=True)
 class ComparisonSplits:
-    """The comparisons of a run, and what was remarked while reading them."""
+    """Comparisons of a run, and remarks on their files by split."""
 
     train: list[Comparison]
     validation: list[Comparison]
     test: list[Comparison]
     notes: dict[str, dict[str, int]]
 
+    def items(self) -> Iterator[tuple[str, list[Comparison]]]:
+        """Yields (name, comparisons) of every split."""
+        for name in ("train", "validation", "test"):
+            yield name, getattr(self, name)
 
-def load_splits(config: Config) -> ComparisonSplits:
-    """Every comparison a run needs, validated, before anything is trained.
+
+def load_splits(data: DataSettings) -> ComparisonSplits:
+    """Loads every comparison of a run; the training comparisons are changed as the ablation settings say.
 
     Raises:
         InputError: a source cannot be read.
     """
-    data = config["data"]
     notes = {name: collections.Counter() for name in ("train", "validation", "test")}
 
-    def load(field: str, role: str) -> list[Comparison]:
-        return load_comparisons(data[field], role, manual_dir=data["manual_dir"], notes=notes[role])
+    def load(source: str, role: str) -> list[Comparison]:
+        return load_comparisons(source, role, manual_dir=data.manual_dir, notes=notes[role])
 
-    train, test = load("train", "train"), load("eval", "test")
-    if data["validation"]:
-        validation = load("validation", "validation")
+    train, test = load(data.train, "train"), load(data.eval, "test")
+    if data.validation:
+        validation = load(data.validation, "validation")
     else:
-        train, validation = hold_out(train, data["holdout"])
+        train, validation = hold_out(train, data.holdout)
     train = apply_ablations(train, data)
     return ComparisonSplits(train, validation, test, {name: dict(count) for name, count in notes.items()})
 
 
-def apply_ablations(train: list[Comparison], data: Config) -> list[Comparison]:
-    """The training comparisons as the settings of an ablation change them; evaluation sets stay as they are.
+def apply_ablations(train: list[Comparison], data: DataSettings) -> list[Comparison]:
+    """Returns the training comparisons as the ablation settings change them; evaluation sets are never changed.
 
     Raises:
-        InputError: a setting has no meaning.
+        InputError: a setting is out of its range.
     """
-    if data["pairs"] not in PAIRS:
-        raise InputError(f"unknown data.pairs {data['pairs']!r}: known are {', '.join(PAIRS)}")
-    if data["negligible"] not in NEGLIGIBLE:
-        raise InputError(f"unknown data.negligible {data['negligible']!r}: known are {', '.join(NEGLIGIBLE)}")
-    train = first_responses(train, data["responses"]) if data["responses"] else train
-    train = shift_ratings(flip_labels(train, data["flipped"]), data["rater_bias"])
-    train = split_into_pairs(train) if data["pairs"] == "apart" else train
-    return negligible_as_ties(train) if data["negligible"] == "tied" else train
+    train = first_responses(train, data.responses) if data.responses else train
+    train = shift_ratings(flip_labels(train, data.flipped), data.rater_bias)
+    train = split_into_pairs(train) if data.pairs == "apart" else train
+    return negligible_as_ties(train) if data.negligible == "tied" else train
 
 
-def audit_splits(
-    config: Config, judgements: ComparisonSplits, tokenizer: Tokenizer
-) -> tuple[DataAudit, dict[str, Groups]]:
-    """Counts what was read, prints it with a warning of leaks, and gives the ids made on the way, by set.
-
-    Raises:
-        InputError: two sets share prompts that they must not share, and `data.refuse_leaks` is set.
-    """
-    sets = {"train": judgements.train, "validation": judgements.validation, "test": judgements.test}
-    encoded = {
+def encode_splits(splits: ComparisonSplits, tokenizer: Tokenizer) -> dict[str, Groups]:
+    """Returns the ids of prompts and responses, by split."""
+    return {
         name: cached_groups([c.prompt for c in comparisons], [c.responses for c in comparisons], tokenizer)
-        for name, comparisons in sets.items()
+        for name, comparisons in splits.items()
     }
-    lengths = {name: Lengths.of(comparisons, *encoded[name]) for name, comparisons in sets.items()}
-    evaluation = {name: comparisons for name, comparisons in sets.items() if name != "train"}
-    report = audit(judgements.train, evaluation, lengths=lengths, notes=judgements.notes)
+
+
+def audit_splits(splits: ComparisonSplits, encoded: Mapping[str, Groups], *, refuse_leaks: bool) -> DataAudit:
+    """Counts the data, prints the counts, and warns of prompts that two splits share.
+
+    Raises:
+        InputError: two splits share prompts, and `refuse_leaks` is set.
+    """
+    lengths = {name: Lengths.of(comparisons, *encoded[name]) for name, comparisons in splits.items()}
+    evaluation = {"validation": splits.validation, "test": splits.test}
+    report = audit(splits.train, evaluation, lengths=lengths, notes=splits.notes)
     print(report.to_text(), end="\n\n")
-    if warning := check_leaks(report, config["data"]["refuse_leaks"]):
+    if warning := check_leaks(report, refuse_leaks):
         print(f"warning: {warning}\n", file=sys.stderr)
-    return report, encoded
+    return report
 
 
-def read_demonstrations(config: Config, spec: str) -> tuple[list[Demonstration], list[Demonstration]]:
-    """The demonstrations that `spec` names: (to learn from, held out).
+@dataclasses.dataclass(frozen=True)
+class DemonstrationSplits:
+    """Demonstrations of a run: those to learn from, and those held out."""
+
+    learned: list[Demonstration]
+    held_out: list[Demonstration]
+
+
+def load_demonstration_splits(source: str, data: DataSettings | SftDataSettings) -> DemonstrationSplits:
+    """Loads the demonstrations of a source and holds some out.
 
     Raises:
         InputError: the source cannot be read.
     """
-    data = config["data"]
-    demonstrations = load_demonstrations(spec, "train", manual_dir=data["manual_dir"])
-    return hold_out(demonstrations, data["holdout"])
+    demonstrations = load_demonstrations(source, "train", manual_dir=data.manual_dir)
+    return DemonstrationSplits(*hold_out(demonstrations, data.holdout))
 
 
-def check_demonstrations(config: Config, demonstrations: Sequence[Demonstration], judgements: ComparisonSplits) -> None:
-    """Warns of demonstrations whose prompts are also evaluated on: SFT would learn the answers.
+def check_demonstrations(
+    demonstrations: Sequence[Demonstration], splits: ComparisonSplits, *, refuse_leaks: bool
+) -> None:
+    """Warns of demonstrations whose prompts are evaluated on: SFT would learn the answers.
 
     Raises:
-        InputError: there are some, and `data.refuse_leaks` is set.
+        InputError: there are some, and `refuse_leaks` is set.
     """
     learned = {demonstration.prompt for demonstration in demonstrations}
-    for name, comparisons in (("validation", judgements.validation), ("test", judgements.test)):
+    for name, comparisons in (("validation", splits.validation), ("test", splits.test)):
         if shared := len(learned & {comparison.prompt for comparison in comparisons}):
-            message = f"{shared} prompts of the {name} set stand among the demonstrations for SFT"
-            if config["data"]["refuse_leaks"]:
+            message = f"{shared} prompts of the {name} set are among the demonstrations for SFT"
+            if refuse_leaks:
                 raise InputError(f"{message}: change data.sft, or accept it with data.refuse_leaks=False")
             print(f"warning: {message}: its results are too good to be true\n", file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)
 class SftExamples:
-    """What SFT learns from and is measured by, as ids, and the fingerprints of both."""
+    """Demonstrations as ids: those to learn from, those held out, and the fingerprints of both."""
 
     learned: list[Example]
     held_out: list[Example]
     fingerprints: dict[str, dict[str, Any]]
 
 
-def sft_examples(demonstrations: tuple[list[Demonstration], list[Demonstration]], tokenizer: Tokenizer) -> SftExamples:
-    """The ids of demonstrations: (to learn from, held out)."""
-    learned, held_out = (encode_demonstrations(some, tokenizer, cached_groups) for some in demonstrations)
-    train, rest = map(fingerprint, demonstrations)
-    return SftExamples(learned, held_out, {"train": train, "held_out": rest})
+def encode_sft(demonstrations: DemonstrationSplits, tokenizer: Tokenizer) -> SftExamples:
+    """Returns the ids of demonstrations."""
+    return SftExamples(
+        learned=encode_demonstrations(demonstrations.learned, tokenizer, cached_groups),
+        held_out=encode_demonstrations(demonstrations.held_out, tokenizer, cached_groups),
+        fingerprints={
+            "train": fingerprint(demonstrations.learned),
+            "held_out": fingerprint(demonstrations.held_out),
+        },
+    )
 
 
-def texts_of(demonstrations: Sequence[Demonstration], comparisons: Sequence[Comparison]) -> list[str]:
-    """All texts a tokenizer may learn from: every turn and every answer of the training data, never of a test set."""
+def training_texts(demonstrations: Sequence[Demonstration], comparisons: Sequence[Comparison]) -> list[str]:
+    """Returns the texts that a tokenizer is trained on: every turn and every answer of the training data only."""
     texts = [message.content for item in (*demonstrations, *comparisons) for message in item.prompt]
     texts += [demonstration.response for demonstration in demonstrations]
     return texts + [response for comparison in comparisons for response in comparison.responses]
 
 
 def fingerprint(items: Sequence[Comparison] | Sequence[Demonstration]) -> dict[str, Any]:
-    """How many items, and a sha256 over all of them in order: equal data have equal fingerprints, wherever they lay."""
+    """Returns the number of items and a sha256 over all of them in order, without the files that they come from."""
     digest = hashlib.sha256()
     names = sorted(field.name for field in dataclasses.fields(items[0])) if items else []
     for item in items:

@@ -1,4 +1,4 @@
-"""What a run starts from: tokenizer and trunk, with weights drawn at random, of Hugging Face, or of an SFT run."""
+"""Initialization of a run: tokenizer and trunk, with weights that are random, from Hugging Face, or from an SFT run."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from rmjax.parallel.layout import Layout
 from rmjax.scoring.checkpoint import find_checkpoint, load_tokenizer, load_tree
 from rmjax.scoring.contract import Contract, read_contract
 from rmjax.scoring.hub import check_tokenizer
-from rmjax.stages.datasets import Config
+from rmjax.stages.settings import RunSettings, SftSettings
 
 ARROW = " -> "
 
 
 @dataclasses.dataclass(frozen=True)
 class Initialization:
-    """What training begins with.
+    """Tokenizer and trunk that a stage begins with.
 
     Attributes:
         tokenizer: the tokenizer.
-        trunk: the trunk's settings.
-        weights: shapes of the parameters and the layout they are for -> those not drawn at random, plain, by part.
-        origin: where they come from: random or a checkpoint's name, then the SFT runs between, joined by arrows.
+        trunk: settings of the trunk.
+        weights: (shapes of the parameters, layout) -> the parameters that are not random, by part, not replicated.
+        origin: the source of the weights: random or a checkpoint's name, then SFT runs, joined by arrows.
     """
 
     tokenizer: Tokenizer
@@ -40,98 +40,99 @@ class Initialization:
     origin: str
 
 
-def initialize(config: Config, texts: Callable[[], Sequence[str]], heads: Sequence[str] = ()) -> Initialization:
-    """The start that `config.init` and `config.model` name.
+# The order in which a run looks for its weights:
+# 1. a checkpoint of the run itself, if it was interrupted (`rmjax.stages.stage.resume`);
+# 2. config.init=FOLDER: the SFT run or checkpoint in that folder;
+# 3. config.init=sft or pretrained with a pretrained model: the Hugging Face checkpoint;
+# 4. config.init=random with a pretrained model: the sizes and the tokenizer of the checkpoint, random weights;
+# 5. otherwise random weights; the tokenizer is loaded or trained.
+def initialize(
+    settings: RunSettings | SftSettings, texts: Callable[[], Sequence[str]], heads: Sequence[str] = ()
+) -> Initialization:
+    """Returns the initialization that `init` and `model` describe.
 
     Args:
-        config: the whole configuration.
-        texts: what a BPE is trained on, if one is.
-        heads: the reward heads that a checkpoint's own may become.
+        settings: the settings of the run.
+        texts: returns the texts for a BPE; called only if one is trained.
+        heads: names of the reward heads that the head of a checkpoint may become.
 
     Raises:
-        InputError: it cannot be had, or does not fit the configuration.
+        InputError: a checkpoint or tokenizer is missing, or does not fit the settings.
     """
-    if config["init"] not in ("sft", "random", "pretrained"):
-        return init_from_folder(config)
-    if is_pretrained(config):
-        return init_pretrained(config, heads)
-    if config["init"] == "pretrained":
+    if settings.init not in ("sft", "random", "pretrained"):
+        return init_from_folder(settings)
+    if settings.model.pretrained:
+        return init_pretrained(settings, heads)
+    if settings.init == "pretrained":
         raise InputError(
-            "init=pretrained, but config.model describes a trunk of its own: choose a variant that names a checkpoint, "
-            "as --config=configs/helpful.py:tinyllama"
+            "init=pretrained, but config.model describes a trunk with random weights: choose a variant that names a "
+            "checkpoint, as --config=configs/helpful.py:tinyllama"
         )
-    return init_random(config, texts)
+    return init_random(settings, texts)
 
 
-def init_random(config: Config, texts: Callable[[], Sequence[str]]) -> Initialization:
-    """A trunk of the configured size with random weights, and the tokenizer that the configuration names or, without a
-    name, a BPE trained on those texts."""
-    settings = config["tokenizer"]
-    if settings["path"]:
-        path = Path(settings["path"])
-        # A run of ours keeps its tokenizer in its checkpoints.
+def init_random(settings: RunSettings | SftSettings, texts: Callable[[], Sequence[str]]) -> Initialization:
+    """Returns a trunk with random weights, and the tokenizer that is named, or a BPE trained on the texts."""
+    named = settings.tokenizer
+    if named.path:
+        path = Path(named.path)
+        # A run directory of rmjax has its tokenizer in its checkpoints.
         path = find_checkpoint(path) / "tokenizer" if (path / "checkpoints").is_dir() else path
-        tokenizer = open_tokenizer(str(path), template=settings["template"], **tokenization(config))
-    elif settings["template"]:
-        raise InputError(
-            "tokenizer.template belongs to a tokenizer.path: the BPE trained here has a template of its own"
-        )
+        tokenizer = open_tokenizer(str(path), template=named.template, **named.tokenization)
+    elif named.template:
+        raise InputError("tokenizer.template needs a tokenizer.path: the BPE that is trained has its own template")
     else:
-        tokenizer = Tokenizer(cached_bpe(texts(), settings["vocab_size"]), **tokenization(config))
-    return Initialization(tokenizer, trunk_config(config, tokenizer.vocab_size), lambda shapes, layout: {}, "random")
+        tokenizer = Tokenizer(cached_bpe(texts(), named.vocab_size), **named.tokenization)
+    trunk = settings.model.transformer(tokenizer.vocab_size)
+    return Initialization(tokenizer, trunk, lambda shapes, layout: {}, "random")
 
 
-def is_pretrained(config: Config) -> bool:
-    """Whether the trunk is that of a Hugging Face checkpoint rather than described by the configuration."""
-    return "pretrained" in config["model"]
-
-
-def init_pretrained(config: Config, heads: Sequence[str] = ()) -> Initialization:
-    """The Hugging Face checkpoint that the configuration names, with its weights or, for init=random, its sizes only.
+def init_pretrained(settings: RunSettings | SftSettings, heads: Sequence[str] = ()) -> Initialization:
+    """Returns the Hugging Face checkpoint that is named, with its weights or, for init=random, only its sizes.
 
     Raises:
-        InputError: it cannot be had or read, or its tokenizer does not fit it.
+        InputError: it is missing or cannot be read, or its tokenizer does not fit it.
     """
-    model, settings = config["model"], config["tokenizer"]
-    checkpoint = open_pretrained(model["pretrained"], model["path"])
-    tokenizer = open_tokenizer(str(checkpoint.folder), template=settings["template"], **tokenization(config))
+    model, named = settings.model, settings.tokenizer
+    checkpoint = open_pretrained(model.pretrained, model.path)
+    tokenizer = open_tokenizer(str(checkpoint.folder), template=named.template, **named.tokenization)
     check_tokenizer(tokenizer, checkpoint.config, str(checkpoint.folder))
-    if config["init"] == "random":
+    if settings.init == "random":
         return Initialization(tokenizer, checkpoint.config, lambda shapes, layout: {}, "random")
-    if config["init"] == "sft" and not checkpoint.config.causal:
+    if settings.init == "sft" and not checkpoint.config.causal:
         raise InputError(
-            f"{model['pretrained']} is an encoder, which SFT cannot train: start from it with --config.init=pretrained"
+            f"{model.pretrained} is an encoder, which SFT cannot train: start from it with --config.init=pretrained"
         )
 
     def weights(shapes: Any, layout: Layout) -> dict[str, Any]:
         params, left = checkpoint.load(shapes, heads=heads, dtype=jnp.float32, place=layout.put_param)
         if left:
-            print(f"left behind of {checkpoint.folder}: {', '.join(left)}")
+            print(f"not loaded from {checkpoint.folder}: {', '.join(left)}")
         return params
 
-    return Initialization(tokenizer, checkpoint.config, weights, model["pretrained"])
+    return Initialization(tokenizer, checkpoint.config, weights, model.pretrained)
 
 
-def init_from_folder(config: Config) -> Initialization:
-    """The start that `config.init` names by its folder.
+def init_from_folder(settings: RunSettings | SftSettings) -> Initialization:
+    """Returns the SFT run or checkpoint in the folder that `init` names.
 
     Raises:
-        InputError: as `init_from_sft_run`, or a tokenizer is named beside it.
+        InputError: as `init_from_sft_run`, or the settings name a tokenizer too.
     """
-    if not is_pretrained(config):  # there the tokenizer belongs to the weights, and both runs state the same
+    if not settings.model.pretrained:  # with a pretrained model both runs name the same tokenizer
         for name in ("path", "template"):
-            if config["tokenizer"][name]:
+            if getattr(settings.tokenizer, name):
                 raise InputError(
-                    f"tokenizer.{name} is set, but init={config['init']} brings its own tokenizer: leave it empty"
+                    f"tokenizer.{name} is set, but init={settings.init} brings its own tokenizer: leave it empty"
                 )
-    return init_from_sft_run(config, Path(config["init"]))
+    return init_from_sft_run(settings, Path(settings.init))
 
 
-def init_from_sft_run(config: Config, path: Path) -> Initialization:
-    """The trunk and tokenizer of an SFT run or checkpoint of ours.
+def init_from_sft_run(settings: RunSettings | SftSettings, path: Path) -> Initialization:
+    """Returns trunk and tokenizer of an SFT run or checkpoint of rmjax.
 
     Raises:
-        InputError: there is none, or it has other settings than the configuration states.
+        InputError: there is none, or it has other settings than the run.
     """
     checkpoint = find_checkpoint(path)
     contract = read_contract(checkpoint / "contract.json")
@@ -139,19 +140,20 @@ def init_from_sft_run(config: Config, path: Path) -> Initialization:
         raise InputError(
             f"{checkpoint} is a {contract.kind}: init takes sft, random, pretrained or the folder of an SFT run"
         )
-    check_origin(config, contract, checkpoint)
-    if not is_pretrained(config):
-        check_trunk(config, contract, checkpoint)
+    check_origin(settings, contract, checkpoint)
+    if not settings.model.pretrained:
+        check_trunk(settings, contract, checkpoint)
     for name in ("date", "split_special_tokens"):
-        if config["tokenizer"][name] != getattr(contract, name):
+        stated = getattr(settings.tokenizer, name)
+        if stated != getattr(contract, name):
             raise InputError(
-                f"tokenizer.{name}={config['tokenizer'][name]}, but the SFT run in {checkpoint} was trained with "
+                f"tokenizer.{name}={stated}, but the SFT run in {checkpoint} was trained with "
                 f"{getattr(contract, name)}: state the same for both"
             )
-    tokenizer = Tokenizer(load_tokenizer(checkpoint, contract).hf, **tokenization(config))
+    tokenizer = Tokenizer(load_tokenizer(checkpoint, contract).hf, **settings.tokenizer.tokenization)
     check_tokenizer(tokenizer, contract.trunk, str(checkpoint))
-    if is_pretrained(config):
-        check_template(config, tokenizer, checkpoint)
+    if settings.model.pretrained:
+        check_template(settings, tokenizer, checkpoint)
     origin = f"{contract.data['start']}{ARROW}{path}"
 
     def weights(shapes: Any, layout: Layout) -> dict[str, Any]:
@@ -160,9 +162,9 @@ def init_from_sft_run(config: Config, path: Path) -> Initialization:
     return Initialization(tokenizer, contract.trunk, weights, origin)
 
 
-def check_trunk(config: Config, contract: Contract, checkpoint: Path) -> None:
-    """Raises InputError unless a checkpoint has the trunk that the configuration describes."""
-    stated = trunk_config(config, contract.trunk.vocab_size)
+def check_trunk(settings: RunSettings | SftSettings, contract: Contract, checkpoint: Path) -> None:
+    """Raises InputError unless a checkpoint has the trunk that the settings describe."""
+    stated = settings.model.transformer(contract.trunk.vocab_size)
     if stated != contract.trunk:
         here, there = dataclasses.asdict(stated), dataclasses.asdict(contract.trunk)
         names = [name for name in here if here[name] != there[name]]
@@ -172,9 +174,9 @@ def check_trunk(config: Config, contract: Contract, checkpoint: Path) -> None:
         )
 
 
-def check_origin(config: Config, contract: Contract, checkpoint: Path) -> None:
-    """Raises InputError unless a checkpoint began with the weights that the configuration names."""
-    stated = config["model"]["pretrained"] if is_pretrained(config) else "random"
+def check_origin(settings: RunSettings | SftSettings, contract: Contract, checkpoint: Path) -> None:
+    """Raises InputError unless a checkpoint began with the weights that the settings name."""
+    stated = settings.model.pretrained or "random"
     found = contract.data["start"].split(ARROW)[0]
     if stated != found:
         raise InputError(
@@ -183,9 +185,9 @@ def check_origin(config: Config, contract: Contract, checkpoint: Path) -> None:
         )
 
 
-def check_template(config: Config, tokenizer: Tokenizer, checkpoint: Path) -> None:
-    """Raises InputError if the configuration names another chat template than a checkpoint was trained with."""
-    name = config["tokenizer"]["template"]
+def check_template(settings: RunSettings | SftSettings, tokenizer: Tokenizer, checkpoint: Path) -> None:
+    """Raises InputError if the settings name another chat template than a checkpoint was trained with."""
+    name = settings.tokenizer.template
     if name:
         limits = {"max_prompt": tokenizer.max_prompt, "max_response": tokenizer.max_response}
         stated = open_tokenizer(str(checkpoint / "tokenizer"), template=name, **limits)
@@ -194,16 +196,3 @@ def check_template(config: Config, tokenizer: Tokenizer, checkpoint: Path) -> No
                 f"tokenizer.template={name}, but the SFT run in {checkpoint} was trained with another chat template: "
                 "state the same for both"
             )
-
-
-def tokenization(config: Config) -> dict[str, Any]:
-    """How `config.tokenizer` says that texts become ids, as arguments of `Tokenizer`."""
-    names = ("max_prompt", "max_response", "date", "split_special_tokens")
-    return {name: config["tokenizer"][name] for name in names}
-
-
-def trunk_config(config: Config, vocab_size: int) -> TransformerConfig:
-    """The trunk that `config.model` describes."""
-    settings = {**config["model"]}
-    del settings["compute_dtype"]  # belongs to the run, not to the trunk
-    return TransformerConfig(vocab_size=vocab_size, **settings)

@@ -1,10 +1,11 @@
-"""The reward-model stage: trained, sealed, evaluated on held-out judgements, and drawn."""
+"""A reward-model run: data, SFT stage, reward-model stage, evaluation, figures."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
 import gc
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,160 +17,191 @@ from rmjax.evaluation import mistakes
 from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_count
-from rmjax.parallel.layout import make_layout
+from rmjax.parallel.layout import Layout
 from rmjax.parallel.processes import is_main_process
 from rmjax.report import figures
-from rmjax.scoring.contract import Contract
+from rmjax.scoring.checkpoint import list_checkpoints
+from rmjax.scoring.contract import Contract, read_contract
 from rmjax.scoring.finalize import finalize
 from rmjax.scoring.gate import GatedModel, fit_gate
 from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS, Link
-from rmjax.scoring.reward_model import RewardModel
-from rmjax.stages.checks import check_settings, check_sources, compute_dtype
-from rmjax.stages.datasets import Config
-from rmjax.stages.evaluation import evaluate_model
+from rmjax.scoring.reward_model import Forward, RewardModel
+from rmjax.stages.checks import check_sources
+from rmjax.stages.evaluation import Evaluation, evaluate_model
 from rmjax.stages.initialization import Initialization, init_from_sft_run
-from rmjax.stages.reward_data import RewardData, prepare, sft_source
-from rmjax.stages.sft import run_sft_stage, sft_config
-from rmjax.stages.stage import Stage, make_contract, run_stage
-from rmjax.training.objectives import LossConfig, ranking_objective, rating_objective
+from rmjax.stages.parsing import parse, plain_dict
+from rmjax.stages.reward_data import RewardData, load_reward_data
+from rmjax.stages.settings import RunSettings
+from rmjax.stages.sft import run_sft_stage
+from rmjax.stages.stage import Stage, base_contract, run_stage
+from rmjax.training.objectives import LossConfig, LossFn, ranking_objective, rating_objective
 from rmjax.training.run import RunDirectory, write_json, write_text
 from rmjax.training.step import TrainState
 
 
-def train_reward_model(config: Config, workdir: Path) -> dict[str, Any]:
+def train_reward_model(config: Mapping[str, Any], workdir: Path | str) -> dict[str, Any]:
     """Trains and evaluates a reward model from a configuration; resumes an interrupted run.
 
     Args:
-        config: the fields of configs/helpful.py, as a dict.
+        config: the fields of configs/helpful.py, as a dict or an `ml_collections.ConfigDict`.
         workdir: the run directory.
 
     Returns:
-        The contents of its `evaluation.json`, of a finished run too.
+        The contents of its `evaluation.json`, also if the run was finished before.
 
     Raises:
         InputError: a setting or the data cannot be used.
     """
+    config = plain_dict(config)
     run = RunDirectory(workdir, config)
     if run.finished:
-        print(f"{workdir} is finished: nothing to do. Its results:")
+        print(f"{run.path} is finished: nothing to do. Its results:")
         return run.read_evaluation()
-    print(f"Run directory: {workdir}\n")
-    check_settings(config, "train", "sft")
-    check_sources(config["data"])
-    loss = LossConfig(**config["loss"])
-    data = prepare(config, loss)
+    print(f"Run directory: {run.path}\n")
+    settings = parse(RunSettings, config)
+    check_sources(settings.data)
+    data = load_reward_data(settings)
 
     run.create(data.fingerprints)
     write_json(run.path / "data_audit.json", data.audit.to_json())
     start = data.start
-    if config["init"] == "sft":
-        source = sft_source(config)
+    if settings.init == "sft":
+        source = settings.sft_source
         print(f"Stage 1 of 2: a language model on {len(data.sft.learned)} demonstrations of {source} (SFT)")
-        run_sft_stage(sft_config(config, source), run.path / "sft", start, data.sft)
+        run_sft_stage(settings.sft_stage(), run.path / "sft", start, data.sft)
         gc.collect()  # frees what it leaves on the devices; Python would do so much later
-        start = init_from_sft_run(config, run.path / "sft")
+        start = init_from_sft_run(settings, run.path / "sft")
         print("Stage 2 of 2: the reward model, from its weights")
-    return run_reward_stage(config, run, start, data, loss)
+    return run_reward_stage(settings, run, start, data)
 
 
 def run_reward_stage(
-    config: Config,
-    run: RunDirectory,
-    start: Initialization,
-    data: RewardData,
-    loss: LossConfig,
+    settings: RunSettings, run: RunDirectory, start: Initialization, data: RewardData
 ) -> dict[str, Any]:
-    """Trains and evaluates a reward model.
+    """Trains and evaluates a reward model, and writes its results and figures.
 
     Args:
-        config: the whole configuration.
+        settings: the settings.
         run: its run directory.
-        start: tokenizer and trunk: those of `data`, or SFT's.
-        data: what it learns from and is measured by.
-        loss: the loss.
+        start: tokenizer and initial trunk: those of `data`, or of the SFT stage.
+        data: training data and held-out data.
 
     Returns:
         The contents of its `evaluation.json`.
     """
-    heads = tuple(config["heads"])
-    layout = make_layout(**config["parallel"])
-    model = RewardTransformer(start.trunk, heads, compute_dtype(config), config["train"]["remat"])
-
-    def apply(params: Any, batch: PackedBatch) -> jax.Array:
-        return model.apply({"params": params}, batch)
-
-    learned = data.fingerprints["train"]
-    contract = make_contract("reward_model", heads, config, start, config["data"]["train"], learned)
-    contract = dataclasses.replace(contract, link=link_of(loss))
-    link = contract.link.log_odds if contract.link.has_odds else None
-    scorer = RewardModel(None, contract, start.tokenizer, layout)
-
-    def scoring(state: TrainState) -> RewardModel:
-        scorer.params = state.params
-        return scorer
-
-    def validate(state: TrainState) -> dict[str, float]:
-        scores = scoring(state).score_comparisons(data.validation).raw
-        found = evaluate_heads(data.validation, scores, heads, bootstrap=0, seed=0, link=link)["heads"].values()
-        pairs = sum(head["pairs"] for head in found)
-        return {
-            f"validation_{name}": sum(head[name] * head["pairs"] for head in found) / pairs
-            for name in (("loss", "accuracy") if link else ("accuracy",))
-        }
-
-    def sealed(state: TrainState, step: int) -> Contract:
-        contract = finalize(scoring(state), data.references, f"held-out {config['evaluation']['normalize_on']}", step)
-        if not config["gate"]:
-            return contract
-        helpful, safety = config["gate"]
-        found = {"helpful": helpful, "safety": safety, "source": "held-out comparisons"}
-        gate = fit_gate(scoring(state), contract.normalization, data.validation, **found)
-        scorer.contract = dataclasses.replace(contract, gate=gate)
-        return scorer.contract
-
+    layout = settings.parallel.make_layout()
+    module = RewardTransformer(start.trunk, settings.heads, settings.model.dtype, settings.train.remat)
+    monitor = Monitor.create(settings, start, data, layout)
     stage = Stage(
         title="reward model",
         unit="comparisons",
-        model=model,
+        settings=settings.train,
+        seed=settings.seed,
+        weights_seed=settings.weights_seed,
+        model=module,
         start=start,
-        objective=rating_objective(apply) if loss.name == "squared_error" else ranking_objective(apply, loss),
+        objective=make_objective(module, settings.loss),
         examples=data.examples,
-        evaluate=validate,
-        seal=sealed,
+        evaluate=monitor.validate,
+        make_contract=monitor.make_contract,
     )
-    state = run_stage(stage, config, config["train"], run, layout)
-    trained = scoring(state)
-    if config["gate"] and scorer.contract.gate is None:  # stopped between the last checkpoint and here
-        sealed(state, 0)  # the step plays no part
+    state = run_stage(stage, run, layout)
+    # The contract that was saved with these parameters has the normalization and the gate.
+    contract = read_contract(list_checkpoints(run.checkpoints)[-1] / "contract.json")
+    model = monitor.model(state, contract)
     fitted = collections.Counter(comparison.head for comparison in data.validation)
     evaluation = evaluate_model(
-        trained,
+        model,
         data.test,
-        data.validation if link else (),
-        bootstrap=config["evaluation"]["bootstrap"],
-        seed=config["seed"],
+        data.validation if model.link.has_odds else (),
+        bootstrap=settings.evaluation.bootstrap,
+        seed=settings.seed,
         mistakes=mistakes.COUNT,
-        gate=GatedModel(trained) if config["gate"] else None,
-        gate_fitted_on={head: fitted[head] for head in config["gate"]},
+        gate=GatedModel(model) if settings.gate else None,
+        gate_fitted_on={head: fitted[head] for head in settings.gate},
     )
     if is_main_process():
-        figures.training_curve(run.figure("training.png"), run.metrics())
-        for z, head in enumerate(heads):
-            mine = [i for i, comparison in enumerate(data.test) if head_index(comparison, heads) == z]
-            own = [data.test[i] for i in mine], [evaluation.scores[i][:, z] for i in mine]
-            title = f"{head} on {config['data']['eval']}"
-            figures.reward_histogram(run.figure(f"rewards-{head}.png"), *own, title)
-            if link:
-                reliability = evaluation.metrics["calibration"][head]
-                figures.reliability_diagram(run.figure(f"reliability-{head}.png"), reliability, title)
+        draw_figures(run, settings, data, evaluation)
     write_text(run.path / "mistakes.jsonl", mistakes.as_lines(evaluation.mistakes))
-    result = {"data": config["data"]["eval"], "parameters": parameter_count(model), **evaluation.metrics}
+    result = {"data": settings.data.eval, "parameters": parameter_count(module), **evaluation.metrics}
     write_json(run.evaluation, result)
     return result
 
 
+@dataclasses.dataclass(frozen=True)
+class Monitor:
+    """Scores of training states: metrics on the validation data, and the contracts of checkpoints.
+
+    All states share the compiled forward passes.
+    """
+
+    settings: RunSettings
+    data: RewardData
+    start: Initialization
+    layout: Layout
+    contract: Contract
+    forward: Forward
+
+    @classmethod
+    def create(cls, settings: RunSettings, start: Initialization, data: RewardData, layout: Layout) -> Monitor:
+        """Returns the monitor of a stage."""
+        learned = data.fingerprints["train"]
+        contract = base_contract("reward_model", settings.heads, settings, start, settings.data.train, learned)
+        contract = dataclasses.replace(contract, link=link_of(settings.loss))
+        return cls(settings, data, start, layout, contract, Forward.create(contract, layout))
+
+    def model(self, state: TrainState, contract: Contract | None = None) -> RewardModel:
+        """Returns the reward model of a state on the devices."""
+        return RewardModel(state.params, contract or self.contract, self.start.tokenizer, self.layout, self.forward)
+
+    def validate(self, state: TrainState) -> dict[str, float]:
+        """Returns loss and accuracy on the validation data, over all pairs; no loss if the scores have no odds."""
+        heads, validation, link = self.settings.heads, self.data.validation, self.contract.link
+        scores = self.model(state).score_comparisons(validation).raw
+        log_odds = link.log_odds if link.has_odds else None
+        results = evaluate_heads(validation, scores, heads, bootstrap=0, seed=0, link=log_odds)["heads"].values()
+        pairs = sum(head["pairs"] for head in results)
+        return {
+            f"validation_{name}": sum(head[name] * head["pairs"] for head in results) / pairs
+            for name in (("loss", "accuracy") if link.has_odds else ("accuracy",))
+        }
+
+    def make_contract(self, state: TrainState, step: int) -> Contract:
+        """Returns the contract of a state's checkpoint: normalization, canaries, and the gate if there is one."""
+        model, settings = self.model(state), self.settings
+        contract = finalize(model, self.data.references, f"held-out {settings.evaluation.normalize_on}", step)
+        if not settings.gate:
+            return contract
+        helpful, safety = settings.gate
+        names = {"helpful": helpful, "safety": safety, "source": "held-out comparisons"}
+        gate = fit_gate(model, contract.normalization, self.data.validation, **names)
+        return dataclasses.replace(contract, gate=gate)
+
+
+def make_objective(module: RewardTransformer, loss: LossConfig) -> LossFn:
+    """Returns the objective that the loss settings describe."""
+
+    def apply(params: Any, batch: PackedBatch) -> jax.Array:
+        return module.apply({"params": params}, batch)
+
+    return rating_objective(apply) if loss.name == "squared_error" else ranking_objective(apply, loss)
+
+
 def link_of(loss: LossConfig) -> Link:
-    """The link of the scores that a loss trains."""
+    """Returns the link of the scores that a loss trains."""
     if loss.name == "squared_error":
         return NO_ODDS
     return Link("rao_kupper", loss.tie_threshold) if loss.ties == "rao_kupper" else BRADLEY_TERRY
+
+
+def draw_figures(run: RunDirectory, settings: RunSettings, data: RewardData, evaluation: Evaluation) -> None:
+    """Draws the training curve and, for every head, its rewards and its calibration."""
+    heads = settings.heads
+    figures.training_curve(run.figure("training.png"), run.metrics())
+    for z, head in enumerate(heads):
+        mine = [i for i, comparison in enumerate(data.test) if head_index(comparison, heads) == z]
+        own = [data.test[i] for i in mine], [evaluation.scores[i][:, z] for i in mine]
+        title = f"{head} on {settings.data.eval}"
+        figures.reward_histogram(run.figure(f"rewards-{head}.png"), *own, title)
+        if reliability := evaluation.metrics["calibration"].get(head):
+            figures.reliability_diagram(run.figure(f"reliability-{head}.png"), reliability, title)

@@ -1,4 +1,4 @@
-"""Everything a reward-model run needs of its data, checked before anything is trained or written."""
+"""Data of a reward-model run: loaded, checked, counted and tokenized before anything is trained or written."""
 
 from __future__ import annotations
 
@@ -14,40 +14,42 @@ from rmjax.data.examples import PairRule, encode_comparisons
 from rmjax.data.packing import Example
 from rmjax.errors import InputError
 from rmjax.scoring.finalize import References, demonstration_texts, reference_texts
-from rmjax.stages.checks import check_gate, check_ratings, check_safety_labels, check_splits
+from rmjax.stages.checks import check_labels, check_splits
 from rmjax.stages.datasets import (
     ComparisonSplits,
-    Config,
+    DemonstrationSplits,
     SftExamples,
     audit_splits,
     check_demonstrations,
+    encode_sft,
+    encode_splits,
     fingerprint,
+    load_demonstration_splits,
     load_splits,
-    read_demonstrations,
-    sft_examples,
-    texts_of,
+    training_texts,
 )
-from rmjax.stages.initialization import Initialization, initialize, is_pretrained
+from rmjax.stages.initialization import Initialization, initialize
+from rmjax.stages.settings import RunSettings
 from rmjax.training.losses import MARGINS
 from rmjax.training.objectives import LossConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class RewardData:
-    """What a run learns from and is measured by.
+    """Data of a reward-model run.
 
-    What it learns from stands here as ids alone: the texts take several times their room, and nothing needs them any
-    more once they have been counted and tokenized.
+    The training data are ids only: the texts take several times the memory, and nothing needs them after counting and
+    tokenizing.
 
     Attributes:
-        start: tokenizer and trunk.
+        start: tokenizer and initial trunk.
         examples: the training comparisons, with the pairs that the loss uses.
-        sft: the demonstrations, where SFT comes first.
-        validation: comparisons to follow training by.
-        test: comparisons for the evaluation.
-        references: what the normalized scale and the canaries are taken from.
-        audit: what was read.
-        fingerprints: of every set, by name.
+        sft: the demonstrations, if the run begins with an SFT stage.
+        validation: comparisons for evaluation during training.
+        test: comparisons for the evaluation at the end.
+        references: texts for the normalized scale and the canaries, by head.
+        audit: counts of the data.
+        fingerprints: of every split, by name.
     """
 
     start: Initialization
@@ -60,72 +62,69 @@ class RewardData:
     fingerprints: dict[str, dict[str, Any]]
 
 
-def prepare(config: Config, loss: LossConfig) -> RewardData:
-    """Reads, checks, counts and tokenizes.
+def load_reward_data(settings: RunSettings) -> RewardData:
+    """Loads, checks, counts and tokenizes the data of a run.
 
     Raises:
         InputError: something is wrong with the data, or with a setting that concerns them.
     """
-    if config["evaluation"]["references"] < 2:
-        raise InputError(f"evaluation.references must be at least 2, found {config['evaluation']['references']}")
-    if config["train"]["select"] == "best" and loss.name == "squared_error":
-        raise InputError("train.select=best needs a validation loss, which loss.name=squared_error does not have")
-    judgements = load_splits(config)
-    check_splits(judgements, config["heads"])
-    check_gate(config)
-    check_ratings(judgements.train, loss)
-    check_safety_labels(judgements.train, loss)
-    fingerprints = {name: fingerprint(getattr(judgements, name)) for name in ("train", "validation", "test")}
-    demonstrations: tuple[list[Demonstration], list[Demonstration]] = ([], [])
-    learns_from_them = config["init"] == "sft" or (config["init"] == "random" and not is_pretrained(config))
-    if learns_from_them or config["evaluation"]["normalize_on"] == "demonstrations":
-        demonstrations = read_demonstrations(config, sft_source(config))
-        check_demonstrations(config, demonstrations[0], judgements)
-        fingerprints["sft"] = fingerprint(demonstrations[0])
-    elif config["data"]["sft"]:
-        raise InputError(f"data.sft is set, but init={config['init']} needs no demonstrations: leave data.sft empty")
-    references = load_references(config, judgements, demonstrations[1])
-    start = initialize(config, lambda: texts_of(demonstrations[0], judgements.train), config["heads"])
-    audit, encoded = audit_splits(config, judgements, start.tokenizer)
-    margins = None if loss.margin in ("none", "given") else MARGINS[loss.margin]
-    rule = PairRule(keep_ties=loss.ties != "skip", margins=margins, given=loss.margin == "given")
-    examples = encode_comparisons(judgements.train, start.tokenizer, config["heads"], rule, encoded["train"])
+    data, loss, heads = settings.data, settings.loss, settings.heads
+    splits = load_splits(data)
+    check_splits(splits, heads)
+    check_labels(splits.train, loss)
+    fingerprints = {name: fingerprint(comparisons) for name, comparisons in splits.items()}
+    demonstrations = DemonstrationSplits([], [])
+    if needs_demonstrations(settings):
+        demonstrations = load_demonstration_splits(settings.sft_source, data)
+        check_demonstrations(demonstrations.learned, splits, refuse_leaks=data.refuse_leaks)
+        fingerprints["sft"] = fingerprint(demonstrations.learned)
+    elif data.sft:
+        raise InputError(f"data.sft is set, but init={settings.init} needs no demonstrations: leave data.sft empty")
+    references = load_references(settings, splits, demonstrations.held_out)
+
+    start = initialize(settings, lambda: training_texts(demonstrations.learned, splits.train), heads)
+    encoded = encode_splits(splits, start.tokenizer)
+    audit = audit_splits(splits, encoded, refuse_leaks=data.refuse_leaks)
+    examples = encode_comparisons(splits.train, start.tokenizer, heads, pair_rule(loss), encoded["train"])
     return RewardData(
         start=start,
         examples=standardize_ratings(examples) if loss.name == "squared_error" else examples,
-        sft=sft_examples(demonstrations, start.tokenizer) if config["init"] == "sft" else None,
-        validation=judgements.validation,
-        test=judgements.test,
+        sft=encode_sft(demonstrations, start.tokenizer) if settings.init == "sft" else None,
+        validation=splits.validation,
+        test=splits.test,
         references=references,
         audit=audit,
         fingerprints=fingerprints,
     )
 
 
-def sft_source(config: Config) -> str:
-    """Where the demonstrations come from."""
-    return config["data"]["sft"] or config["data"]["train"]
+def needs_demonstrations(settings: RunSettings) -> bool:
+    """Returns True if SFT, the training of a tokenizer, or the normalized scale uses demonstrations."""
+    trains_tokenizer = settings.init == "random" and not settings.model.pretrained
+    return settings.init == "sft" or trains_tokenizer or settings.evaluation.normalize_on == "demonstrations"
+
+
+def pair_rule(loss: LossConfig) -> PairRule:
+    """Returns the rule that chooses the pairs and margins of a comparison for a loss."""
+    margins = None if loss.margin in ("none", "given") else MARGINS[loss.margin]
+    return PairRule(keep_ties=loss.ties != "skip", margins=margins, given=loss.margin == "given")
 
 
 def load_references(
-    config: Config, judgements: ComparisonSplits, demonstrations: Sequence[Demonstration]
+    settings: RunSettings, splits: ComparisonSplits, demonstrations: Sequence[Demonstration]
 ) -> References:
-    """The held-out texts that `evaluation.normalize_on` names, by head.
-
-    Raises:
-        InputError: there is no such kind.
-    """
-    kind, count = config["evaluation"]["normalize_on"], config["evaluation"]["references"]
-    if kind == "responses":
-        return reference_texts(judgements.validation, config["heads"], count)
-    if kind == "demonstrations":
-        return demonstration_texts(demonstrations, config["heads"], count)
-    raise InputError(f"unknown evaluation.normalize_on {kind!r}: known are responses and demonstrations")
+    """Returns the held-out texts that `evaluation.normalize_on` names, by head."""
+    count = settings.evaluation.references
+    if settings.evaluation.normalize_on == "demonstrations":
+        return demonstration_texts(demonstrations, settings.heads, count)
+    return reference_texts(splits.validation, settings.heads, count)
 
 
 def standardize_ratings(examples: Sequence[Example]) -> list[Example]:
-    """The examples with the ratings of each head at mean 0 and standard deviation 1: a causal head has no bias to
-    learn a mean with, and raters' scales are their own."""
+    """Returns the examples with the ratings of each head at mean 0 and standard deviation 1.
+
+    A causal head has no bias to learn a mean with, and raters' scales differ.
+    """
     result = list(examples)
     for head in {example.head for example in examples}:
         ratings = np.concatenate([example.ratings for example in examples if example.head == head])

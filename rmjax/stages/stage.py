@@ -1,4 +1,4 @@
-"""What SFT and reward-model training have in common: a stage, run from its start or its last checkpoint to its end."""
+"""One stage of training, SFT or reward model: from its initialization or last checkpoint to its end."""
 
 from __future__ import annotations
 
@@ -20,62 +20,54 @@ from rmjax.parallel.mesh import Sharded, describe
 from rmjax.parallel.processes import is_main_process, sync_processes
 from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load_tree, save_checkpoint
 from rmjax.scoring.contract import Contract
-from rmjax.stages.datasets import Config
 from rmjax.stages.initialization import Initialization
-from rmjax.training.loop import Intervals, fit
+from rmjax.stages.settings import RunSettings, SftSettings, StageSettings
+from rmjax.training.callbacks import Callback
+from rmjax.training.loop import fit
 from rmjax.training.objectives import LossFn
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.run import RunDirectory, write_json
 from rmjax.training.step import TrainState, init_state, make_train_step
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What distinguishes one stage of training from another; `run_stage` does the rest.
+    """The parts in which stages of training differ; `run_stage` does the rest.
 
     Attributes:
-        title: what the progress bar says.
-        unit: what batches are made of.
+        title: title of the progress bar.
+        unit: unit of the progress bar.
+        settings: batch size, epochs, optimizer and intervals.
+        seed: of the order of the data.
+        weights_seed: of random weights.
         model: the Flax module.
-        start: tokenizer, and the weights that its trunk starts from.
+        start: tokenizer, and the weights that the trunk starts from.
         objective: the loss.
-        examples: what it learns from.
-        evaluate: a placed state -> metrics on held-out data.
-        seal: a placed state and its step -> the contract to store.
+        examples: the training data.
+        evaluate: a state on the devices -> metrics on held-out data.
+        make_contract: a state on the devices and its step -> the contract to save with it.
     """
 
     title: str
     unit: str
+    settings: StageSettings
+    seed: int
+    weights_seed: int
     model: nn.Module
     start: Initialization
     objective: LossFn
     examples: Sequence[Example]
     evaluate: Callable[[TrainState], dict[str, float]]
-    seal: Callable[[TrainState, int], Contract]
+    make_contract: Callable[[TrainState, int], Contract]
 
 
-def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory, layout: Layout) -> TrainState:
-    """Trains a stage to its end, from its last checkpoint if it has one. Returns the final state, placed."""
-    stream = BatchStream(
-        stage.examples,
-        batch_size=settings["batch_size"],
-        epochs=settings["epochs"],
-        row_length=settings["row_length"],
-        single_row=not uses_dense_attention(),
-        microbatches=settings["microbatches"],
-        shards=layout.shards,
-        process=layout.process,
-        seed=config["seed"],
-        share_prompts=stage.start.trunk.causal,
-    )
-    packing = stream.statistics()
-    write_json(run.path / "packing.json", {**stream.shape._asdict(), **packing})
-    shared = (
-        f"; prompts computed once: {packing['sharing']:.2f} times fewer tokens (ideal {packing['ideal_sharing']:.2f})"
-    )
-    print(f"{len(stream)} batches, {packing['padding']:.1%} padding{shared if packing['ideal_sharing'] > 1 else ''}")
-    stop = min(settings["max_steps"] or len(stream), len(stream))
-    optimizer, schedule = make_optimizer(total_steps=stop, **settings["optimizer"])
+def run_stage(stage: Stage, run: RunDirectory, layout: Layout) -> TrainState:
+    """Trains a stage to its end, from its last checkpoint if it has one. Returns the final state, on the devices."""
+    settings = stage.settings
+    stream = make_stream(stage.examples, settings, layout, seed=stage.seed, share_prompts=stage.start.trunk.causal)
+    report_packing(stream, run)
+    stop = min(settings.max_steps or len(stream), len(stream))
+    optimizer, schedule = make_optimizer(settings.optimizer, stop)
     step_fn = make_train_step(stage.objective, optimizer, layout)
 
     shapes = parameter_shapes(stage.model)
@@ -83,7 +75,7 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
     if list_checkpoints(run.checkpoints):
         done, state = resume(run, jax.eval_shape(lambda params: init_state(params, optimizer), shapes), layout)
     else:
-        params = initial_parameters(stage, shapes, jax.random.key(drawn_from(config)), layout)
+        params = initial_parameters(stage, shapes, layout)
         state = TrainState(jnp.zeros((), jnp.int32), params, layout.jit_init(optimizer.init, params))
         del params
     run.rewind(done)
@@ -92,18 +84,12 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
         print(describe(layout, state.params))
 
     def save(state: TrainState, step: int) -> None:
-        plain = layout.unreplicate(state)
-        optimizer_state = {"step": plain.step, "opt_state": plain.opt_state}
-        save_checkpoint(
-            run.checkpoints,
-            stage.seal(state, step),
-            stage.start.tokenizer,
-            plain.params,
-            optimizer_state,
-            keep=settings["keep"],
-        )
+        saved = layout.unreplicate(state)
+        optimizer_state = {"step": saved.step, "opt_state": saved.opt_state}
+        contract = stage.make_contract(state, step)
+        tokenizer = stage.start.tokenizer
+        save_checkpoint(run.checkpoints, contract, tokenizer, saved.params, optimizer_state, keep=settings.keep)
 
-    cadence = Intervals(settings["log_every"], settings["evaluate_every"], settings["checkpoint_every"])
     state = fit(
         state,
         step_fn,
@@ -112,19 +98,55 @@ def run_stage(stage: Stage, config: Config, settings: Config, run: RunDirectory,
         start=done,
         stop=stop,
         schedule=schedule,
-        cadence=cadence,
-        save=save,
-        evaluate=stage.evaluate,
+        log_every=settings.log_every,
+        callbacks=(
+            Callback(lambda state, _: stage.evaluate(state), every=settings.evaluate_every),
+            Callback(save, every=settings.checkpoint_every, on_stop=True),
+        ),
         title=stage.title,
         unit=stage.unit,
     )
-    return select_best(run, state, layout) if settings["select"] == "best" else state
+    return select_best(run, state, layout) if settings.select == "best" else state
+
+
+def make_stream(
+    examples: Sequence[Example],
+    settings: StageSettings,
+    layout: Layout,
+    *,
+    seed: int,
+    share_prompts: bool = True,
+    epochs: int | None = None,
+) -> BatchStream:
+    """Returns the batches of a stage; `epochs` replaces the number in the settings."""
+    return BatchStream(
+        examples,
+        batch_size=settings.batch_size,
+        epochs=epochs or settings.epochs,
+        row_length=settings.row_length,
+        single_row=not uses_dense_attention(),
+        microbatches=settings.microbatches,
+        shards=layout.shards,
+        process=layout.process,
+        seed=seed,
+        share_prompts=share_prompts,
+    )
+
+
+def report_packing(stream: BatchStream, run: RunDirectory) -> None:
+    """Writes and prints how well the rows of the batches are filled."""
+    packing = stream.statistics()
+    write_json(run.path / "packing.json", {**stream.shape._asdict(), **packing})
+    shared = (
+        f"; prompts computed once: {packing['sharing']:.2f} times fewer tokens (ideal {packing['ideal_sharing']:.2f})"
+    )
+    print(f"{len(stream)} batches, {packing['padding']:.1%} padding{shared if packing['ideal_sharing'] > 1 else ''}")
 
 
 def select_best(run: RunDirectory, state: TrainState, layout: Layout) -> TrainState:
-    """Returns the state, placed, with the parameters of the kept checkpoint that has the lowest validation loss.
+    """Returns the state, on the devices, with the parameters of the checkpoint that has the lowest validation loss.
 
-    Later checkpoints are deleted, so that the selected one is what `rmjax.load` opens. `state` is the last one.
+    Later checkpoints are deleted, so that `rmjax.load` opens the selected one. `state` is the last one.
     """
     losses = {row["step"]: row["validation_loss"] for row in run.metrics() if "validation_loss" in row}
     candidates = [path for path in list_checkpoints(run.checkpoints) if int(path.name) in losses]
@@ -143,30 +165,25 @@ def select_best(run: RunDirectory, state: TrainState, layout: Layout) -> TrainSt
     return layout.device_put(TrainState(step, load_tree(best / "params", layout=layout), opt_state))
 
 
-def drawn_from(config: Config) -> int:
-    """The seed of the weights that are drawn at random."""
-    return config["seed"] if config["init_seed"] == -1 else config["init_seed"]
-
-
-def initial_parameters(stage: Stage, shapes: Any, key: jax.Array, layout: Layout) -> Any:
-    """The weights that a stage starts with, plain; what they lack is drawn at random, and nothing else is."""
-    # A reward model takes the trunk and leaves the output layer behind; a language model that goes on takes both.
+def initial_parameters(stage: Stage, shapes: Any, layout: Layout) -> Any:
+    """Returns the initial weights of a stage, not replicated; those that its initialization lacks are random."""
+    # A reward model takes the trunk and not the output layer; a language model takes both.
     weights = {name: part for name, part in stage.start.weights(shapes, layout).items() if name in shapes}
     fresh = sorted(shapes.keys() - weights.keys())
     if weights and fresh:
-        print(f"freshly initialised: {', '.join(fresh)}")
-    batch = empty_batch()
-    drawn = layout.jit_init(lambda key: {name: stage.model.init(key, batch)["params"][name] for name in fresh}, key)
-    return {**drawn, **weights}
+        print(f"randomly initialized: {', '.join(fresh)}")
+    batch, key = empty_batch(), jax.random.key(stage.weights_seed)
+    random = layout.jit_init(lambda key: {name: stage.model.init(key, batch)["params"][name] for name in fresh}, key)
+    return {**random, **weights}
 
 
 def resume(run: RunDirectory, state: TrainState, layout: Layout) -> tuple[int, TrainState]:
-    """The step and state, plain, of the run's last sound checkpoint; `state` has the shapes."""
+    """Returns step and state, not replicated, of the run's last sound checkpoint; `state` has the shapes."""
     checkpoint = find_checkpoint(run.checkpoints)
     sync_processes(f"found {checkpoint}")
     for later in list_checkpoints(run.checkpoints):
         if is_main_process() and int(later.name) > int(checkpoint.name):
-            shutil.rmtree(later)  # damaged, as find_checkpoint has said; its step will be written anew
+            shutil.rmtree(later)  # damaged, as find_checkpoint has reported; its step is written again
     stored = load_tree(checkpoint / "optimizer", {"step": state.step, "opt_state": state.opt_state}, layout=layout)
     params = load_tree(checkpoint / "params", state.params, layout=layout)
     state = TrainState(stored["step"], params, stored["opt_state"])
@@ -174,16 +191,22 @@ def resume(run: RunDirectory, state: TrainState, layout: Layout) -> tuple[int, T
     return int(state.step), state
 
 
-def make_contract(
-    kind: str, heads: tuple[str, ...], config: Config, start: Initialization, source: str, data: dict[str, Any]
+def base_contract(
+    kind: str,
+    heads: tuple[str, ...],
+    settings: RunSettings | SftSettings,
+    start: Initialization,
+    source: str,
+    fingerprint: dict[str, Any],
 ) -> Contract:
-    """The contract of a stage's checkpoints, before anything is known of its scores."""
+    """Returns the part of a checkpoint's contract that does not depend on its scores."""
+    origin = {"source": source, "start": start.origin, "init_seed": settings.weights_seed}
     return Contract(
         kind=kind,
         step=0,
         trunk=start.trunk,
         heads=heads,
-        compute_dtype=config["model"]["compute_dtype"],
+        compute_dtype=settings.model.compute_dtype,
         **start.tokenizer.stated(),
-        data={"source": source, "start": start.origin, "init_seed": drawn_from(config), **data},
+        data={**origin, **fingerprint},
     )

@@ -1,18 +1,15 @@
-"""The training loop: one for SFT and reward model alike."""
+"""Training loop of SFT and reward models: steps, progress bar, metrics, and callbacks."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
+import functools
 import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
-import numpy as np
 import optax
 from tqdm import tqdm
 
@@ -20,33 +17,12 @@ from rmjax.data.loader import BatchStream
 from rmjax.data.packing import PackedBatch
 from rmjax.errors import InputError
 from rmjax.parallel.processes import is_main_process
+from rmjax.training.callbacks import Callback, run_callbacks
 from rmjax.training.run import RunDirectory
+from rmjax.training.signals import Interrupted, catch_signals, stop_requested
 from rmjax.training.step import TrainState
 
 Step = Callable[[TrainState, PackedBatch], tuple[TrainState, dict[str, jax.Array]]]
-
-
-class Interrupted(SystemExit):
-    """The run was asked to stop, has saved where it was, and ends with the signal's exit status."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Intervals:
-    """How often things happen, in steps; 0 means only at the end.
-
-    Attributes:
-        log: a line in metrics.jsonl with the metrics of that step's batch.
-        evaluate: an evaluation on the validation set.
-        checkpoint: a checkpoint.
-    """
-
-    log: int
-    evaluate: int
-    checkpoint: int
-
-    def __post_init__(self) -> None:
-        if min(self.log, self.evaluate, self.checkpoint) < 0 or self.log == 0:
-            raise InputError("log_every must be positive, evaluate_every and checkpoint_every not negative")
 
 
 def fit(
@@ -58,40 +34,38 @@ def fit(
     start: int,
     stop: int,
     schedule: optax.Schedule,
-    cadence: Intervals,
-    save: Callable[[TrainState, int], Any],
-    evaluate: Callable[[TrainState], dict[str, float]],
+    log_every: int,
+    callbacks: Sequence[Callback],
     title: str,
     unit: str,
 ) -> TrainState:
-    """Steps `start` to `stop`, logging, evaluating and saving on the way; the last step always does all three.
+    """Runs steps `start` to `stop`; the last step is always logged and followed by every callback.
 
-    Metrics are read one step late, so that the device computes while the host prints. A loss that is not finite is
-    found before anything is saved.
+    The metrics of a step are read after the next step was started, so that the device computes while the host prints.
+    They are read, and must be finite, before any callback.
 
     Args:
-        state: replicated; it is donated.
+        state: laid out over the devices; it is donated.
         step_fn: from `make_train_step`.
         stream: batches by step.
         run: receives the metrics.
-        start: steps already behind the state.
-        stop: steps at which the run is complete.
+        start: steps that the state has already done.
+        stop: steps of the complete run.
         schedule: learning rate by step, for the log.
-        cadence: how often to log, evaluate and save.
-        save: writes a checkpoint of the state.
-        evaluate: metrics of the state on held-out data.
-        title: what the progress bar is called.
-        unit: what a batch is made of, for the rate.
+        log_every: steps between two lines of metrics.
+        callbacks: evaluation, checkpoints, and other work between steps.
+        title: title of the progress bar.
+        unit: unit of the progress bar, such as comparisons.
 
     Returns:
         The state after `stop` steps.
 
     Raises:
-        InputError: the loss is not finite; the last checkpoint stands.
-        Interrupted: SIGINT or SIGTERM came; a checkpoint of the current step was written.
+        InputError: a metric is not finite; the last checkpoint is unharmed.
+        Interrupted: SIGINT or SIGTERM came; the callbacks with `on_stop` were called for the current step.
     """
     began = time.monotonic()
-    sizes = [len({piece.example for bin_ in bins for row in bin_ for piece in row}) for bins in stream.plan[:stop]]
+    sizes = batch_sizes(stream, stop)
     bar = tqdm(
         total=sum(sizes),
         initial=sum(sizes[:start]),
@@ -101,77 +75,39 @@ def fit(
         mininterval=0.5 if sys.stderr.isatty() else 15,
         dynamic_ncols=True,
     )
+    pending: list[tuple[int, dict[str, jax.Array]]] = []
 
-    def consume(done: int, device_metrics: dict[str, jax.Array]) -> None:
-        metrics = {name: float(value) for name, value in jax.device_get(device_metrics).items()}
-        if not all(math.isfinite(value) for value in metrics.values()):
-            bad = next(name for name, value in metrics.items() if not math.isfinite(value))
-            raise InputError(
-                f"{title}: {bad} is not finite at step {done}; the last checkpoint in {run.checkpoints} stands. "
-                "Lower optimizer.learning_rate or optimizer.clip_norm"
-            )
-        bar.update(sizes[done - 1])
-        if done % cadence.log == 0 or done == stop:
-            rate = float(schedule(done - 1))
-            run.log({"step": done, **metrics, "learning_rate": rate, "seconds": time.monotonic() - began})
-            bar.set_postfix(loss=f"{metrics['loss']:.3f}", accuracy=f"{metrics['accuracy']:.3f}", refresh=False)
+    def read_metrics() -> None:
+        while pending:
+            done, device_metrics = pending.pop()
+            metrics = {name: float(value) for name, value in jax.device_get(device_metrics).items()}
+            if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
+                raise InputError(
+                    f"{title}: {bad[0]} is not finite at step {done}; the last checkpoint in {run.checkpoints} is "
+                    "unharmed. Lower optimizer.learning_rate or optimizer.clip_norm"
+                )
+            bar.update(sizes[done - 1])
+            if done % log_every == 0 or done == stop:
+                rate = float(schedule(done - 1))
+                run.log({"step": done, **metrics, "learning_rate": rate, "seconds": time.monotonic() - began})
+                bar.set_postfix(loss=f"{metrics['loss']:.3f}", accuracy=f"{metrics['accuracy']:.3f}", refresh=False)
 
     with catch_signals() as caught, bar:
-        pending = None
         for done, batch in enumerate(stream.prefetch(start, stop), start + 1):
             state, device_metrics = step_fn(state, batch)
-            if pending:
-                consume(*pending)
-            pending = (done, device_metrics)
-            final = done == stop
-            due_evaluate = final or (cadence.evaluate and done % cadence.evaluate == 0)
-            due_save = final or (cadence.checkpoint and done % cadence.checkpoint == 0)
-            if due_evaluate:
-                consume(*pending)
-                pending = None
-                if row := evaluate(state):
-                    run.log({"step": done, **row})
-            # Looked at once: a signal may come at any moment, and one that is obeyed must have been saved for.
-            stopping = not final and stop_requested(caught, done % cadence.log == 0)
-            if due_save or stopping:
-                if pending:
-                    consume(*pending)
-                    pending = None
-                save(state, done)
-            if stopping:
+            read_metrics()
+            pending.append((done, device_metrics))
+            # Asked once per step: a signal that arrives after the answer waits for the next step, which then saves.
+            stopping = functools.cache(lambda done=done: done < stop and stop_requested(caught, done % log_every == 0))
+            run_callbacks(callbacks, state, done, stop=stop, stopping=stopping, run=run, before=read_metrics)
+            if stopping():
+                read_metrics()
                 print(f"\nstopped at step {done} of {stop}, saved; the same command resumes", file=sys.stderr)
                 raise Interrupted(128 + (caught or [signal.SIGTERM])[0])
     return state
 
 
-def stop_requested(caught: list[int], due: bool) -> bool:
-    """Whether a signal has come: to any process of several, which all ask each other when `due`, at the same step."""
-    if jax.process_count() == 1:
-        return bool(caught)
-    if not due:
-        return False
-    from jax.experimental import multihost_utils
-
-    return bool(multihost_utils.process_allgather(np.array(bool(caught))).any())
-
-
-@contextlib.contextmanager
-def catch_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of dying of them; a second one of the same kind works as usual."""
-    caught: list[int] = []
-    before: dict[int, Any] = {}
-
-    def note(number: int, _: object) -> None:
-        caught.append(number)
-        signal.signal(number, before[number])
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
-    except ValueError:
-        pass  # not the main thread: signals are somebody else's
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def batch_sizes(stream: BatchStream, stop: int) -> list[int]:
+    """Returns the number of examples in each of the first `stop` batches."""
+    chunks = ([chunk for rows in parts for row in rows for chunk in row] for parts in stream.plan[:stop])
+    return [len({chunk.example for chunk in batch}) for batch in chunks]

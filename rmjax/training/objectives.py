@@ -25,56 +25,52 @@ NAMES = ("bradley_terry", "squared_error")
 TIES = ("skip", "half", "rao_kupper")
 
 
-@dataclasses.dataclass(frozen=True)
+MARGINS = (*losses.MARGINS, "given")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """The settings of the reward-model loss.
+    """Settings of the reward-model loss.
 
     Attributes:
-        name: `bradley_terry` on pairs, or `squared_error` on absolute ratings (the baseline to compare against).
+        name: `bradley_terry` on pairs, or `squared_error` on absolute ratings (the baseline to compare with).
         margin: `none`, `small` or `large` for the Llama 2 margin of a pair's strength; `given` for the margins that the
-            data states.
-        label_smoothing: the share of labels taken to be wrong, in [0, 0.5).
+            data state.
+        label_smoothing: the share of labels assumed wrong, in [0, 0.5).
         ties: `skip` leaves tied pairs out, `half` counts each as half a win either way, `rao_kupper` models them.
         tie_threshold: eta > 0 of Rao-Kupper.
-        centring: coefficient of (r_winner + r_loser)^2.
-        auxiliary: coefficient of classifying responses as safe or unsafe by their score, where the data says which.
+        center_coef: coefficient of (r_winner + r_loser)^2.
+        safety_coef: coefficient of classifying responses as safe or unsafe by their score, where the data label them.
     """
 
-    name: str
-    margin: str
-    label_smoothing: float
-    ties: str
-    tie_threshold: float
-    centring: float
-    auxiliary: float
+    name: str = "bradley_terry"
+    margin: str = "none"
+    label_smoothing: float = 0.0
+    ties: str = "skip"
+    tie_threshold: float = 0.5
+    center_coef: float = 0.0
+    safety_coef: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.name not in NAMES:
-            raise InputError(f"unknown loss.name {self.name!r}: known are {', '.join(NAMES)}")
-        if self.margin not in (*losses.MARGINS, "given"):
-            raise InputError(f"unknown loss.margin {self.margin!r}: known are {', '.join([*losses.MARGINS, 'given'])}")
-        if self.ties not in TIES:
-            raise InputError(f"unknown loss.ties {self.ties!r}: known are {', '.join(TIES)}")
+        for field, known in (("name", NAMES), ("margin", MARGINS), ("ties", TIES)):
+            if getattr(self, field) not in known:
+                raise InputError(f"{field} must be one of {', '.join(known)}, found {getattr(self, field)!r}")
         if not 0 <= self.label_smoothing < 0.5:
-            raise InputError(f"loss.label_smoothing must lie in [0, 0.5), found {self.label_smoothing}")
+            raise InputError(f"label_smoothing must be in [0, 0.5), found {self.label_smoothing}")
+        for field in ("center_coef", "safety_coef"):
+            if not 0 <= getattr(self, field) < math.inf:
+                raise InputError(f"{field} must not be negative, found {getattr(self, field)}")
         if self.ties == "rao_kupper" and not 0 < self.tie_threshold < math.inf:
-            raise InputError(f"loss.tie_threshold must be positive for rao_kupper, found {self.tie_threshold}")
+            raise InputError(f"tie_threshold must be positive for ties=rao_kupper, found {self.tie_threshold}")
         if self.ties == "rao_kupper" and (self.label_smoothing or self.margin != "none"):
-            raise InputError("loss.ties=rao_kupper has a likelihood of its own: set label_smoothing=0 and margin=none")
-        if not 0 <= self.centring < math.inf:
-            raise InputError(f"loss.centring must not be negative, found {self.centring}")
-        if not 0 <= self.auxiliary < math.inf:
-            raise InputError(f"loss.auxiliary must not be negative, found {self.auxiliary}")
-        if self.name == "squared_error" and self.auxiliary:
-            raise InputError("loss.name=squared_error makes the score a rating, not the logit of safe: set auxiliary=0")
-        if self.name == "squared_error" and (self.margin, self.label_smoothing, self.ties, self.centring) != (
-            "none",
-            0,
-            "skip",
-            0,
+            raise InputError("ties=rao_kupper has its own likelihood: set label_smoothing=0 and margin=none")
+        if self.name == "squared_error" and self.safety_coef:
+            raise InputError("name=squared_error makes the score a rating, not the logit of safe: set safety_coef=0")
+        if self.name == "squared_error" and (
+            self.margin != "none" or self.label_smoothing or self.ties != "skip" or self.center_coef
         ):
             raise InputError(
-                "loss.name=squared_error knows no pairs: set margin=none, label_smoothing=0, ties=skip and centring=0"
+                "name=squared_error uses no pairs: set margin=none, label_smoothing=0, ties=skip and center_coef=0"
             )
 
 
@@ -102,12 +98,12 @@ def ranking_objective(apply: Callable[[Any, PackedBatch], Array], config: LossCo
         else:
             untied = losses.bradley_terry(gap, margin=batch.margin_P, label_smoothing=config.label_smoothing)
             loss = jnp.where(batch.tied_P, losses.tied_half(gap), untied)
-        if config.centring:
-            loss = loss + config.centring * losses.centring(winner, loser)
+        if config.center_coef:
+            loss = loss + config.center_coef * losses.centring(winner, loser)
         numerator, reported = jnp.sum(batch.weight_P * loss), pair_sums(gap, batch)
-        if config.auxiliary:
+        if config.safety_coef:
             auxiliary = jnp.sum(batch.safety_weight_N * losses.safety_classification(score_N, batch.unsafe_N))
-            numerator = numerator + config.auxiliary * auxiliary
+            numerator = numerator + config.safety_coef * auxiliary
             reported |= {"auxiliary": auxiliary, "auxiliary_weight": jnp.sum(batch.safety_weight_N)}
         return numerator, {"weight": jnp.sum(batch.weight_P), "loss": numerator, **reported}
 

@@ -21,11 +21,11 @@ from rmjax.parallel.mesh import Sharded, describe
 from rmjax.scoring.batched_forward import BatchedForward
 from rmjax.scoring.checkpoint import load_tree, save_checkpoint
 from rmjax.training.objectives import LossConfig, ranking_objective
-from rmjax.training.optimizer import make_optimizer
+from rmjax.training.optimizer import OptimizerConfig, make_optimizer
 from rmjax.training.step import TrainState, init_state, make_eval_step, make_train_step
 
 HEADS = ("helpful", "safety")
-PLAIN = LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0, 0.0)
+PLAIN = LossConfig()
 RATE = 0.5
 LAYOUTS = {
     "pmap": {"layout": "pmap"},
@@ -138,7 +138,7 @@ def test_evaluation_and_scores_agree(model, objective, reference, params, exampl
 def test_parameters_and_moments_are_cut(params):
     """Fully sharded over four devices times two: each device holds an eighth of every matrix and of its moments."""
     layout = make_layout(layout="fsdp_tensor", tensor=2)
-    optimizer, _ = make_optimizer(**OPTIMIZER)
+    optimizer, _ = make_optimizer(OPTIMIZER, 10)
     opt_state = layout.jit_init(optimizer.init, layout.device_put(params))
     moment = next(
         x for path, x in jax.tree_util.tree_leaves_with_path(opt_state) if "'down'" in jax.tree_util.keystr(path)
@@ -150,12 +150,12 @@ def test_parameters_and_moments_are_cut(params):
     assert found == "0.96 of 7.68 million parameters on each of 8 devices"
 
 
-OPTIMIZER = {**GOOD, "total_steps": 10, "warmup_ratio": 0.0}
+OPTIMIZER = OptimizerConfig(**{**GOOD, "warmup_ratio": 0.0})
 
 
 def test_a_checkpoint_moves_between_layouts(reward_model, tokenizer, objective, params, examples, tmp_path):
     """Two steps in one layout, saved, one more in each of the others: the same parameters, to rounding."""
-    optimizer, _ = make_optimizer(**OPTIMIZER)
+    optimizer, _ = make_optimizer(OPTIMIZER, 10)
 
     def steps(layout, state, count):
         step = make_train_step(objective, optimizer, layout)

@@ -14,6 +14,7 @@ from rmjax.data.truncation import Truncation
 from rmjax.errors import InputError
 from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS, Link
 from rmjax.scoring.reward_function import TruncationWarning, as_prompt
+from rmjax.scoring.reward_model import Forward
 
 EGG = "How do I boil an egg?"
 ANSWERS = ["Put it in boiling water.", "", "I will not help with that."]
@@ -26,7 +27,7 @@ def expected(reward_model):
 
 
 def test_scores_are_those_of_the_naive_form(reward_model, tokenizer, tiny_trunk, expected):
-    params = reward_model._scorer.layout.unreplicate(reward_model.params)
+    params = reward_model.layout.unreplicate(reward_model.params)
     prompt = encode_text(tokenizer, EGG)[0].ids
     example = Example(prompt, tuple(encode_text(tokenizer, EGG, answer)[1].ids for answer in ANSWERS))
     (scores,) = naive_scores(params, tiny_trunk, reward_model.heads, [example])
@@ -72,9 +73,12 @@ def test_different_prompts_give_different_scores_in_the_order_asked(reward_model
 
 def test_equal_prompts_are_computed_once(reward_model, monkeypatch):
     groups = []
-    monkeypatch.setattr(
-        reward_model, "_scorer", lambda _, examples: groups.append(examples) or [np.zeros((2, 2)), np.zeros((1, 2))]
-    )
+
+    def forward(params, examples):
+        groups.append(examples)
+        return [np.zeros((2, 2)), np.zeros((1, 2))]
+
+    monkeypatch.setattr(reward_model, "forward", Forward(forward, forward))
     reward_model.score([EGG, "Why?", EGG], ["a", "b", "c"], **HELPFUL)
     assert [len(example.responses) for example in groups[0]] == [2, 1]
 

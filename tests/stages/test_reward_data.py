@@ -12,7 +12,9 @@ from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.scoring import gate
 from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS, Link
 from rmjax.stages import reward as reward_stage
-from rmjax.stages import reward_data as prepare
+from rmjax.stages.parsing import parse
+from rmjax.stages.reward_data import load_reward_data
+from rmjax.stages.settings import RunSettings
 from rmjax.training.objectives import LossConfig
 
 # No two consecutive letters of a word occur in another.
@@ -78,7 +80,7 @@ def texts_of(comparisons):
 @pytest.mark.parametrize("named", [True, False], ids=["validation named", "validation held out"])
 def test_every_part_comes_from_its_own_set(sources, named):
     config = settings(sources, **({} if named else {"data.validation": ""}))
-    data = prepare.prepare(config, LossConfig(**config["loss"]))
+    data = load_reward_data(parse(RunSettings, config))
     tokenizer = data.start.tokenizer.hf
 
     def read(examples):
@@ -147,6 +149,4 @@ def test_nothing_is_fitted_on_what_is_reported(sources, tmp_path, monkeypatch):
     ],
 )
 def test_the_link_of_the_scores_is_that_of_the_loss(settings, link):
-    plain = {"name": "bradley_terry", "margin": "none", "label_smoothing": 0.0, "ties": "skip", "tie_threshold": 0.5}
-    loss = LossConfig(**{**plain, "centring": 0.0, "auxiliary": 0.0, **settings})
-    assert reward_stage.link_of(loss) == link
+    assert reward_stage.link_of(LossConfig(**settings)) == link

@@ -13,10 +13,12 @@ from naive import random_examples
 from rmjax.data.loader import BatchStream
 from rmjax.errors import InputError
 from rmjax.parallel.layout import Pmap
-from rmjax.training.loop import Interrupted, Intervals, catch_signals, fit
+from rmjax.training.callbacks import Callback
+from rmjax.training.loop import fit
 from rmjax.training.objectives import LossConfig, ranking_objective
-from rmjax.training.optimizer import make_optimizer
+from rmjax.training.optimizer import OptimizerConfig, make_optimizer
 from rmjax.training.run import RunDirectory
+from rmjax.training.signals import Interrupted, catch_signals
 from rmjax.training.step import init_state, make_train_step
 
 STOP = 10
@@ -29,19 +31,21 @@ class Setting:
         self.layout = Pmap(tuple(jax.devices()[:2]))
         self.stream = BatchStream(random_examples(20, seed=1), batch_size=4, epochs=2, row_length=64, shards=2, seed=0)
         self.optimizer, self.schedule = make_optimizer(
-            total_steps=STOP,
-            learning_rate=0.1,
-            warmup_ratio=0.2,
-            warmup_steps=0,
-            final_ratio=0.1,
-            b1=0.9,
-            b2=0.95,
-            eps=1e-8,
-            weight_decay=0.01,
-            clip_norm=1.0,
-            moment_dtype="float32",
+            OptimizerConfig(
+                learning_rate=0.1,
+                warmup_ratio=0.2,
+                warmup_steps=0,
+                final_ratio=0.1,
+                b1=0.9,
+                b2=0.95,
+                eps=1e-8,
+                weight_decay=0.01,
+                clip_norm=1.0,
+                moment_dtype="float32",
+            ),
+            STOP,
         )
-        objective = ranking_objective(self.scores, LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0, 0.0))
+        objective = ranking_objective(self.scores, LossConfig())
         self.step_fn = make_train_step(objective, self.optimizer, self.layout)
 
     @staticmethod
@@ -78,13 +82,14 @@ class Recorder:
         def save(state, step):
             self.saved[step] = jax.tree.map(np.asarray, self.setting.layout.unreplicate(state))
 
-        def evaluate(state):
-            step = int(self.setting.layout.unreplicate(state).step)
+        def evaluate(state, step):
+            assert int(self.setting.layout.unreplicate(state).step) == step
             self.evaluated.append(step)
             if on_evaluate:
                 on_evaluate(step)
             return {"validation_loss": step / 10}
 
+        log_every, evaluate_every, checkpoint_every = cadence
         return fit(
             self.setting.layout.device_put(state or self.setting.start()),
             step_fn or self.setting.step_fn,
@@ -93,9 +98,8 @@ class Recorder:
             start=start,
             stop=stop,
             schedule=self.setting.schedule,
-            cadence=Intervals(*cadence),
-            save=save,
-            evaluate=evaluate,
+            log_every=log_every,
+            callbacks=(Callback(evaluate, evaluate_every), Callback(save, checkpoint_every, on_stop=True)),
             title="test",
             unit="comparisons",
         )
@@ -237,9 +241,3 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(recorder, se
         recorder(step_fn=step_fn)
     assert sorted(recorder.saved) == [step for step in (3, 6, 9) if step < bad_step]
     assert all(math.isfinite(row.get("loss", 0)) for row in recorder.run.metrics())
-
-
-@pytest.mark.parametrize("cadence", [(0, 1, 1), (1, -1, 0), (1, 0, -1)])
-def test_an_impossible_cadence_is_refused(cadence):
-    with pytest.raises(InputError, match="log_every must be positive"):
-        Intervals(*cadence)

@@ -22,16 +22,7 @@ SHAPE = BatchShape(4, 64, 16, 32)
 
 
 def config(**changes):
-    settings = {
-        "name": "bradley_terry",
-        "margin": "none",
-        "label_smoothing": 0.0,
-        "ties": "skip",
-        "tie_threshold": 0.0,
-        "centring": 0.0,
-        "auxiliary": 0.0,
-    }
-    return LossConfig(**{**settings, **changes})
+    return LossConfig(**changes)
 
 
 def given_scores(scores_NxZ, _):
@@ -138,11 +129,11 @@ def test_given_margins(tokenizer):
     assert metrics["loss"] == pytest.approx(nll(1.25), rel=1e-6)
 
 
-def test_label_smoothing_and_centring_by_hand():
+def test_label_smoothing_and_centering_by_hand():
     example = make_example([3], responses(2))
     metrics, _ = evaluated(ranking_objective(given_scores, config(label_smoothing=0.1)), [example], [[2, 0.5]])
     assert metrics["loss"] == pytest.approx(0.9 * nll(1.5) + 0.1 * nll(-1.5), rel=1e-6)
-    metrics, _ = evaluated(ranking_objective(given_scores, config(centring=0.01)), [example], [[2, 0.5]])
+    metrics, _ = evaluated(ranking_objective(given_scores, config(center_coef=0.01)), [example], [[2, 0.5]])
     assert metrics["loss"] == pytest.approx(nll(1.5) + 0.01 * 2.5**2, rel=1e-6)
 
 
@@ -186,7 +177,7 @@ def test_the_auxiliary_term_by_hand():
     ]
     scores = [[2, 0.5], [1, -1, 3], [5, -5]]
     plain, _ = evaluated(ranking_objective(given_scores, config()), examples, scores)
-    metrics, weight = evaluated(ranking_objective(given_scores, config(auxiliary=0.1)), examples, scores)
+    metrics, weight = evaluated(ranking_objective(given_scores, config(safety_coef=0.1)), examples, scores)
     pair, triple = (nll(2) + nll(-0.5)) / 2, (nll(1) + nll(-1) + nll(-3)) / 3
     assert plain.keys() == metrics.keys() - {"auxiliary"}
     assert weight == pytest.approx(3)
@@ -215,7 +206,7 @@ def test_the_gradient_of_the_auxiliary_term():
                 total += 0.3 * np.mean([nll(-x if bad else x) for x, bad in zip(r, example.unsafe, strict=True)])
         return total
 
-    objective = ranking_objective(given_scores, config(auxiliary=0.3))
+    objective = ranking_objective(given_scores, config(safety_coef=0.3))
     gradient = np.asarray(jax.grad(objective, has_aux=True)(in_slots(scores, slots, 2), batch)[0])
     expected = np.zeros_like(gradient)
     for n, (i, k) in enumerate(slots):
@@ -233,7 +224,7 @@ def test_unknown_labels_change_nothing():
     batch, slots = one_bin(examples, SHAPE)
     scores = in_slots([[2.0, 0.5, 1.0], [-1.0, 3.0]], slots)
     (without, sums), plain = jax.value_and_grad(ranking_objective(given_scores, config()), has_aux=True)(scores, batch)
-    objective = ranking_objective(given_scores, config(auxiliary=0.5))
+    objective = ranking_objective(given_scores, config(safety_coef=0.5))
     (loss, with_sums), gradient = jax.value_and_grad(objective, has_aux=True)(scores, batch)
     assert float(loss) == float(without)
     np.testing.assert_array_equal(gradient, plain)
@@ -250,7 +241,7 @@ def test_labels_are_not_looked_at_without_a_coefficient():
 def test_a_tie_that_is_left_out_weighs_nothing_in_the_auxiliary_term_either(tokenizer):
     """Alone in a batch its term would be divided by no weight at all; modelled, it counts like any other."""
     labels = {"unsafe": (True, True)}
-    skip, half = config(auxiliary=1.0), config(auxiliary=1.0, ties="half")
+    skip, half = config(safety_coef=1.0), config(safety_coef=1.0, ties="half")
     metrics, weight = evaluated(
         ranking_objective(given_scores, skip), judged(tokenizer, (1, 1), skip, **labels), [[1, 0]]
     )
@@ -266,29 +257,29 @@ def test_a_tie_that_is_left_out_weighs_nothing_in_the_auxiliary_term_either(toke
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "hinge"}, "unknown loss.name 'hinge'"),
-        ({"margin": "huge"}, "unknown loss.margin 'huge': known are none, small, large, given"),
-        ({"ties": "drop"}, "unknown loss.ties 'drop'"),
-        ({"label_smoothing": 0.5}, r"loss.label_smoothing must lie in \[0, 0.5\)"),
-        ({"label_smoothing": -0.1}, "loss.label_smoothing"),
-        ({"ties": "rao_kupper"}, "loss.tie_threshold must be positive"),
+        ({"name": "hinge"}, "name must be one of bradley_terry, squared_error, found 'hinge'"),
+        ({"margin": "huge"}, "margin must be one of none, small, large, given, found 'huge'"),
+        ({"ties": "drop"}, "ties must be one of skip, half, rao_kupper, found 'drop'"),
+        ({"label_smoothing": 0.5}, r"label_smoothing must be in \[0, 0.5\)"),
+        ({"label_smoothing": -0.1}, "label_smoothing"),
+        ({"ties": "rao_kupper", "tie_threshold": 0.0}, "tie_threshold must be positive"),
         ({"ties": "rao_kupper", "tie_threshold": 1.0, "margin": "small"}, "set label_smoothing=0 and margin=none"),
         ({"ties": "rao_kupper", "tie_threshold": 1.0, "label_smoothing": 0.1}, "set label_smoothing=0"),
-        ({"ties": "rao_kupper", "tie_threshold": math.nan}, "loss.tie_threshold must be positive"),
-        ({"ties": "rao_kupper", "tie_threshold": math.inf}, "loss.tie_threshold must be positive"),
-        ({"label_smoothing": math.nan}, "loss.label_smoothing"),
-        ({"centring": -0.01}, "loss.centring must not be negative"),
-        ({"centring": math.nan}, "loss.centring"),
-        ({"centring": math.inf}, "loss.centring"),
-        ({"auxiliary": -0.1}, "loss.auxiliary must not be negative, found -0.1"),
-        ({"auxiliary": math.nan}, "loss.auxiliary"),
-        ({"auxiliary": math.inf}, "loss.auxiliary"),
-        ({"name": "squared_error", "auxiliary": 0.1}, "squared_error makes the score a rating.*set auxiliary=0"),
-        ({"name": "squared_error", "margin": "small"}, "squared_error knows no pairs: set margin=none"),
-        ({"name": "squared_error", "label_smoothing": 0.1}, "squared_error knows no pairs: .*label_smoothing=0"),
-        ({"name": "squared_error", "ties": "half"}, "squared_error knows no pairs: .*ties=skip"),
-        ({"name": "squared_error", "ties": "rao_kupper", "tie_threshold": 0.5}, "squared_error knows no pairs"),
-        ({"name": "squared_error", "centring": 0.01}, "squared_error knows no pairs: .*centring=0"),
+        ({"ties": "rao_kupper", "tie_threshold": math.nan}, "tie_threshold must be positive"),
+        ({"ties": "rao_kupper", "tie_threshold": math.inf}, "tie_threshold must be positive"),
+        ({"label_smoothing": math.nan}, "label_smoothing"),
+        ({"center_coef": -0.01}, "center_coef must not be negative"),
+        ({"center_coef": math.nan}, "center_coef"),
+        ({"center_coef": math.inf}, "center_coef"),
+        ({"safety_coef": -0.1}, "safety_coef must not be negative, found -0.1"),
+        ({"safety_coef": math.nan}, "safety_coef"),
+        ({"safety_coef": math.inf}, "safety_coef"),
+        ({"name": "squared_error", "safety_coef": 0.1}, "squared_error makes the score a rating.*set safety_coef=0"),
+        ({"name": "squared_error", "margin": "small"}, "squared_error uses no pairs: set margin=none"),
+        ({"name": "squared_error", "label_smoothing": 0.1}, "squared_error uses no pairs: .*label_smoothing=0"),
+        ({"name": "squared_error", "ties": "half"}, "squared_error uses no pairs: .*ties=skip"),
+        ({"name": "squared_error", "ties": "rao_kupper", "tie_threshold": 0.5}, "squared_error uses no pairs"),
+        ({"name": "squared_error", "center_coef": 0.01}, "squared_error uses no pairs: .*center_coef=0"),
     ],
 )
 def test_settings_out_of_range_are_named(changes, message):

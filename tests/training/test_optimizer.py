@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from rmjax.errors import InputError
-from rmjax.training.optimizer import decayed, make_optimizer, make_schedule
+from rmjax.training.optimizer import OptimizerConfig, decayed, make_optimizer, make_schedule
 
+STEPS = 100
 GOOD = {
-    "total_steps": 100,
     "learning_rate": 1e-2,
     "warmup_ratio": 0.1,
     "warmup_steps": 0,
@@ -33,11 +33,13 @@ def standard_promotion():
         yield
 
 
-def rates(**changes):
-    names = ("total_steps", "learning_rate", "warmup_ratio", "warmup_steps", "final_ratio")
-    settings = {**{name: GOOD[name] for name in names}, **changes}
-    schedule = make_schedule(**settings)
-    return [float(schedule(step)) for step in range(settings["total_steps"])]
+def config(**changes):
+    return OptimizerConfig(**{**GOOD, **changes})
+
+
+def rates(total_steps=STEPS, **changes):
+    schedule = make_schedule(config(**changes), total_steps)
+    return [float(schedule(step)) for step in range(total_steps)]
 
 
 def test_the_rate_rises_to_its_peak_and_ends_at_its_final_ratio():
@@ -73,7 +75,7 @@ def params():
 
 def test_everything_decays_but_the_scales_of_norms():
     assert decayed(params()) == {"norm": {"scale": False}, "dense": {"kernel": True}, "reward": {"helpful": True}}
-    optimizer, schedule = make_optimizer(**{**GOOD, "weight_decay": 0.5})
+    optimizer, schedule = make_optimizer(config(**{"weight_decay": 0.5}), STEPS)
     zeros = jax.tree.map(jnp.zeros_like, params())
     updates, _ = optimizer.update(zeros, optimizer.init(params()), params())
     assert not updates["norm"]["scale"].any()
@@ -82,7 +84,7 @@ def test_everything_decays_but_the_scales_of_norms():
 
 
 def test_the_first_step_of_adam_goes_against_the_sign_at_the_scheduled_rate():
-    optimizer, schedule = make_optimizer(**GOOD)
+    optimizer, schedule = make_optimizer(config(), STEPS)
     gradient = jax.tree.map(lambda x: -3.0 * x, params())
     updates, _ = optimizer.update(gradient, optimizer.init(params()), params())
     for update in jax.tree.leaves(updates):
@@ -91,7 +93,7 @@ def test_the_first_step_of_adam_goes_against_the_sign_at_the_scheduled_rate():
 
 def test_the_global_norm_is_clipped_before_the_moments():
     """A gradient 1000 times too long gives the moments that one of length clip_norm would."""
-    optimizer, _ = make_optimizer(**{**GOOD, "clip_norm": 2.0})
+    optimizer, _ = make_optimizer(config(**{"clip_norm": 2.0}), STEPS)
     ones = params()
     length = math.sqrt(sum(x.size for x in jax.tree.leaves(ones)))
     long, short = (jax.tree.map(lambda x, f=f: f * x, ones) for f in (2000 / length, 2 / length))
@@ -121,13 +123,13 @@ def test_the_global_norm_is_clipped_before_the_moments():
     ],
 )
 def test_a_setting_out_of_range_is_named(name, value):
-    with pytest.raises(InputError, match=f"optimizer.{name}={value} is out of range"):
-        make_optimizer(**{**GOOD, name: value})
+    with pytest.raises(InputError, match=f"{name}={value} is out of range"):
+        config(**{name: value})
 
 
 def steps(moment_dtype, count):
     """Parameters and state after `count` updates with made-up gradients."""
-    optimizer, _ = make_optimizer(**{**GOOD, "moment_dtype": moment_dtype})
+    optimizer, _ = make_optimizer(config(**{"moment_dtype": moment_dtype}), STEPS)
     params = {"kernel": jnp.ones((4, 4))}
     state = optimizer.init(params)
     for key in jax.random.split(jax.random.key(0), count):
@@ -150,10 +152,10 @@ def test_moments_in_bfloat16_take_half_the_memory_and_nearly_the_same_steps():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"moment_dtype": "float16"}, "optimizer.moment_dtype must be float32 or bfloat16, found 'float16'"),
+        ({"moment_dtype": "float16"}, "moment_dtype must be one of float32, bfloat16, found 'float16'"),
         ({"moment_dtype": "bfloat16", "b2": 0.999}, "b2=0.999: it needs at most 0.99"),
     ],
 )
 def test_moments_that_would_lose_their_steps_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
-        make_optimizer(**{**GOOD, **changes})
+        config(**changes)

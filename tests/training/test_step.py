@@ -20,8 +20,8 @@ from rmjax.training.step import evaluate_stream, init_state, make_eval_step, mak
 
 HEADS = ("helpful", "safety")
 SHAPE = BatchShape(12, 32, 48, 48)
-PLAIN = LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0, 0.0)
-AUXILIARY = LossConfig("bradley_terry", "none", 0.0, "skip", 0.0, 0.0, 0.4)
+PLAIN = LossConfig()
+AUXILIARY = LossConfig(safety_coef=0.4)
 RATE = 0.5
 
 

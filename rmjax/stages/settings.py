@@ -1,0 +1,317 @@
+"""Settings of a run as frozen dataclasses: one for each part of the configuration, validated where they are declared.
+
+`configs/helpful.py` explains every field to users. `parse(RunSettings, config)` builds the settings once from the
+configuration; nothing after that reads the configuration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from rmjax.data.ablations import NEGLIGIBLE, PAIRS
+from rmjax.errors import InputError
+from rmjax.models.config import TransformerConfig
+from rmjax.models.transformer import REMAT
+from rmjax.parallel.layout import Layout, make_layout
+from rmjax.stages.parsing import parse
+from rmjax.training.objectives import LossConfig
+from rmjax.training.optimizer import OptimizerConfig
+
+DTYPES = ("float32", "bfloat16")
+SELECT = ("last", "best")
+NORMALIZE_ON = ("responses", "demonstrations")
+
+
+def one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    """Raises InputError unless the value is a known one."""
+    if value not in known:
+        raise InputError(f"{name} must be one of {', '.join(known)}, found {value!r}")
+
+
+def at_least(name: str, value: float, least: float) -> None:
+    """Raises InputError if the value is too small."""
+    if value < least:
+        raise InputError(f"{name} must be at least {least}, found {value}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Data of a reward-model run (`config.data`): sources, and changes to the training data for an ablation."""
+
+    train: str
+    eval: str
+    validation: str
+    holdout: float
+    sft: str
+    manual_dir: str
+    responses: int
+    pairs: str
+    negligible: str
+    flipped: float
+    rater_bias: float
+    refuse_leaks: bool
+
+    def __post_init__(self) -> None:
+        one_of("pairs", self.pairs, PAIRS)
+        one_of("negligible", self.negligible, NEGLIGIBLE)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SftDataSettings:
+    """Data of an SFT run (`config.data` of configs/sft.py)."""
+
+    train: str
+    holdout: float
+    manual_dir: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenizerSettings:
+    """Tokenizer (`config.tokenizer`). `path` and `vocab_size` are absent if the model is pretrained."""
+
+    template: str
+    max_prompt: int
+    max_response: int
+    date: str
+    split_special_tokens: bool
+    path: str = ""
+    vocab_size: int = 0
+
+    @property
+    def longest(self) -> int:
+        """The largest number of tokens of a prompt with one response and EOS."""
+        return self.max_prompt + self.max_response + 1
+
+    @property
+    def tokenization(self) -> dict[str, Any]:
+        """The arguments of `Tokenizer` that say how texts become ids."""
+        return {
+            "max_prompt": self.max_prompt,
+            "max_response": self.max_response,
+            "date": self.date,
+            "split_special_tokens": self.split_special_tokens,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields, without those that a pretrained model does not have."""
+        values = dataclasses.asdict(self)
+        return values if self.vocab_size else {k: v for k, v in values.items() if k not in ("path", "vocab_size")}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Trunk (`config.model`): a pretrained one, or one with the fields of `TransformerConfig` and random weights.
+
+    Attributes:
+        compute_dtype: dtype of activations.
+        pretrained: name of a checkpoint on the Hugging Face hub; empty for a trunk with random weights.
+        path: local folder with that checkpoint; empty for the hub.
+        trunk: fields of `TransformerConfig` of a trunk with random weights, without `vocab_size`.
+    """
+
+    compute_dtype: str
+    pretrained: str = ""
+    path: str = ""
+    trunk: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        one_of("compute_dtype", self.compute_dtype, DTYPES)
+        if not self.pretrained:
+            self.transformer(vocab_size=1)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelSettings:
+        """Returns the settings of either kind of trunk."""
+        if "pretrained" in values:
+            return _parse_pretrained(values)
+        if "compute_dtype" not in values:
+            raise InputError("the configuration lacks the field model.compute_dtype")
+        return cls(
+            compute_dtype=values["compute_dtype"],
+            trunk={name: value for name, value in values.items() if name != "compute_dtype"},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as the configuration has them."""
+        source = {"pretrained": self.pretrained, "path": self.path} if self.pretrained else self.trunk
+        return {**source, "compute_dtype": self.compute_dtype}
+
+    def transformer(self, vocab_size: int) -> TransformerConfig:
+        """Returns the trunk with random weights that the fields describe."""
+        return parse(TransformerConfig, {**self.trunk, "vocab_size": vocab_size}, "model.")
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """The dtype of activations."""
+        return jnp.dtype(self.compute_dtype)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Pretrained:
+    pretrained: str
+    path: str
+    compute_dtype: str
+
+
+def _parse_pretrained(values: Mapping[str, Any]) -> ModelSettings:
+    return ModelSettings(**dataclasses.asdict(parse(_Pretrained, values, "model.")))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StageSettings:
+    """One stage of training (`config.train`, `config.sft`)."""
+
+    batch_size: int
+    epochs: int
+    max_steps: int
+    microbatches: int
+    remat: str
+    row_length: int
+    log_every: int
+    evaluate_every: int
+    checkpoint_every: int
+    keep: int
+    select: str
+    optimizer: OptimizerConfig
+
+    def __post_init__(self) -> None:
+        one_of("remat", self.remat, tuple(REMAT))
+        one_of("select", self.select, SELECT)
+        for name in ("batch_size", "epochs", "microbatches", "keep", "log_every"):
+            at_least(name, getattr(self, name), 1)
+        for name in ("max_steps", "row_length", "evaluate_every", "checkpoint_every"):
+            at_least(name, getattr(self, name), 0)
+        if self.select == "best" and not self.evaluate_every == self.checkpoint_every > 0:
+            raise InputError(
+                "select=best chooses among checkpoints by their validation loss: set evaluate_every and "
+                "checkpoint_every to the same number of steps"
+            )
+
+    def check_row_length(self, name: str, tokenizer: TokenizerSettings) -> None:
+        """Raises InputError if a row cannot hold the longest prompt with its response."""
+        if 0 < self.row_length < tokenizer.longest:
+            raise InputError(
+                f"{name}.row_length={self.row_length} is too short: tokenizer.max_prompt + max_response + 1 (EOS) is "
+                f"{tokenizer.longest}; 0 fits the rows to the data"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """Evaluation after training (`config.evaluation`)."""
+
+    bootstrap: int
+    references: int
+    normalize_on: str
+
+    def __post_init__(self) -> None:
+        at_least("references", self.references, 2)
+        one_of("normalize_on", self.normalize_on, NORMALIZE_ON)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ParallelSettings:
+    """Devices (`config.parallel`)."""
+
+    layout: str
+    tensor: int
+    devices: int
+
+    def make_layout(self) -> Layout:
+        """Returns the layout over the devices of this process.
+
+        Raises:
+            InputError: there is no such layout, or it does not fit the devices.
+        """
+        return make_layout(layout=self.layout, tensor=self.tensor, devices=self.devices)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SftSettings:
+    """Settings of an SFT run (configs/sft.py), and of the SFT stage of a reward-model run."""
+
+    seed: int
+    init_seed: int
+    init: str
+    data: SftDataSettings
+    tokenizer: TokenizerSettings
+    model: ModelSettings
+    train: StageSettings
+    parallel: ParallelSettings
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+        self.train.check_row_length("train", self.tokenizer)
+
+    @property
+    def weights_seed(self) -> int:
+        """The seed of the weights that are drawn at random."""
+        return self.seed if self.init_seed == -1 else self.init_seed
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Settings of a reward-model run (configs/helpful.py)."""
+
+    seed: int
+    init_seed: int
+    heads: tuple[str, ...]
+    gate: tuple[str, ...]
+    init: str
+    data: DataSettings
+    tokenizer: TokenizerSettings
+    model: ModelSettings
+    loss: LossConfig
+    train: StageSettings
+    sft: StageSettings
+    evaluation: EvaluationSettings
+    parallel: ParallelSettings
+
+    def __post_init__(self) -> None:
+        _check_common(self)
+        self.train.check_row_length("train", self.tokenizer)
+        self.sft.check_row_length("sft", self.tokenizer)
+        if not self.heads or len(set(self.heads)) != len(self.heads):
+            raise InputError(f"heads must name at least one head, each once, found {', '.join(self.heads) or 'none'}")
+        if self.gate and (len(self.gate) != 2 or len(set(self.gate)) != 2 or not set(self.gate) <= set(self.heads)):
+            raise InputError(
+                f"gate names a helpfulness and a safety head of the model ({', '.join(self.heads)}), or nothing: "
+                f"found {', '.join(self.gate)}"
+            )
+        if self.train.select == "best" and self.loss.name == "squared_error":
+            raise InputError("train.select=best needs a validation loss, which loss.name=squared_error does not have")
+
+    @property
+    def weights_seed(self) -> int:
+        """The seed of the weights that are drawn at random."""
+        return self.seed if self.init_seed == -1 else self.init_seed
+
+    @property
+    def sft_source(self) -> str:
+        """The source of the demonstrations."""
+        return self.data.sft or self.data.train
+
+    def sft_stage(self) -> SftSettings:
+        """Returns the settings of the SFT stage inside this run."""
+        return SftSettings(
+            seed=self.seed,
+            init_seed=self.init_seed,
+            init="pretrained" if self.model.pretrained else "random",
+            data=SftDataSettings(train=self.sft_source, holdout=self.data.holdout, manual_dir=self.data.manual_dir),
+            tokenizer=self.tokenizer,
+            model=self.model,
+            train=self.sft,
+            parallel=self.parallel,
+        )
+
+
+def _check_common(settings: SftSettings | RunSettings) -> None:
+    at_least("seed", settings.seed, 0)
+    at_least("init_seed", settings.init_seed, -1)
+    if not settings.model.pretrained and not settings.tokenizer.vocab_size:
+        raise InputError("the configuration lacks the field tokenizer.vocab_size")
+    settings.parallel.make_layout()
