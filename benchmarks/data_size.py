@@ -1,10 +1,11 @@
-"""Time and memory against the amount of data: twice the pairs should take twice the time and no more memory.
+"""Time and memory of training against the amount of data.
 
     python benchmarks/data_size.py
 
-Writes pairs of the embedded corpus to JSON-lines files and trains the default trunk on each, from random weights, with
-the same few evaluation pairs. Prints the seconds of the whole command, those of training alone (first step left out,
-since it compiles), and the peak resident memory of the process.
+The goal: twice the pairs take twice the time and no more memory. Writes pairs of the embedded corpus to JSON-lines
+files and trains the default trunk on each, from random weights, with the same few evaluation pairs. Prints the seconds
+of the whole command, those of training alone (without the first step, which compiles), and the peak resident memory of
+the process.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def write_pairs(path: Path, count: int) -> None:
-    """The first two responses of `count` comparisons that differ in rank, as chosen and rejected."""
+    """Writes the first two responses of `count` comparisons, which differ in rank, as chosen and rejected."""
     with path.open("w", encoding="utf-8") as file:
         for c in gold.comparisons("helpful", "train", count):
             first, second = (0, 1) if c.ranks[0] < c.ranks[1] else (1, 0)
@@ -36,7 +37,7 @@ def write_pairs(path: Path, count: int) -> None:
 
 
 def train(data: Path, workdir: Path) -> dict[str, float]:
-    """Seconds and memory of one run."""
+    """Trains one run; returns its seconds and memory."""
     command = [
         sys.executable,
         str(ROOT / "experiments" / "train.py"),

@@ -1,8 +1,8 @@
-"""Workers that take turns: how the throughput benchmarks compare programs in one run.
+"""Worker processes that take turns, for throughput benchmarks that compare programs in one run.
 
-Every contender runs in a process of its own, so that its memory and its start can be told, and they take turns round by
-round, so that a machine that grows slower or faster does so for all of them. A worker answers in JSON lines on its
-standard output; whatever libraries print there goes to standard error.
+Every contender runs in a separate process, so that its memory and its start time can be measured. The contenders take
+turns round by round, so that changes in the speed of the machine affect all of them. A worker answers in JSON lines on
+its standard output. Other output of libraries goes to standard error.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import numpy as np
 
 Row = dict[str, Any]
 
-OURS = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # what experiments/cli.py starts our scripts with
+OURS = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # as `rmjax.cli.runtime.prepare_process` sets for scripts
 
 
 class Contender:
-    """A worker process of `script`, told by `spec` what to be; it has made its first step when this returns."""
+    """A worker process of `script` with the settings `spec`; the constructor returns after its first step."""
 
     def __init__(self, script: str, spec: Row) -> None:
         self.spec = spec
@@ -42,12 +42,12 @@ class Contender:
         self.first_step = time.monotonic() - began
 
     def round(self) -> Row:
-        """What the worker reports of one more round."""
+        """Runs one more round; returns the report of the worker."""
         self._send("round")
         return self._read()
 
     def close(self) -> Row:
-        """Ends the worker; what it reports last, as its memory."""
+        """Ends the worker; returns its last report, with its memory."""
         self._send("end")
         last = self._read()
         self.process.stdin.close()
@@ -66,9 +66,9 @@ class Contender:
 
 
 def serve(start: Callable[[], Row], one_round: Callable[[], Row], memory: Callable[[], float]) -> None:
-    """A worker's life: start, then a round whenever asked, then the peak of its memory in GB."""
+    """Runs a worker: start, then a round for each request, then a report of its peak memory in GB."""
     talk = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print goes to standard error from here on
+    os.dup2(2, 1)  # from here on, output of libraries goes to standard error
 
     def say(row: Row) -> None:
         talk.write(json.dumps(row) + "\n")
@@ -83,12 +83,12 @@ def serve(start: Callable[[], Row], one_round: Callable[[], Row], memory: Callab
 
 
 def resident_peak() -> float:
-    """Peak resident memory of this process, GB."""
+    """Returns the peak resident memory of this process, in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def take_turns(contenders: dict[str, Contender], rounds: int) -> dict[str, list[Row]]:
-    """`rounds` rounds of every contender, one after another; the order turns round each time."""
+    """Runs `rounds` rounds of every contender, in turn; every second round has the reverse order."""
     results: dict[str, list[Row]] = {name: [] for name in contenders}
     for turn in range(rounds):
         names = list(contenders) if turn % 2 == 0 else list(reversed(contenders))
@@ -98,18 +98,18 @@ def take_turns(contenders: dict[str, Contender], rounds: int) -> dict[str, list[
 
 
 def median(rounds: Sequence[Row], name: str) -> float:
-    """The median of a figure over the rounds."""
+    """Returns the median of a figure over the rounds."""
     return float(np.median([row[name] for row in rounds]))
 
 
 def ratio(numerator: Sequence[Row], denominator: Sequence[Row], name: str) -> tuple[float, float, float]:
-    """The median ratio of a figure, round by round, with the smallest and the largest."""
+    """Returns the median, the smallest and the largest ratio of a figure, computed round by round."""
     ratios = [a[name] / b[name] for a, b in zip(numerator, denominator, strict=True)]
     return float(np.median(ratios)), min(ratios), max(ratios)
 
 
 def matmul_peak(dtype: str, size: int = 4096, tries: int = 5) -> float:
-    """FLOP/s of the fastest of several square matrix products in jax, accumulated in float32."""
+    """Returns the FLOP/s of the fastest of several square matrix products in jax, accumulated in float32."""
     import jax
     import jax.numpy as jnp
 
@@ -125,12 +125,12 @@ def matmul_peak(dtype: str, size: int = 4096, tries: int = 5) -> float:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table of rows that share their columns."""
+    """Returns a Markdown table of rows that share their columns."""
     head = list(rows[0])
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join([*lines, *("| " + " | ".join(str(row[name]) for name in head) + " |" for row in rows)])
 
 
 def write_results(path: Path, rows: Sequence[Row]) -> None:
-    """The rows as JSON, beside the table that was printed."""
+    """Writes the rows as JSON."""
     path.write_text(json.dumps(list(rows), indent=1) + "\n", encoding="utf-8")

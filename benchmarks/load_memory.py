@@ -1,11 +1,11 @@
-"""How much host memory does loading a checkpoint take, next to its size?
+"""Host memory that loading a checkpoint takes, relative to the size of the checkpoint.
 
     python benchmarks/load_memory.py
 
 Writes a random checkpoint of TinyLlama's shape (1.1 billion parameters, bfloat16, shards of 500 MB) into a temporary
-folder, loads it in a fresh process with every parameter on the CPU in the dtype that it is stored in, and prints the
-peak of the process's memory less what it held before loading, as a multiple of the checkpoint's size. The parameters
-themselves are 1.0 of it. Needs 2.2 GB of disk and 3 GB of memory, Linux only.
+folder. Loads it in a fresh process, with every parameter on the CPU in its stored dtype. Prints the peak memory of the
+process minus its memory before loading, as a multiple of the checkpoint's size. The parameters themselves are 1.0 of
+it. Needs 2.2 GB of disk and 3 GB of memory. Linux only.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def write(folder: Path) -> int:
-    """Writes the random checkpoint, one shard in memory at a time. Returns the bytes of its tensors."""
+    """Writes the random checkpoint, with one shard in memory at a time; returns the bytes of its tensors."""
     import ml_dtypes
     import numpy as np
     from safetensors.numpy import save_file
@@ -89,7 +89,7 @@ def write(folder: Path) -> int:
 
 
 def tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of a Llama language model, in the order in which save_pretrained writes them."""
+    """Yields names and shapes of a Llama language model, in the order of save_pretrained."""
     width, inner, vocabulary = CONFIG["hidden_size"], CONFIG["intermediate_size"], CONFIG["vocab_size"]
     shared = width // CONFIG["num_attention_heads"] * CONFIG["num_key_value_heads"]
     yield "model.embed_tokens.weight", (vocabulary, width)
@@ -106,7 +106,7 @@ def tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def load(folder: Path) -> dict[str, float]:
-    """Loads the checkpoint in this process: bytes of its parameters, and how far memory rose meanwhile."""
+    """Loads the checkpoint in this process; returns the bytes of its parameters and the growth of memory."""
     import jax
     import jax.numpy as jnp
 
@@ -115,7 +115,7 @@ def load(folder: Path) -> dict[str, float]:
 
     pretrained = open_pretrained(str(folder))
     shapes = parameter_shapes(LanguageModel(pretrained.config, jnp.dtype("bfloat16")))
-    jnp.zeros(8).block_until_ready()  # the device itself is not what is measured
+    jnp.zeros(8).block_until_ready()  # initializes the device, so that it is not part of the measurement
     before, peak, done = resident(), [0], threading.Event()
 
     def watch() -> None:
@@ -140,7 +140,7 @@ def load(folder: Path) -> dict[str, float]:
 
 
 def resident() -> dict[str, int]:
-    """Bytes of this process that lie in memory: all, and those that no file stands behind."""
+    """Returns the resident bytes of this process: all, and those that are not mapped from a file."""
     lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
     return {line[0].rstrip(":"): 1024 * int(line[1]) for line in lines if line and line[0] in ("VmRSS:", "RssAnon:")}
 

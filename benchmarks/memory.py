@@ -1,12 +1,12 @@
-"""What a training step takes of a device's memory, read from the compiled program; no accelerator is needed.
+"""Device memory of a training step, read from the compiled program, without an accelerator.
 
     pip install "jax[tpu]"
     TPU_SKIP_MDS_QUERY=1 python benchmarks/memory.py --cases=one
 
-Compiles the step of rmjax for a described TPU topology and prints, per device: what the arithmetic says of parameters,
-moments and gradients; the compiler's own count of arguments and of the peak; how much of the results takes the place of
-donated arguments; and how often devices exchange anything. `--cases` is `one` (a single device: what fits 80 and
-141 GB), `pod` (many chips, to 70B on 512) or `all`. Nothing is run: times are not measured.
+Compiles the step of rmjax for a described TPU topology and prints, per device: the calculated memory of parameters,
+moments and gradients; the compiler's count of arguments and of the peak; the share of the results that reuses donated
+arguments; and the number of collective operations. `--cases` is `one` (a single device, for 80 and 141 GB), `pod` (many
+chips, to 70B on 512) or `all`. Nothing is run, so times are not measured.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from rmjax.training.step import init_state, make_train_step
 
 
 def llama(width: int, layers: int, heads: int, kv_heads: int, mlp_width: int, vocab_size: int) -> TransformerConfig:
-    """A trunk of Llama's kind."""
+    """Returns the configuration of a Llama trunk."""
     return TransformerConfig(
         vocab_size=vocab_size,
         width=width,
@@ -63,7 +63,7 @@ TRUNKS = {
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A step to compile: `rows` rows of `row_length` tokens on each shard, `microbatches` times."""
+    """A step to compile, with `microbatches` times `rows` rows of `row_length` tokens on each shard."""
 
     trunk: str
     topology: str
@@ -96,15 +96,15 @@ POD = [
 
 
 class Planned(Sharded):
-    """A layout whose step is compiled from shapes instead of run."""
+    """A layout that compiles a step from shapes and does not run it."""
 
     def compile_step(self, step: Any) -> Any:
-        """The jitted step."""
+        """Returns the jitted step."""
         return self.program(step)
 
 
 def compile_case(case: Case) -> dict[str, Any]:
-    """The row of a case."""
+    """Compiles a case; returns its row of the table."""
     devices = topologies.get_topology_desc(platform="tpu", topology_name=case.topology).devices[: case.devices]
     layout = Planned(tuple(devices), tensor=case.tensor, fsdp=case.devices > 1)
     trunk = TRUNKS[case.trunk]
@@ -142,7 +142,7 @@ def compile_case(case: Case) -> dict[str, Any]:
     seconds = time.monotonic() - began
     memory = compiled.memory_analysis()
     parameters = sum(x.size for x in jax.tree.leaves(shapes.params))
-    a_parameter = 8 + (8 if case.moments == "float32" else 4)  # itself, its gradient, its two moments
+    a_parameter = 8 + (8 if case.moments == "float32" else 4)  # bytes: parameter, gradient, two moments
     return {
         "trunk": case.trunk,
         "parameters, 1e9": f"{parameters / 1e9:.2f}",
@@ -162,7 +162,7 @@ def compile_case(case: Case) -> dict[str, Any]:
 
 
 def collectives(text: str) -> str:
-    """How often each kind of exchange stands in a program (those in a loop over layers count once)."""
+    """Returns the number of collective operations of each kind in a program; those in a loop over layers count once."""
     kinds = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
     found = {kind: len(re.findall(rf" {kind}(?:-start)?\(", text)) for kind in kinds}
     return ", ".join(f"{count} {kind}" for kind, count in found.items() if count)
@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--cases", choices=("one", "pod", "all"), default="all")
     parser.add_argument("--output", type=Path, default=Path("memory.json"))
     arguments = parser.parse_args()
-    # As on an accelerator, whatever this machine has.
+    # Attention as on an accelerator, whatever this machine has.
     rmjax.models.attention.uses_dense_attention = lambda: True
     rows = []
     for case in {"one": ONE, "pod": POD, "all": ONE + POD}[arguments.cases]:

@@ -1,4 +1,4 @@
-"""A real encoder on real human judgements: rmjax beside TRL, on the same ids, weights and hyper-parameters.
+"""Accuracy of rmjax and of TRL for MiniLM on HH-RLHF, with the same ids, weights and hyper-parameters.
 
     pip install -e ".[bench]"
     python benchmarks/minilm_hh.py --weights=MINILM --data=$RMJAX_DATA/hh-rlhf-subset --workdir=runs/minilm-hh --peers
@@ -6,9 +6,9 @@
 MINILM is a folder with all-MiniLM-L6-v2 (config.json, model.safetensors, tokenizer). Trains on helpful-base and
 harmless-base, without a twentieth of the training prompts, for two epochs (batch 16, learning rate 5e-5, cosine, no
 warm-up, AdamW without decay, texts of at most 512 tokens), evaluates on their test files, and prints the table. TRL
-gets the very ids that rmjax packs, so nothing is left out there either, and what it saves is evaluated by rmjax. Runs
-that are finished are not run again. Without --peers only rmjax runs. A second table has every model of rmjax on both
-test files.
+gets exactly the ids that rmjax packs, so it leaves out no pair, and rmjax evaluates the checkpoint that TRL saves.
+Finished runs are not repeated. Without --peers only rmjax runs. A second table has every model of rmjax on both test
+files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 SETS = {"helpful": "helpful-base", "safety": "harmless-base"}
-LEARNED = "train.jsonl.gz[5%:]"  # by both trainers
+LEARNED = "train.jsonl.gz[5%:]"  # training data of both trainers
 HELD_OUT = "train.jsonl.gz[:5%]"  # for the canaries, the normalized scale and the temperature
 
 
@@ -55,12 +55,12 @@ def main() -> None:
 
 
 def row(subset: str, name: str, heads: list[dict]) -> str:
-    """A line of the first table."""
+    """Returns a line of the first table."""
     return f"| {subset} | {name} | {' | '.join(cells(heads))} | {100 * heads[0]['length_baseline']:.1f} |"
 
 
 def cells(parts: list[dict]) -> list[str]:
-    """Accuracy by seed, its mean with standard error, and the mean of the seeds' intervals, in per cent."""
+    """Returns accuracy by seed, its mean with standard error, and the mean of the seeds' intervals, in per cent."""
     accuracies = [100 * part["accuracy"] for part in parts]
     error = np.std(accuracies, ddof=1) / len(accuracies) ** 0.5 if len(accuracies) > 1 else float("nan")
     low, high = (100 * np.mean([part["accuracy_ci95"][end] for part in parts]) for end in (0, 1))
@@ -69,7 +69,7 @@ def cells(parts: list[dict]) -> list[str]:
 
 
 def on_both(workdir: Path, data: Path) -> dict:
-    """A run of rmjax on the test files of both sets, whose labels HH-RLHF's folder names give."""
+    """Evaluates a run of rmjax on the test files of both sets, labelled by the folder names of HH-RLHF."""
     result = workdir / "both.json"
     if not result.is_file():
         command = [sys.executable, ROOT / "experiments/evaluate.py", f"--checkpoint={workdir}", f"--output={result}"]
@@ -79,7 +79,7 @@ def on_both(workdir: Path, data: Path) -> dict:
 
 
 def run_rmjax(page: str, weights: Path, data: Path, workdir: Path, seed: int) -> dict:
-    """One run of experiments/train.py, or its result where it is finished."""
+    """Returns the result of one run of experiments/train.py; runs it unless it is finished."""
     evaluation = workdir / "evaluation.json"
     if not evaluation.is_file():
         fields = {
@@ -105,7 +105,7 @@ def run_rmjax(page: str, weights: Path, data: Path, workdir: Path, seed: int) ->
 
 
 def run_trl(page: str, weights: Path, data: Path, workdir: Path, seed: int) -> dict:
-    """One run of benchmarks/trl_reward.py, evaluated by experiments/evaluate.py, or its result."""
+    """Returns the result of one run of benchmarks/trl_reward.py; trains and evaluates it unless it is finished."""
     evaluation = workdir / "evaluation.json"
     if not evaluation.is_file():
         command = [sys.executable, ROOT / "benchmarks/trl_reward.py", f"--weights={weights}", f"--output={workdir}"]

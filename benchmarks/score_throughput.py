@@ -1,15 +1,16 @@
-"""Scoring speed beside transformers' text-classification pipeline: same weights, texts and precision, taking turns.
+"""Scoring speed compared with transformers' text-classification pipeline, with the same weights, texts and precision.
 
     pip install -e ".[bench]"
     python benchmarks/score_throughput.py --tokenizer=MINILM --data=PAIRS.jsonl.gz
 
-From texts to scores, tokenizing included. A round scores both responses of --pairs pairs. The contenders are
-`RewardModel.score`; the pipeline as it comes, at batch size 16; and the pipeline on texts sorted by length, at the best
-of several batch sizes, which the worker finds first. For decoders, best-of-n too: n answers to one prompt through
-`score`, beside the same texts each behind its own copy of the prompt, packed; the ideal ratio is that of the tokens.
+Measures from texts to scores, including tokenization. A round scores both responses of --pairs pairs. The contenders
+take turns. They are `RewardModel.score`; the pipeline with its defaults, at batch size 16; and the pipeline on texts
+sorted by length, at the best of several batch sizes, which the worker finds first. Decoders are also measured on
+best-of-n: n answers to one prompt with `score`, compared with the same full texts packed, each with a copy of the
+prompt. The ideal ratio is that of the tokens.
 
-Prints Markdown tables and writes them as JSON to --output. Rates are medians over rounds; ratios are taken round by
-round and stand with their extremes. The weights are random, made once under --shapes_dir.
+Prints Markdown tables and writes them as JSON to --output. Rates are medians over rounds. Ratios are computed round by
+round and printed with their extremes. The weights are random; they are written once under --shapes_dir.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def main() -> None:
 
 
 def compare(spec: Spec, rounds: int) -> list[dict[str, Any]]:
-    """The rows of one shape in one precision."""
+    """Returns the rows of one shape in one precision."""
     names = ("rmjax", "pipeline, batches of 16", "pipeline, sorted, best batch")
     contenders = {
         name: Contender(__file__, {**spec, "contender": name, "environment": OURS if name == "rmjax" else {}})
@@ -98,7 +99,7 @@ def compare(spec: Spec, rounds: int) -> list[dict[str, Any]]:
 
 
 def compare_best_of(spec: Spec, rounds: int) -> list[dict[str, Any]]:
-    """The row of best-of-n: both ways take turns in one worker."""
+    """Returns the row of best-of-n; both ways take turns in one worker."""
     contender = Contender(__file__, {**spec, "contender": "best_of", "environment": OURS})
     results = [contender.round() for _ in range(rounds)]
     contender.close()
@@ -120,14 +121,14 @@ def compare_best_of(spec: Spec, rounds: int) -> list[dict[str, Any]]:
 
 
 def load_texts(spec: Spec) -> list[Any]:
-    """The comparisons whose responses are scored."""
+    """Returns the comparisons whose responses are scored."""
     from rmjax.data.sources import load_comparisons
 
     return load_comparisons(f"jsonl:{spec['data']}", "train", manual_dir="")[: spec["pairs"]]
 
 
 def open_model(spec: Spec) -> Any:
-    """The random checkpoint as a `RewardModel`, on all devices, as the scripts open one."""
+    """Returns the random checkpoint as a `RewardModel` on all devices, as the scripts open one."""
     from rmjax.cli.runtime import prepare_process
 
     prepare_process()
@@ -164,7 +165,7 @@ def rmjax_worker(spec: Spec) -> None:
 
 
 def best_of_worker(spec: Spec) -> None:
-    """Scores n responses to one prompt, with and without computing the prompt once."""
+    """Scores n responses to one prompt, with the prompt computed once and with a copy for each response."""
     state: dict[str, Any] = {}
 
     def once(share: bool) -> float:
@@ -175,7 +176,7 @@ def best_of_worker(spec: Spec) -> None:
         return time.perf_counter() - began
 
     def start() -> dict[str, Any]:
-        model, comparisons = open_model(spec), load_texts(spec)  # first: what it sets is read when jax is imported
+        model, comparisons = open_model(spec), load_texts(spec)  # first, because jax reads its settings on import
 
         from rmjax.data.examples import encode_groups
         from rmjax.data.packing import Example
@@ -200,7 +201,7 @@ def best_of_worker(spec: Spec) -> None:
 
 
 def pipeline_worker(spec: Spec) -> None:
-    """Scores with the pipeline; sorted ones try the batch sizes first."""
+    """Scores with the pipeline; with sorted texts it tries the batch sizes first."""
     state: dict[str, Any] = {}
 
     def one_round() -> dict[str, Any]:

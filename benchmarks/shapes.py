@@ -1,4 +1,4 @@
-"""Checkpoints of well-known shapes with random weights, for benchmarks: speed does not depend on the weights."""
+"""Checkpoints of well-known shapes with random weights, for benchmarks of speed, which does not depend on weights."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PYTHIA = {
 
 
 def write_shape(name: str, folder: Path, tokenizer: Path) -> None:
-    """A sequence classifier of that shape in Hugging Face's format, made by its own torch class, once.
+    """Writes a sequence classifier of that shape in Hugging Face's format, with its torch class, unless it exists.
 
-    Its tokenizer is the one in the folder `tokenizer`, whatever the shape: every contender gets the same ids.
+    Its tokenizer is the one in the folder `tokenizer` for every shape, so that every contender gets the same ids.
     """
     if (folder / "config.json").is_file():
         return

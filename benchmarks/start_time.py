@@ -1,11 +1,11 @@
-"""Seconds from command to first training step, the first time and later, and of `import rmjax`.
+"""Seconds from command to first training step, with and without caches, and of `import rmjax`.
 
     python benchmarks/start_time.py
 
-Each is repeated and the median printed beside the extremes. The first step is over when its line stands in the metrics,
-which is one step later, since metrics are read one step late; the run is then stopped. The first run finds an empty
-home directory, where rmjax keeps what it has done before; the second has the corpus and its tokens, but no compiled
-program; the third has all of it.
+Each measurement is repeated; the output has the median and the extremes. The first step is over when the metrics have
+its line, which is one step later, since metrics are read one step late. Then the run is stopped. The first run has an
+empty home directory, which contains the caches of rmjax. The second run has the corpus and its tokens, but no compiled
+program. The third has all of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TRAIN = Path(__file__).resolve().parent.parent / "experiments" / "train.py"
 
 
 def first_step(home: str, config: str) -> float:
-    """Seconds until the first line of metrics of the run's first stage."""
+    """Returns the seconds until the first line of metrics of the run's first stage."""
     with tempfile.TemporaryDirectory() as folder:
         workdir = Path(folder) / "run"
         arguments = [f"--config={config}", f"--workdir={workdir}", "--config.sft.log_every=1"]
@@ -48,7 +48,7 @@ def first_step(home: str, config: str) -> float:
 
 
 def import_time() -> float:
-    """Seconds of `import rmjax` in a fresh interpreter, its own start not counted."""
+    """Returns the seconds of `import rmjax` in a fresh interpreter, without the start of the interpreter."""
     code = "import time; began = time.perf_counter(); import rmjax; print(time.perf_counter() - began)"
     return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     found: dict[str, list[float]] = {"import rmjax": [import_time() for _ in range(arguments.repeats)]}
-    names = ("first step, nothing kept", "first step, nothing compiled", "first step, all kept")
+    names = ("first step, nothing cached", "first step, nothing compiled", "first step, all cached")
     found |= {name: [] for name in names}
     for _ in range(arguments.repeats):
         with tempfile.TemporaryDirectory() as home:

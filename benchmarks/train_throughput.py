@@ -1,19 +1,20 @@
-"""Training speed beside TRL's RewardTrainer: same weights, pairs, ids, batch size and precision, taking turns.
+"""Training speed compared with TRL's RewardTrainer, with the same weights, pairs, ids, batch size and precision.
 
     pip install -e ".[bench]"
     python benchmarks/train_throughput.py --tokenizer=MINILM --data=PAIRS.jsonl.gz
 
-Prints a Markdown table and writes it as JSON to --output. MINILM is a folder with a tokenizer; the weights are random,
-made once under --shapes_dir by torch's own classes. A round is one pass over --pairs pairs. Every contender trains as
-its users would: TRL pads each batch to its longest text; rmjax packs it, computes a prompt once (in decoders) and takes
-microbatches. `unshared` is rmjax with every prompt repeated, `TRL-parts` TRL with as many microbatches. What precedes
-the first turn, the rest of the pass that a first step begins, is not counted.
+Prints a Markdown table and writes it as JSON to --output. MINILM is a folder with a tokenizer. The weights are random;
+torch's classes write them once under --shapes_dir. A round is one pass over --pairs pairs, and the contenders take
+turns. Every contender trains as its users would: TRL pads each batch to its longest text; rmjax packs it, computes a
+prompt once (in decoders) and uses microbatches. `unshared` is rmjax with every prompt repeated. `TRL-parts` is TRL with
+the same number of microbatches. The rest of the pass that begins with the first step precedes the first turn and is not
+counted.
 
-Columns: pairs/s, and useful tokens/s, those that are neither padding nor, for rmjax, a second copy of a prompt; model
-FLOPs utilisation, counted on useful tokens only (6 per weight of a block, and attention), against the fastest matrix
-product that jax makes here in that precision; the median over rounds, and the ratio of rates round by round with its
-extremes. Memory is the peak of the process (of the device, on a GPU). First step: from the start of the process to the
-end of its first step; with an empty compilation cache (cold) and with a filled one (warm).
+Columns: pairs/s. Useful tokens/s: tokens that are neither padding nor, for rmjax, a second copy of a prompt. MFU: model
+FLOPs utilisation, counted on useful tokens only (6 per weight of a block, and attention), relative to the fastest
+matrix product of jax on this machine in that precision. Figures are medians over rounds; the ratio of rates is computed
+round by round and has its extremes. Memory is the peak of the process (of the device, on a GPU). First step: from the
+start of the process to the end of its first step, with an empty compilation cache (cold) and with a filled one (warm).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--dtypes", default="float32,bfloat16")
     parser.add_argument("--pairs", type=int, default=96)
     parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--microbatches", type=int, default=2, help="parts that a batch is taken in; not by TRL")
+    parser.add_argument("--microbatches", type=int, default=2, help="parts of a batch; not for TRL")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--contenders", default="rmjax,unshared,TRL", help="of rmjax, unshared, TRL, TRL-parts")
     parser.add_argument("--remat", default="none")
@@ -63,7 +64,7 @@ def main() -> None:
 
 
 def compare(arguments: argparse.Namespace, shape: str, dtype: str) -> list[dict[str, Any]]:
-    """The rows of one shape in one precision."""
+    """Returns the rows of one shape in one precision."""
     spec = {
         "shape": shape,
         "dtype": dtype,

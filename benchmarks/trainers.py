@@ -1,4 +1,4 @@
-"""The contenders of train_throughput.py: workers that train with rmjax, and with TRL's RewardTrainer, when asked to."""
+"""Contenders of train_throughput.py: workers that train with rmjax and with TRL's RewardTrainer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIMITS = {"max_prompt": 320, "max_response": 191}
 
 
 def load_examples(spec: Spec) -> tuple[Any, list[Any]]:
-    """The tokenizer and the pairs as `Example`s; what every contender trains on."""
+    """Returns the tokenizer, and the pairs as `Example`s, which every contender trains on."""
     from rmjax.data.examples import PairRule, encode_comparisons
     from rmjax.data.sources import load_comparisons
     from rmjax.data.tokenizer import open_tokenizer
@@ -25,9 +25,9 @@ def load_examples(spec: Spec) -> tuple[Any, list[Any]]:
 
 
 def work(trunk: Any, texts: list[tuple[int, int]]) -> tuple[int, float]:
-    """Tokens, and FLOPs of a forward and a backward pass, over texts given as (own tokens, tokens seen before).
+    """Returns tokens, and FLOPs of a forward and a backward pass, of texts given as (own tokens, tokens seen before).
 
-    A prompt that is computed once is one text, and a response behind it another that sees it.
+    A prompt that is computed once is one text. Each of its responses is another text, which sees the prompt.
     """
     c = trunk
     weights = c.layers * (
@@ -134,7 +134,7 @@ def rmjax_worker(spec: Spec) -> None:
 
 
 def rates(seconds: float, pairs: int, tokens: int, flops: float) -> dict[str, float]:
-    """What a round of so many seconds amounts to."""
+    """Returns the rates of a round of `seconds`."""
     return {
         "seconds": seconds,
         "pairs_per_second": pairs / seconds,
@@ -144,7 +144,7 @@ def rates(seconds: float, pairs: int, tokens: int, flops: float) -> dict[str, fl
 
 
 def trl_worker(spec: Spec) -> None:
-    """Trains with TRL: each epoch is a round, and between them the trainer waits in a callback."""
+    """Trains with TRL; each epoch is a round, and the trainer waits between rounds in a callback."""
     import threading
     from queue import Queue
 
@@ -167,7 +167,7 @@ def trl_worker(spec: Spec) -> None:
 
 
 def train_with_trl(spec: Spec, asked: Any, answered: Any) -> None:
-    """TRL's trainer on the ids of `load_examples`; the first step, then the rest of an epoch when asked."""
+    """Trains with TRL on the ids of `load_examples`: the first step, then the rest of an epoch for each request."""
     import torch
     from datasets import Dataset
     from transformers import AutoModelForSequenceClassification, TrainerCallback
@@ -177,7 +177,7 @@ def train_with_trl(spec: Spec, asked: Any, answered: Any) -> None:
 
     tokenizer, examples = load_examples(spec)
     hf = tokenizer.hf
-    hf.eos_token = hf.eos_token or hf.sep_token  # it refuses a tokenizer without EOS
+    hf.eos_token = hf.eos_token or hf.sep_token  # TRL refuses a tokenizer without EOS
     ids = [[[*e.prompt.tolist(), *r.tolist()] for r in e.responses] for e in examples]
     lengths = [[len(text) for text in texts] for texts in ids]
     parts = spec["microbatches"] if spec["trainer"] == "TRL-parts" else 1
@@ -206,7 +206,7 @@ def train_with_trl(spec: Spec, asked: Any, answered: Any) -> None:
     ]
 
     class Turns(TrainerCallback):
-        """Waits after the first step and before every epoch but the first, and reports when an epoch is over."""
+        """Waits after the first step and before every epoch except the first; reports the end of each epoch."""
 
         began = 0.0
 
@@ -216,7 +216,7 @@ def train_with_trl(spec: Spec, asked: Any, answered: Any) -> None:
 
         def on_step_end(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
             if state.global_step == 1:
-                # Padding of batches made at random: two texts a pair, each as long as the batch's longest.
+                # Padding of random batches: two texts a pair, each padded to the longest of the batch.
                 batches = [lengths[i : i + size] for i in range(0, len(lengths), size)]
                 longest = sum(max(map(max, batch)) * 2 * len(batch) for batch in batches)
                 answered.put({"padding": 1 - tokens / longest, "peak": 0.0})

@@ -1,4 +1,4 @@
-"""TRL's RewardTrainer on the ids that rmjax would train on; the peer of benchmarks/minilm_hh.py.
+"""Training with TRL's RewardTrainer on the ids that rmjax trains on, for benchmarks/minilm_hh.py.
 
 python benchmarks/trl_reward.py --weights=MINILM --data=train.jsonl.gz --output=DIR --seed=0
 """
@@ -34,10 +34,10 @@ def main() -> None:
         {"chosen_ids": [*prompt.ids.tolist(), *a.ids.tolist()], "rejected_ids": [*prompt.ids.tolist(), *b.ids.tolist()]}
         for prompt, (a, b) in zip(prompts, responses, strict=True)
     ]
-    set_seed(arguments.seed)  # the head is drawn here
+    set_seed(arguments.seed)  # seeds the random head
     model = AutoModelForSequenceClassification.from_pretrained(arguments.weights, num_labels=1)
     hf = tokenizer.hf
-    hf.eos_token = hf.eos_token or hf.sep_token  # it refuses an encoder's tokenizer without EOS
+    hf.eos_token = hf.eos_token or hf.sep_token  # TRL refuses an encoder's tokenizer without EOS
     config = RewardConfig(
         output_dir=str(arguments.output / "trainer"),
         per_device_train_batch_size=16,

@@ -1,9 +1,9 @@
-"""Are several seeds of a small model faster as one program (`vmap`) than one after another?
+"""Speed of several seeds of a small model as one program (`vmap`), compared with one after another.
 
     python benchmarks/vmap_seeds.py --seeds=4
 
-Both compute the training step of configs/helpful.py on the batches that the seeds would see, on one device; they take
-turns, and the ratio of seed-steps per second is printed with its extremes.
+Both compute the training step of configs/helpful.py on the batches of the seeds, on one device. They take turns. The
+ratio of seed-steps per second is printed with its extremes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ STEPS = 4
 
 
 def work(spec: dict) -> None:
-    """One contender: `spec["seeds"]` seeds, together or in turn."""
+    """Runs one contender: `spec["seeds"]` seeds, together or in turn."""
     from rmjax.cli.runtime import prepare_process
 
-    prepare_process()  # for `configs`, too
+    prepare_process()  # also adds `configs` to the path
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -77,7 +77,7 @@ def work(spec: dict) -> None:
         return jax.tree.map(lambda x: x[0, 0], streams[seed][number])
 
     shapes = {tuple(x.shape for x in jax.tree.leaves(batch(seed, 0))) for seed in range(spec["seeds"])}
-    if len(shapes) > 1:  # the seeds of a program share one shape: as for a run, the largest of them
+    if len(shapes) > 1:  # the seeds of one program must share one shape
         raise SystemExit(f"the seeds' batches have {len(shapes)} shapes: take another number of seeds")
     seeds = range(spec["seeds"])
     if spec["together"]:

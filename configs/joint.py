@@ -1,10 +1,11 @@
-"""One trunk with a helpfulness and a safety head, from nothing, on a laptop.
+"""Reward model with a helpfulness and a safety head on one trunk, trained from random weights on a laptop.
 
     python experiments/train.py --config=configs/joint.py
 
-As configs/helpful.py, whose page explains every field. Every comparison says which head it trains; the two disagree on
-unsafe requests, which is why one score for both would have to compromise (Llama 2, 2307.09288, section 3.2.2). With a
-pretrained trunk of configs/variants.py, as configs/joint.py:gpt2, on all of HH-RLHF.
+Differs from configs/helpful.py, which explains every field, in the heads and the data. Every comparison states the head
+that it trains. The two heads disagree on unsafe requests, so one score for both would have to compromise (Llama 2,
+2307.09288, section 3.2.2). With a pretrained trunk of configs/variants.py, as in configs/joint.py:gpt2, the data are
+all of HH-RLHF.
 """
 
 from ml_collections import ConfigDict
@@ -13,14 +14,14 @@ from configs import helpful
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The configuration; see configs/helpful.py for what each field means."""
+    """Returns the configuration; configs/helpful.py explains every field."""
     config = helpful.get_config(variant)
     config.heads = ("helpful", "safety")
     config.gate = ("helpful", "safety")
     if variant:
         config.data.train = config.data.eval = "hh_rlhf/helpful,hh_rlhf/harmless-base"
     else:
-        # Helpfulness is the harder of the two to learn.
+        # Helpfulness is harder to learn, so it has more data.
         config.data.train = "gold/helpful[:90%],gold/safety[:36%]"
         config.data.eval = "gold/both"
     return config

@@ -1,12 +1,12 @@
-"""A safety reward model, from nothing, on a laptop.
+"""Safety reward model, trained from random weights on a laptop.
 
     python experiments/train.py --config=configs/safety.py
 
-As configs/helpful.py, whose page explains every field, on the safety judgements of the gold corpus: refusing an unsafe
+Like configs/helpful.py, which explains every field, but on the safety judgements of the gold corpus: refusing an unsafe
 request is better than complying, and refusing a harmless one is worse than answering. The corpus also says which
 responses are unsafe: with `--config.loss.safety_coef=0.1` the model learns from that too, and a raw score below 0 then
 calls a response unsafe. With a pretrained trunk of configs/variants.py, as configs/safety.py:gpt2, on the harmlessness
-judgements of HH-RLHF, which say nothing of the kind.
+judgements of HH-RLHF, which have no such labels.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +15,7 @@ from configs import helpful
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The configuration; see configs/helpful.py for what each field means."""
+    """Returns the configuration; configs/helpful.py explains every field."""
     config = helpful.get_config(variant)
     config.heads = ("safety",)
     config.data.train = config.data.eval = "hh_rlhf/harmless-base" if variant else "gold/safety"

@@ -1,11 +1,11 @@
-"""A language model on demonstrations (SFT), for reward models to start from.
+"""Language model trained on demonstrations (SFT), for the initial weights of reward models.
 
     python experiments/sft.py --config=configs/sft.py
     python experiments/train.py --config=configs/helpful.py --config.init=runs/sft
 
-Demonstrations are JSON lines, `{"prompt", "response"}` or `{"messages"}`, or a source of comparisons, whose preferred
-responses are then imitated. With a pretrained trunk of configs/variants.py, those of HH-RLHF; the reward model names
-the same variant:
+Demonstrations are JSON lines, `{"prompt", "response"}` or `{"messages"}`, or the preferred responses of a source of
+comparisons. With a pretrained trunk of configs/variants.py, they come from HH-RLHF, and the reward model uses the same
+variant:
 
     python experiments/sft.py --config=configs/sft.py:gpt2
     python experiments/train.py --config=configs/helpful.py:gpt2 --config.init=runs/sft-gpt2
@@ -17,7 +17,7 @@ from configs import helpful, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The configuration; see configs/helpful.py for what each field means.
+    """Returns the configuration; configs/helpful.py explains every field.
 
     Raises:
         ValueError: there is no such variant, or it is an encoder.
@@ -31,9 +31,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = base.seed
     config.init_seed = base.init_seed
-    config.init = "pretrained" if variant else "random"  # or the folder of an SFT run to go on from
+    config.init = "pretrained" if variant else "random"  # or the folder of an SFT run to continue
     config.data = ConfigDict()
-    config.data.train = base.data.train  # demonstrations to learn from
+    config.data.train = base.data.train  # training demonstrations, by source name (rmjax/data/sources.py)
     config.data.holdout = base.data.holdout
     config.data.manual_dir = base.data.manual_dir
     config.tokenizer = base.tokenizer

@@ -1,48 +1,49 @@
-"""Reward models on pretrained trunks: what stands behind the colon in --config=configs/helpful.py:VARIANT.
+"""Reward models on pretrained trunks: the variants of --config=configs/helpful.py:VARIANT.
 
-Every variant trains for one epoch on HH-RLHF and reports on its test split: configs/helpful.py on the helpful sets,
-configs/safety.py on harmless-base, configs/joint.py on both. The goal is an accuracy over 65 %. Weights come from the
-Hugging Face hub or, with --config.model.path=FOLDER, from a local folder.
+Every variant trains for one epoch on HH-RLHF and is evaluated on its test split: configs/helpful.py on the helpful
+sets, configs/safety.py on harmless-base, configs/joint.py on both. The goal is an accuracy over 65 %. Weights come from
+the Hugging Face hub or, with --config.model.path=FOLDER, from a local folder.
 
-**Initialization.** A base language model first imitates the chosen responses for one epoch (init=sft), because a
+**Initialization.** A base language model first trains on the chosen responses for one epoch (init=sft), because a
 reward model starts from SFT weights (InstructGPT, 2203.02155). A chat model has had its SFT, and an encoder cannot have
-one: they start as they are (init=pretrained).
+one. Both start without SFT (init=pretrained).
 
-**Optimizer.** One epoch, as InstructGPT and Llama 2, which found that more overfits (2307.09288, section 3.2.2). AdamW,
-the cosine down to 10 %, the warm-up of 3 % and at least 5 steps, and the clipping are Llama 2's too, and stand on the
-page. Rate, batch and weight decay are the variant's, with their source; where it names none, the batch is 64, the
-prompts in a batch of InstructGPT, and the weight decay 0.1, that of Llama 2. SFT has another rate: 2e-5, with batch 64
-and weight decay 0.1, from a billion parameters on (Llama 2, section 3.1). Smaller models bear more; there we chose
-about a tenth of the peak rate of Pythia's own pretraining (2304.01373), for want of a published recipe.
+**Optimizer.** One epoch, as in InstructGPT and Llama 2, which found that more overfits (2307.09288, section 3.2.2).
+AdamW, the cosine down to 10 %, the warm-up of 3 % and at least 5 steps, and the clipping are also those of Llama 2, and
+are set in configs/helpful.py. Each variant sets learning rate, batch size and weight decay, with their source. If it
+does not, the batch is 64, the prompts in a batch of InstructGPT, and the weight decay 0.1, that of Llama 2. SFT has
+another rate: 2e-5, with batch 64 and weight decay 0.1, for a billion parameters and more (Llama 2, section 3.1).
+Smaller models tolerate a higher rate. For them we chose about a tenth of the peak rate of Pythia's own pretraining
+(2304.01373), because we found no published recipe.
 
-**Lengths.** 640 tokens of a prompt and 383 of a response, with EOS 1,024: the positions of GPT-2, and the length that
-TRL's reward trainer allows by default. An encoder has 512 positions: 320 and 191.
+**Lengths.** 640 tokens of a prompt and 383 of a response, with EOS 1,024: the positions of GPT-2, and the default
+length of TRL's reward trainer. An encoder has 512 positions: 320 and 191.
 
 **Time** is calculated, not yet measured: 6 * parameters * tokens / (peak * utilisation), for configs/helpful.py, on one
-H100 or H200 (989 TFLOP/s in bfloat16), without reading data and evaluation. The helpful sets hold 118,263 training
-pairs. The packing of this page computes 350 tokens for a pair (450 in an encoder, where the prompt stands twice) and
-230 for a demonstration, padding included, on the HH subset with a BPE of 12,000 ids. We assume a utilisation of 25 %
-from a billion parameters on and 10 % below, less than MaxText's 46 to 50 % for 7B and 13 to 15 % for 126M. N devices
-take an N-th of it, harmless-base (42,537 pairs) a third, both together 1.4 times as much.
+H100 or H200 (989 TFLOP/s in bfloat16), without reading data and evaluation. The helpful sets have 118,263 training
+pairs. The packing of these configurations computes 350 tokens for a pair (450 in an encoder, which repeats the prompt)
+and 230 for a demonstration, including padding, on the HH subset with a BPE of 12,000 ids. We assume a utilisation of 25
+% for a billion parameters and more, and 10 % below. This is less than MaxText's 46 to 50 % for 7B and 13 to 15 % for
+126M. N devices take an N-th of the time, harmless-base (42,537 pairs) a third, both together 1.4 times as much.
 
 **Memory** is calculated, not yet measured: 24 bytes a parameter on every device (parameters, gradients and both moments
-in float32, and copies of them while a run begins or saves), and the activations of a microbatch, some three rows of
-1,024 tokens. The microbatches are for one device (those of 7B for eight); on N devices divide train.microbatches and
-sft.microbatches by N. On disk a checkpoint takes 12 bytes a parameter, and two are kept.
+in float32, and copies of them when a run begins or saves), and the activations of a microbatch, about three rows of
+1,024 tokens. The microbatches are for one device (those of 7B for eight). On N devices divide train.microbatches and
+sft.microbatches by N. On disk a checkpoint takes 12 bytes a parameter, and a run has two.
 
 **Accuracy** is expected, not yet measured. Bai et al. (2204.05862) fit 0.72 + 0.007 ln(P / 1e11) on helpfulness for P
 parameters and all of their data. Their models learned from other preferences first, so it may be a point or two less
-here; on public HH-RLHF, GPT-2-large has been reported at 72.6 % and T5-base at 66.7 %. For harmlessness their figure
-shows 68 % at 1e8 parameters and 72 % at 1e9. Over 76 % is a leak until proven otherwise.
+here. On public HH-RLHF, GPT-2-large has been reported at 72.6 % and T5-base at 66.7 %. For harmlessness their figure
+shows 68 % at 1e8 parameters and 72 % at 1e9. Treat more than 76 % as a leak of test data until checked.
 """
 
 from ml_collections import ConfigDict
 
-ENCODERS = ("minilm", "distilbert")  # they see a text from both sides, so they are no language models: no SFT
+ENCODERS = ("minilm", "distilbert")  # bidirectional, so they cannot be trained as language models: no SFT
 
 
 def apply(config: ConfigDict, variant: str) -> None:
-    """Changes the laptop-scale configuration into the variant.
+    """Changes the laptop-scale configuration into that of the variant.
 
     Raises:
         ValueError: there is no such variant.
@@ -67,18 +68,19 @@ def pretrained(
     max_prompt: int = 640,
     max_response: int = 383,
 ) -> None:
-    """A trunk from the hub, trained for one epoch on HH-RLHF."""
-    config.init = init  # pretrained: as on the hub; sft: after an epoch on the chosen responses
-    config.data.holdout = 0.01  # 1,200 of the helpful pairs are enough to follow training by
+    """Sets a trunk from the hub, trained for one epoch on HH-RLHF."""
+    config.init = init  # pretrained: weights of the hub; sft: after one epoch on the chosen responses
+    config.data.holdout = 0.01  # 1,200 of the helpful pairs are enough for validation during training
     config.model = ConfigDict()
-    config.model.pretrained = hub_id  # on the hub; fetched once, safetensors only
-    config.model.path = ""  # a local folder in its place, for machines without a network
+    config.model.pretrained = hub_id  # checkpoint on the Hugging Face hub, in safetensors; downloaded once
+    config.model.path = ""  # local folder with the checkpoint, for machines without a network; empty: the hub
     config.model.compute_dtype = compute_dtype
-    for name in ("path", "vocab_size"):  # the checkpoint brings its own tokenizer
+    for name in ("path", "vocab_size"):  # the checkpoint has its own tokenizer
         del config.tokenizer[name]
-    config.tokenizer.template = template  # transcript, as HH-RLHF is written; empty: the tokenizer's own
-    config.tokenizer.max_prompt = max_prompt  # together with max_response and the ending, no more than the trunk's
-    config.tokenizer.max_response = max_response  # positions
+    config.tokenizer.template = template  # chat template: transcript, as in HH-RLHF; empty: the tokenizer's own
+    # Together with the ending of a text, these must not exceed the positions of the trunk.
+    config.tokenizer.max_prompt = max_prompt
+    config.tokenizer.max_response = max_response
     config.train.optimizer.learning_rate = learning_rate
     config.train.optimizer.weight_decay = weight_decay
     config.train.batch_size = batch_size
@@ -92,7 +94,7 @@ def pretrained(
 
 
 def divided(config: ConfigDict) -> None:
-    """A trunk too large for one device: parameters cut over all of them, and layers computed again backwards."""
+    """Sets up a trunk too large for one device: parameters sharded over all devices, full remat."""
     config.parallel.layout = "fsdp"
     config.train.remat = config.sft.remat = "full"
 
@@ -101,7 +103,7 @@ def divided(config: ConfigDict) -> None:
 
 
 def encoder(config: ConfigDict, hub_id: str, *, batch_size: int, microbatches: int, compute_dtype: str) -> None:
-    """A trunk of 512 positions that starts as it is."""
+    """Sets an encoder of 512 positions, without SFT."""
     pretrained(
         config,
         hub_id,
@@ -117,16 +119,16 @@ def encoder(config: ConfigDict, hub_id: str, *, batch_size: int, microbatches: i
 
 
 def minilm(config: ConfigDict) -> None:
-    """MiniLM, an encoder of 23M parameters: the smallest real start, for a laptop.
+    """MiniLM, an encoder of 23M parameters, for a laptop.
 
         python experiments/train.py --config=configs/helpful.py:minilm
 
     Rate 5e-5, batch 16 and cosine as in the run of TRL on the HH subset that we compare with; weight decay 0.01 of BERT
-    (1810.04805, A.2), two microbatches because a CPU is faster so (benchmarks/RESULTS.md). Hardware: two CPU cores, 8
-    GB. Time: 13 hours in float32, taking the 11M parameters outside the embedding table and 75 GFLOP/s (calculated, not
-    yet measured); an hour and a quarter for a tenth of the data, --config.data.train='hh_rlhf/helpful[:10%]'. Accuracy:
-    TRL has 62.6 % after two epochs on 1,552 pairs, the fit of Bai et al. gives 66 %; 64 to 66 % expected, not yet
-    measured.
+    (1810.04805, A.2), two microbatches because they are faster on a CPU (benchmarks/RESULTS.md). Hardware: two CPU
+    cores, 8 GB. Time: 13 hours in float32, from the 11M parameters outside the embedding table and 75 GFLOP/s
+    (calculated, not yet measured); an hour and a quarter for a tenth of the data,
+    --config.data.train='hh_rlhf/helpful[:10%]'. Accuracy: TRL has 62.6 % after two epochs on 1,552 pairs, the fit of
+    Bai et al. gives 66 %; 64 to 66 % expected, not yet measured.
     """
     encoder(config, "sentence-transformers/all-MiniLM-L6-v2", batch_size=16, microbatches=2, compute_dtype="float32")
 
@@ -136,7 +138,7 @@ def distilbert(config: ConfigDict) -> None:
 
         python experiments/train.py --config=configs/helpful.py:distilbert
 
-    Rate 5e-5 and batch 32, the upper end of what BERT's authors search (1810.04805, A.3), weight decay 0.01 (A.2).
+    Rate 5e-5 and batch 32, the upper end of the search of BERT's authors (1810.04805, A.3), weight decay 0.01 (A.2).
     Hardware: one GPU of 16 GB. Time: 4 minutes on an H100 at 10 % (calculated, not yet measured). Accuracy: 66.9 % by
     the fit of Bai et al., T5-base reaches 66.7 %; 65 to 67 % expected, not yet measured.
     """
@@ -161,7 +163,7 @@ def gpt2(config: ConfigDict) -> None:
 def pythia(
     config: ConfigDict, size: str, *, learning_rate: float, sft_learning_rate: float = 2e-5, microbatches: int = 8
 ) -> None:
-    """Pythia (2304.01373) of a size as the hub spells it."""
+    """Sets Pythia (2304.01373) of a size, in the spelling of the hub."""
     pretrained(
         config,
         f"EleutherAI/pythia-{size}",
@@ -250,7 +252,7 @@ def pythia_6_9b(config: ConfigDict) -> None:
         python experiments/train.py --config=configs/helpful.py:pythia-6.9b
 
     Rate 9e-6 as InstructGPT for 6B and OpenRLHF; SFT rate 2e-5 of Llama 2. Hardware: eight GPUs of 80 GB, the
-    parameters divided among them; whole on each they would need 150 GB. Time: 3.2 hours of one H100 at 25 %, SFT
+    parameters divided among them; replicated they would need 150 GB. Time: 3.2 hours of one H100 at 25 %, SFT
     included (calculated, not yet measured). Accuracy: 70.1 % by the fit of Bai et al., not yet measured.
     """
     pythia(config, "6.9b", learning_rate=9e-6, microbatches=2)
@@ -258,13 +260,13 @@ def pythia_6_9b(config: ConfigDict) -> None:
 
 
 def llama_2_7b(config: ConfigDict) -> None:
-    """Llama 2, 6.7B parameters; its licence has to be accepted on the hub, and `hf auth login` run.
+    """Llama 2, 6.7B parameters; accept its licence on the hub and run `hf auth login` first.
 
         python experiments/train.py --config=configs/helpful.py:llama-2-7b
 
     Rate 1e-5 and weight decay 0.1 of Llama 2's own reward models. Their batch of 512 would leave 229 steps here: 128,
     the lower end of OpenRLHF's. SFT rate 2e-5 of Llama 2. Hardware: eight GPUs of 80 GB, the parameters divided among
-    them; whole on each they would need 145 GB. Time: 3.1 hours of one H100 at 25 %, SFT included (calculated, not yet
+    them; replicated they would need 145 GB. Time: 3.1 hours of one H100 at 25 %, SFT included (calculated, not yet
     measured). Accuracy: 70.1 % by the fit of Bai et al., not yet measured; LLaMA-7B has been reported at 71.6 to 72.1 %
     on helpful and harmless together.
     """
@@ -279,7 +281,7 @@ def llama_2_7b(config: ConfigDict) -> None:
     divided(config)
 
 
-# --- chat models: the template they know ------------------------------------------------------------------------------
+# --- chat models: their own template ----------------------------------------------------------------------------------
 
 
 def tinyllama(config: ConfigDict) -> None:
@@ -301,7 +303,7 @@ def tinyllama(config: ConfigDict) -> None:
 
 
 def qwen3_0_6b(config: ConfigDict) -> None:
-    """Qwen3, 0.6B parameters, after its own training for chat.
+    """Qwen3 chat model, 0.6B parameters.
 
         python experiments/train.py --config=configs/helpful.py:qwen3-0.6b
 

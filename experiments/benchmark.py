@@ -1,4 +1,4 @@
-"""Scores a reward model on RewardBench, RewardBench 2, and probes of its robustness.
+"""Evaluation of a reward model on RewardBench, RewardBench 2, and robustness probes.
 
 python experiments/benchmark.py --checkpoint=runs/helpful --rewardbench=allenai/reward-bench --probes=gold/helpful
 """
@@ -69,10 +69,10 @@ if __name__ == "__main__":
     checkpoint_flags.define()
     flags.DEFINE_string("rewardbench", None, "RewardBench: .jsonl, .jsonl.gz, .parquet, or allenai/reward-bench.")
     flags.DEFINE_string("rewardbench2", None, "RewardBench 2: the same, or allenai/reward-bench-2.")
-    flags.DEFINE_string("probes", None, "Comparisons to edit, by name: gold/helpful, jsonl:FILE, ...")
-    flags.DEFINE_string("manual_dir", "", "Folder with HH-RLHF's files; empty: download.")
-    flags.DEFINE_string("head", None, "Which head; may be left out where the model has one.")
-    flags.DEFINE_string("output", None, "JSON file for the results; without it, they are only printed.")
-    flags.DEFINE_integer("bootstrap", 2000, "Resamples of the prompts for the intervals.")
-    flags.DEFINE_integer("seed", 0, "Of the resampling.")
+    flags.DEFINE_string("probes", None, "Comparisons that the probes edit, by name: gold/helpful, jsonl:FILE, ...")
+    flags.DEFINE_string("manual_dir", "", "Folder with the files of HH-RLHF; empty: download.")
+    flags.DEFINE_string("head", None, "Head that scores; optional if the model has a single one.")
+    flags.DEFINE_string("output", None, "JSON file for the results; without it they are only printed.")
+    flags.DEFINE_integer("bootstrap", 2000, "Bootstrap resamples of the prompts for the intervals.")
+    flags.DEFINE_integer("seed", 0, "Seed of the bootstrap.")
     script.run(main)

@@ -1,15 +1,16 @@
-"""Evaluates a trained reward model on comparisons, alone or against another.
+"""Evaluation of a trained reward model on comparisons, alone or against another model.
 
     python experiments/evaluate.py --checkpoint=runs/helpful --data=gold/helpful --output=RESULT.json
 
-`--validation` names comparisons to fit a temperature on, for calibrated probabilities: what the model neither learned
-from nor is reported on. `--against` names another checkpoint, scored on the same comparisons. The pairs that the model
-orders most strongly against the raters are printed, three of them in full, and kept in RESULT.mistakes.jsonl.
+`--validation` names comparisons to fit a temperature on, for calibrated probabilities. They must be neither training
+data nor the data of the report. `--against` names another checkpoint, which is scored on the same comparisons. The
+worst mistakes are the pairs that the model orders most strongly against the raters. Three are printed in full, and all
+are written to RESULT.mistakes.jsonl.
 
-With `--gate` the gate is also compared with its heads, where the comparisons say which of them they were made for.
+With `--gate` the gate is also compared with its heads, if the comparisons state the head that they were made for.
 
-Several checkpoints, joined by commas, are an ensemble: `--combine` says how their scores become one, or, as `best`,
-that the one with the highest accuracy on `--validation` stands for all.
+Several checkpoints, joined by commas, are an ensemble. `--combine` is the rule that combines their scores. With
+`--combine=best`, only the checkpoint with the highest accuracy on `--validation` is evaluated.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from rmjax.scoring.reward_model import RewardModel
     from rmjax.stages.evaluation import Evaluation
 
-SHOWN = 3  # mistakes on the console
+SHOWN = 3  # number of mistakes on the console
 
 
 def main() -> None:
@@ -79,7 +80,7 @@ def main() -> None:
 
 
 def read_validation(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Reads the comparisons of --validation; warns of prompts that `comparisons` have too."""
+    """Returns the comparisons of --validation; warns of prompts that `comparisons` also have."""
     arguments = flags.FLAGS
     validation = load_comparisons(arguments.validation, "validation", manual_dir=arguments.manual_dir)
     if shared := len({c.prompt for c in validation} & {c.prompt for c in comparisons}):
@@ -92,7 +93,7 @@ def read_validation(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def choose_member(validation: Sequence[Comparison]) -> RewardModel:
-    """Returns the member with the highest accuracy on the validation data.
+    """Returns the ensemble member with the highest accuracy on the validation data.
 
     Raises:
         InputError: there are no validation data.
@@ -108,12 +109,12 @@ def choose_member(validation: Sequence[Comparison]) -> RewardModel:
 
 
 def against(comparisons: Sequence[Comparison], evaluation: Evaluation, heads: Sequence[str]) -> dict[str, Any]:
-    """Returns the comparison with the checkpoint --against."""
+    """Returns the results of the comparison with the checkpoint of --against."""
     from rmjax.scoring.checkpoint import is_hugging_face, load
     from rmjax.stages.evaluation import compare_models
 
     arguments = flags.FLAGS
-    # What the flags state for a Hugging Face folder applies to this checkpoint too if it is one.
+    # The flags for a Hugging Face folder also apply to this checkpoint if it is one.
     stated = checkpoint_flags.stated_for_hub() if is_hugging_face(Path(arguments.against)) else {}
     other = load(arguments.against, verify=arguments.verify, **stated)
     resampling = {"bootstrap": arguments.bootstrap, "seed": arguments.seed}
@@ -126,12 +127,12 @@ if __name__ == "__main__":
     runtime.prepare_process()
     checkpoint_flags.define()
     flags.DEFINE_string("data", None, "Comparisons by name: gold/helpful, jsonl:FILE, hh_rlhf/helpful-base, ...")
-    flags.DEFINE_string("validation", None, "Comparisons to fit the temperature on; without them, there is none.")
-    flags.DEFINE_string("against", None, "Another checkpoint, as in --checkpoint, to test the difference to.")
-    flags.DEFINE_string("output", None, "JSON file for the result; without it, it is only printed.")
-    flags.DEFINE_string("manual_dir", "", "Folder with HH-RLHF's files; empty: download.")
-    flags.DEFINE_integer("bootstrap", 2000, "Resamples of the prompts for the intervals.")
-    flags.DEFINE_integer("mistakes", mistakes.COUNT, "Worst mistakes to write next to --output.", lower_bound=0)
-    flags.DEFINE_integer("seed", 0, "Of the resampling.")
+    flags.DEFINE_string("validation", None, "Comparisons to fit the temperature on; without them, none is fitted.")
+    flags.DEFINE_string("against", None, "Another checkpoint, as in --checkpoint, to compare with.")
+    flags.DEFINE_string("output", None, "JSON file for the result; without it the result is only printed.")
+    flags.DEFINE_string("manual_dir", "", "Folder with the files of HH-RLHF; empty: download.")
+    flags.DEFINE_integer("bootstrap", 2000, "Bootstrap resamples of the prompts for the intervals.")
+    flags.DEFINE_integer("mistakes", mistakes.COUNT, "Number of worst mistakes saved next to --output.", lower_bound=0)
+    flags.DEFINE_integer("seed", 0, "Seed of the bootstrap.")
     flags.mark_flags_as_required(["data"])
     script.run(main)

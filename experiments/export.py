@@ -1,4 +1,4 @@
-"""Hands a trained model to tools that speak Hugging Face.
+"""Export of a trained model to Hugging Face's format.
 
 python experiments/export.py --checkpoint=runs/helpful --output=helpful-hf
 """
@@ -34,7 +34,7 @@ def main() -> None:
     model = load(checkpoint, verify=arguments.verify)
     export_reward_model(model, output, head=arguments.head, dtype=arguments.dtype)
     reopened = load_classifier(output, model.layout)
-    if arguments.dtype == "float32":  # otherwise rounding changes the scores by more than the canaries allow
+    if arguments.dtype == "float32":  # rounding to bfloat16 changes the scores by more than the canaries allow
         head = model.pick_head(arguments.head)
         verify_canaries(reopened, [canary for canary in contract.canaries if canary.head == head], output)
     print(f"{output}: open it with AutoModelForSequenceClassification and AutoTokenizer; README.md shows how")
@@ -42,10 +42,10 @@ def main() -> None:
 
 if __name__ == "__main__":
     runtime.prepare_process()
-    flags.DEFINE_string("checkpoint", None, "Run directory (its last sound checkpoint) or a checkpoint in it.")
-    flags.DEFINE_string("output", None, "Folder to write, which must not exist yet.")
-    flags.DEFINE_string("head", None, "Which head, where there are several: the format holds one score.")
-    flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Of the weights.")
+    flags.DEFINE_string("checkpoint", None, "Run directory (its last valid checkpoint) or a checkpoint in it.")
+    flags.DEFINE_string("output", None, "Folder to write; it must not exist yet.")
+    flags.DEFINE_string("head", None, "Head to export; needed if there are several, because the format has one score.")
+    flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Data type of the weights.")
     flags.DEFINE_bool("verify", True, "Recompute the canaries of the checkpoint before exporting.")
     flags.mark_flags_as_required(["checkpoint", "output"])
     script.run(main)

@@ -1,15 +1,16 @@
-"""Scores the texts of a JSON-lines file with a trained reward model.
+"""Scores of the texts of a JSON-lines file, from a trained reward model.
 
     python experiments/score.py --checkpoint=runs/helpful --input=IN.jsonl --output=OUT.jsonl
 
 A line of the input is `{"prompt", "response"}`, `{"prompt", "responses"}` or a comparison in any form that training
-accepts. A line of the output is the same record with `scores`, one per response in its order ([chosen, rejected] for
-pairs), and with `cut_tokens`, `[prompt, response]` for each response: the tokens that truncation cut off. A record that
-is an array is put under `turns`; the ratings that a record states move to `given_scores`.
+accepts. A line of the output is the same record with two more keys. `scores` has one score per response, in their
+order ([chosen, rejected] for pairs). `cut_tokens` has `[prompt, response]` for each response: the numbers of tokens
+that truncation removed. If a record is an array, the output has it under `turns`. The ratings of a record move to
+`given_scores`.
 
-The file is read and written in parts, so it may be larger than memory. OUTPUT appears under its name only when it is
-complete. A symbolic link is followed; a device or a FIFO is written to directly. `--input=-` is standard input and
-`--output=-` standard output. Warnings go to standard error, and so does the closing line with `--output=-`.
+The file is read and written in parts, so it may be larger than memory. The output file gets its name only when it is
+complete. A symbolic link is followed. A device or a FIFO is written to directly. `--input=-` is standard input, and
+`--output=-` is standard output. Warnings go to standard error, and so does the last message with `--output=-`.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from rmjax.data.jsonl import read_jsonl
 from rmjax.data.records import parse_scoring
 from rmjax.errors import InputError
 
-LINES = 4096  # read, scored and written together
+LINES = 4096  # lines that are read, scored and written together
 
 
 def main() -> None:
     arguments = flags.FLAGS
     source = "/dev/stdin" if arguments.input == "-" else arguments.input
     to_stdout = is_stdout(arguments.output)
-    # Standard output may be where the records go, so nothing else is printed there before the end.
+    # The records may go to standard output, so nothing else is printed there before the end.
     with contextlib.redirect_stdout(sys.stderr), written(arguments.output, to_stdout) as file:
         model = checkpoint_flags.load_checkpoint()
         head = model.pick_head(arguments.head)
@@ -64,18 +65,18 @@ def main() -> None:
 
 
 def is_stdout(output: str) -> bool:
-    """Returns True for a name of standard output: `-`, /dev/stdout, or the file that a shell redirects it to."""
+    """Returns True if `output` is standard output: `-`, /dev/stdout, or the file that a shell redirects it to."""
     return output == "-" or (os.path.exists(output) and os.path.samestat(os.stat(output), os.fstat(1)))
 
 
 @contextlib.contextmanager
 def written(output: str, to_stdout: bool) -> Iterator[IO[str]]:
-    """The file to write. A regular one appears under its name when all is written.
+    """Opens the file to write; a regular file gets its name when it is complete.
 
     Raises:
-        InputError: it cannot be opened, or its reader is gone.
+        InputError: the file cannot be opened, or its reader has stopped.
     """
-    path = Path(os.path.realpath(output))  # of a symbolic link what it points to
+    path = Path(os.path.realpath(output))  # the target of a symbolic link
     direct = to_stdout or (os.path.exists(output) and not path.is_file())
     if not direct and not path.parent.is_dir():
         raise InputError(f"the folder of --output={output} does not exist")
@@ -100,9 +101,9 @@ def written(output: str, to_stdout: bool) -> Iterator[IO[str]]:
 if __name__ == "__main__":
     runtime.prepare_process()
     checkpoint_flags.define()
-    flags.DEFINE_string("input", None, "JSON lines, .jsonl or .jsonl.gz; - is standard input.")
-    flags.DEFINE_string("output", None, "JSON lines, the same records with scores; - is standard output.")
-    flags.DEFINE_string("head", None, "Which head; may be left out where the model has one.")
-    flags.DEFINE_enum("scale", "raw", ["raw", "normalized", "probability"], "See RewardModel.score.")
+    flags.DEFINE_string("input", None, "JSON lines, .jsonl or .jsonl.gz; -: standard input.")
+    flags.DEFINE_string("output", None, "JSON lines, the same records with scores; -: standard output.")
+    flags.DEFINE_string("head", None, "Head that scores; optional if the model has a single one.")
+    flags.DEFINE_enum("scale", "raw", ["raw", "normalized", "probability"], "Scale of scores; see RewardModel.score.")
     flags.mark_flags_as_required(["input", "output"])
     script.run(main)

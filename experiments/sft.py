@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: a language model on demonstrations, from which a reward model can start.
+"""Supervised fine-tuning (SFT) of a language model on demonstrations, for the initial weights of reward models.
 
 python experiments/sft.py --config=configs/sft.py
 """

@@ -1,10 +1,11 @@
-"""Runs a sweep: every setting with several seeds, each a run directory of its own, then one table and its figures.
+"""Sweep: every setting with several seeds, each in a separate run directory, then one table and its figures.
 
     python experiments/sweep.py --config=configs/sweeps/margin.py
 
-What is finished is not run again, what was stopped goes on where it was, and what failed is shown as failed while the
-rest goes on; the same command tries it again. Results lie in --workdir (default runs/sweeps/NAME): results.csv with a
-line for every run, results.md with the table, figures/, and runs/, starts/ and logs/ behind them.
+The same command continues a sweep: finished runs are not repeated, stopped runs resume, and failed runs are tried
+again. A failed run is shown as failed, and the other runs continue. Results are in --workdir (default
+runs/sweeps/NAME): results.csv with a line for every run, results.md with the table, figures/, and the directories
+runs/, starts/ and logs/.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def main() -> None:
     for each in jobs:
         check_run(each)
     for each in jobs:
-        if Path(each.command[1]).name == "evaluate.py":  # a run makes its own directory, with its configuration
+        if Path(each.command[1]).name == "evaluate.py":  # train.py makes its own directory, with its configuration
             each.result.parent.mkdir(parents=True, exist_ok=True)
             write_json(each.result.with_name("command.json"), each.command[2:])
     launcher: Launcher = Slurm(workdir / "slurm", arguments.slurm) if slurm else Local(arguments.parallel)
@@ -53,7 +54,7 @@ def main() -> None:
     failed: dict[str, str] = {}
     try:
         run_jobs(jobs, launcher, failed)
-    finally:  # also where it is stopped: what there is can be looked at
+    finally:  # also if the sweep is stopped, so that the finished runs can be read
         text = results(sweep, workdir, collect(sweep, workdir, failed))
     print(f"\n{text}\n\nEverything is in {workdir}: results.csv, results.md, figures/, runs/.")
     if failed:
@@ -61,8 +62,10 @@ def main() -> None:
 
 
 def check_run(job: Job) -> None:
-    """Raises InputError if a run could not start, or if its directory holds one with another configuration, whose
-    results would otherwise stand in the table as this one's."""
+    """Raises InputError if a run could not start, or if its directory has a run with another configuration.
+
+    Otherwise the table would show the results of that other run.
+    """
     from rmjax.sweeps.plan import check_combination
     from rmjax.training.run import RunDirectory
 
@@ -77,7 +80,7 @@ def check_run(job: Job) -> None:
 
 
 def results(sweep: Sweep, workdir: Path, rows: Sequence[Row]) -> str:
-    """Writes results.csv, results.md and the figures; the text of results.md."""
+    """Writes results.csv, results.md and the figures; returns the text of results.md."""
     from rmjax.report.sweep_figures import draw
     from rmjax.sweeps.results import SweepResults, fit_in_words
     from rmjax.sweeps.statistics import markdown, to_csv
@@ -96,7 +99,7 @@ def results(sweep: Sweep, workdir: Path, rows: Sequence[Row]) -> str:
 if __name__ == "__main__":
     runtime.prepare_process()
     training_flags.define()
-    flags.DEFINE_enum("launcher", "local", ["local", "slurm"], "Processes of this machine, or jobs of Slurm.")
-    flags.DEFINE_integer("parallel", 0, "Local: how many runs at a time; 0: as many as fit.")
-    flags.DEFINE_multi_string("slurm", [], "Slurm: NAME=VALUE for submitit, as slurm_partition=gpu; may be repeated.")
+    flags.DEFINE_enum("launcher", "local", ["local", "slurm"], "Processes on this machine, or Slurm jobs.")
+    flags.DEFINE_integer("parallel", 0, "Local: number of runs at a time; 0: as many as fit.")
+    flags.DEFINE_multi_string("slurm", [], "Slurm: NAME=VALUE for submitit, as slurm_partition=gpu; can be repeated.")
     script.run(main)

@@ -1,4 +1,4 @@
-"""A reward model from human judgements: data, audit, SFT start, training, evaluation, figures.
+"""Training of a reward model from human judgements: data, audit, SFT, training, evaluation, figures.
 
 python experiments/train.py --config=configs/helpful.py
 """

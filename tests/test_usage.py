@@ -1,4 +1,4 @@
-"""Help, and what a command without flags is told, as a person sees both."""
+"""Help of the scripts, and the message of a command without flags."""
 
 import ast
 import subprocess
@@ -62,9 +62,9 @@ def test_help_has_other_names(flag):
 
 def test_types_and_defaults_of_flags():
     shown = words(help_of("export", "--help"))
-    assert "--dtype=float32|bfloat16 Of the weights. Default: float32." in shown
+    assert "--dtype=float32|bfloat16 Data type of the weights. Default: float32." in shown
     assert "--[no]verify Recompute the canaries of the checkpoint before exporting. Default: True." in shown
-    assert "--head=TEXT Which head, where there are several: the format holds one score." in shown
+    assert "--head=TEXT Head to export; needed if there are several, because the format has one score." in shown
 
 
 def test_help_lists_configurations_variants_and_fields():
@@ -78,7 +78,7 @@ def test_help_lists_configurations_variants_and_fields():
     for name, value in flat(helpful.get_config().to_dict()):
         assert f"\n  {name}={value if value != '' else repr('')}" in shown
     assert "data.eval=gold/helpful comparisons to report on, used once at the end" in words(shown)
-    assert "sft.epochs=2 how often each is shown" in words(shown)
+    assert "sft.epochs=2 passes over the training data" in words(shown)
 
 
 def flat(config, prefix=""):
@@ -89,7 +89,7 @@ def flat(config, prefix=""):
 def test_help_has_the_fields_of_the_configuration_that_is_named(tmp_path):
     shown = words(help_of("train", "--config=configs/helpful.py:gpt2", "--help"))
     assert "Fields of configs/helpful.py:gpt2" in shown
-    assert "model.pretrained=openai-community/gpt2 on the hub; fetched once, safetensors only" in shown
+    assert "model.pretrained=openai-community/gpt2 checkpoint on the Hugging Face hub" in shown
     (tmp_path / "mine.py").write_text(
         "from configs import helpful\n\ndef get_config():\n    config = helpful.get_config()\n"
         "    config.seed = 7  # of my own\n    return config\n"
@@ -104,7 +104,7 @@ def test_help_of_sft_and_sweep_has_their_own_configurations():
     assert "\n  configs/sft.py " in shown
     assert "\n  configs/helpful.py " not in shown
     assert "\n  minilm " not in shown  # an encoder
-    assert "data.train=gold/helpful demonstrations to learn from" in words(shown)
+    assert "data.train=gold/helpful training demonstrations, by source name" in words(shown)
     shown = help_of("sweep", "--help")
     for page in (ROOT / "configs" / "sweeps").glob("*.py"):
         assert (f"\n  configs/sweeps/{page.name} " in shown) == (page.stem != "page")

@@ -1,1 +1,1 @@
-"""Command lines of the scripts in `experiments/`: flags, help, errors, and the process that they run in."""
+"""Command lines of the scripts in `experiments/`: flags, help, errors and process settings."""

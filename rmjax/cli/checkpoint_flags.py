@@ -1,4 +1,4 @@
-"""Flags of the scripts that score: which reward model, how several are combined, and what truncation cut."""
+"""Flags of the scripts that score: the reward model, the combination of several, and a report of truncation."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 
 def define() -> None:
-    """The flags of a script that scores: which reward model, and what one of Hugging Face's format does not state."""
+    """Defines the flags of a script that scores: the reward model, and settings that a Hugging Face folder lacks."""
     flags.DEFINE_list(
         "checkpoint",
         None,
-        "Run directory (its last sound checkpoint), a checkpoint in it, or a Hugging Face folder; several, by commas, "
-        "are an ensemble.",
+        "Run directory (its last valid checkpoint), a checkpoint in it, or a Hugging Face folder; several, joined by "
+        "commas, are an ensemble.",
     )
     flags.DEFINE_string(
         "combine",
         None,
-        "Several checkpoints: mean, worst, uncertainty, or weights (averaged); evaluate.py: or best.",
+        "Rule for several checkpoints: mean, worst, uncertainty, or weights (averaged); evaluate.py: or best.",
     )
-    flags.DEFINE_float("penalty", None, "With --combine=uncertainty: how much the members' variance counts.")
-    flags.DEFINE_bool("gate", False, "Helpfulness and safety as one score, by the gate of the checkpoint.")
+    flags.DEFINE_float("penalty", None, "With --combine=uncertainty: weight of the variance of the members' scores.")
+    flags.DEFINE_bool("gate", False, "Score helpfulness and safety as one, with the gate of the checkpoint.")
     flags.DEFINE_bool("verify", True, "Recompute the canaries of the checkpoint before scoring.")
     flags.DEFINE_string("template", "", "Hugging Face folder: chat template by name; empty: its own.")
     share = "Hugging Face folder: tokens that a {} keeps at least; 0: half of its positions."
     flags.DEFINE_integer("max_prompt", 0, share.format("prompt"))
     flags.DEFINE_integer("max_response", 0, share.format("response"))
-    flags.DEFINE_string("date", "", "Hugging Face folder: what its template's clock tells, YYYY-MM-DD.")
+    flags.DEFINE_string("date", "", "Hugging Face folder: current date for its chat template, YYYY-MM-DD.")
     flags.DEFINE_bool(
         "split_special_tokens",
         None,
@@ -47,10 +47,10 @@ def define() -> None:
 
 
 def load_members() -> list[RewardModel]:
-    """Every reward model that --checkpoint names.
+    """Loads every reward model that --checkpoint names.
 
     Raises:
-        InputError: the flags do not fit each other, or a checkpoint cannot be used.
+        InputError: the flags contradict each other, or a checkpoint cannot be used.
     """
     from rmjax.scoring.checkpoint import load
 
@@ -66,13 +66,13 @@ def load_members() -> list[RewardModel]:
 
 
 def stated_for_hub() -> dict[str, Any]:
-    """Returns the settings of a Hugging Face folder that the flags state, as arguments of `load`."""
+    """Returns the flags for a Hugging Face folder, as arguments of `load`."""
     names = ("template", "max_prompt", "max_response", "date", "split_special_tokens")
     return {name: getattr(flags.FLAGS, name) for name in names}
 
 
 def load_checkpoint() -> RewardFunction:
-    """The judge that the flags name: a reward model, its gate, or an ensemble.
+    """Loads the reward function that the flags name: a reward model, its gate, or an ensemble.
 
     Raises:
         InputError: as `load_members`.
@@ -89,7 +89,7 @@ def load_checkpoint() -> RewardFunction:
 
 
 def report_truncation(cut: Sequence[np.ndarray], name: str = "") -> dict[str, Any]:
-    """Prints what truncation cut, if anything, on standard error; returns the counts for the result."""
+    """Prints a warning on standard error if truncation cut tokens; returns the counts for the result."""
     truncation = Truncation.of(cut)
     if sentence := truncation.to_text():
         print(f"warning: {name}{': ' if name else ''}{sentence}", file=sys.stderr)

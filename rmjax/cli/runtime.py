@@ -1,4 +1,4 @@
-"""Settings of a script's process, which must be made before jax is imported."""
+"""Settings of a script's process, made before jax is imported."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def prepare_process() -> None:
     # would cost more memory than they save time, since each has a copy of the parameters.
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(min(4, os.cpu_count() or 1)))
-    # Configurations import each other as `configs.NAME`, from whatever folder the script is called.
+    # Configurations import each other as `configs.NAME`, whatever the current folder is.
     sys.path.insert(0, str(repository()))
-    # Reading data makes millions of objects and no cycles, and each collection walks through many of them again: with
-    # configs/helpful.py a sixth of the CPU time up to the first step (benchmarks/RESULTS.md).
+    # Reading data makes millions of objects and no cycles. Each garbage collection visits many of them again. With
+    # configs/helpful.py this took a sixth of the CPU time up to the first step (benchmarks/RESULTS.md).
     gc.set_threshold(200_000)
 
 
 def repository() -> Path:
-    """Returns the folder that contains `experiments/` with the script that runs."""
+    """Returns the folder that contains `experiments/` with the current script."""
     return Path(sys.argv[0]).resolve().parent.parent

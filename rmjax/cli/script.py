@@ -1,4 +1,4 @@
-"""Entry point of a script: parses its flags, prints its help, and reports an error in one sentence."""
+"""Entry point of a script: flags, help, and errors in one sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rmjax.errors import InputError, renamed
 
 
 def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
-    """Parses the flags, runs `main`, and exits: 0 done, 1 an input that cannot be used, 2 a wrong command line."""
+    """Parses the flags and runs `main`; exits with 0 for success, 1 for invalid input, 2 for a wrong command line."""
     argv = sys.argv if argv is None else argv
     if usage.asked(argv):
         try:
@@ -29,10 +29,10 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
         if len(rest) > 1:
             raise InputError(f"unexpected argument {rest[1]!r}: options are written --name=value")
         if CONFIG in flags.FLAGS:
-            config_dict()  # a file that cannot be loaded is an error only when the configuration is asked for
+            config_dict()  # an error in the file is raised only when the configuration is read
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, ImportError, SyntaxError) as error:
-        # ml_collections reports an unknown field as AttributeError or KeyError, a wrong type as TypeError, and whatever
-        # goes wrong inside a configuration file as it is.
+        # ml_collections raises AttributeError or KeyError for an unknown field and TypeError for a wrong type. Every
+        # exception of a configuration file passes through it.
         if len(argv) == 1:
             print(usage.short(), end="\n\n", file=sys.stderr)
         _fail(_flag_message(error), 2)
@@ -52,14 +52,14 @@ def _flag_message(error: Exception) -> str:
         return f"{' and '.join(missing)} must be given"
     if isinstance(error, OSError):
         return f"--{CONFIG}={config_flags.get_config_filename(flags.FLAGS[CONFIG])}: {text.splitlines()[-1].strip()}"
-    if "Traceback" in text:  # of the configuration file; its last line says what is wrong
+    if "Traceback" in text:  # of the configuration file; its last line has the message
         text = text.splitlines()[-1].partition("Error: ")[2]
-    if text[:1] in ("'", '"') and text[:1] == text[-1:]:  # the message of a KeyError comes as its repr
+    if text[:1] in ("'", '"') and text[:1] == text[-1:]:  # the message of a KeyError is its repr
         text = ast.literal_eval(text)
     for name in re.findall(r"--config\.([\w.]+)", " ".join(sys.argv)):
         if message := renamed(name):
             return message
-    if re.fullmatch(r"'?\w+'?", text):  # all that ml_collections says where no other field is spelled alike
+    if re.fullmatch(r"'?\w+'?", text):  # the whole message of ml_collections if no other field has a similar name
         text = f"this configuration has no field {text.strip(chr(39))!r}"
     return " ".join(text.split())
 

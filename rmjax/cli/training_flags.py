@@ -1,4 +1,4 @@
-"""Flags of the scripts that take a configuration: its file and fields, the run directory, several processes."""
+"""Flags of the scripts with a configuration: its file and fields, the run directory, several processes."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ CONFIG = "config"
 
 
 def define() -> None:
-    """The flags of a script that trains: --config, --workdir, and those of several processes."""
+    """Defines the flags of a script that trains: --config, --workdir, and those of several processes."""
     config_flags.DEFINE_config_file(CONFIG, None, "Configuration file, as configs/helpful.py or FILE:VARIANT.")
-    flags.DEFINE_string("workdir", None, "Run directory; default runs/CONFIG-VARIANT, and a hash where fields change.")
+    flags.DEFINE_string("workdir", None, "Run directory; default runs/CONFIG-VARIANT, with a hash if fields change.")
     flags.mark_flag_as_required(CONFIG)
     flags.DEFINE_bool(
-        "distributed", None, "Several processes, found as jax finds them; default: under srun with tasks."
+        "distributed", None, "One of several processes, which jax finds; default: only under srun with several tasks."
     )
-    flags.DEFINE_string("coordinator", None, "HOST:PORT of the first process, where jax cannot find it by itself.")
-    flags.DEFINE_integer("processes", None, "With --coordinator: how many there are.")
-    flags.DEFINE_integer("process", None, "With --coordinator: which of them this is, from 0.")
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of the first process, if jax cannot find it.")
+    flags.DEFINE_integer("processes", None, "With --coordinator: number of processes.")
+    flags.DEFINE_integer("process", None, "With --coordinator: number of this process, from 0.")
 
 
 def config_dict() -> dict[str, Any]:
-    """The configuration with every override applied, as a plain nested dict."""
+    """Returns the configuration with every override applied, as a plain nested dict."""
     return flags.FLAGS[CONFIG].value.to_dict()
 
 
@@ -52,8 +52,10 @@ def config_of(argv: Sequence[str]) -> dict[str, Any]:
 
 
 def workdir(folder: Path = Path("runs")) -> Path:
-    """--workdir, or FOLDER/CONFIG-VARIANT; with changed fields, their hash is part of the name, so that every
-    configuration has its own directory."""
+    """Returns --workdir, or FOLDER/CONFIG-VARIANT.
+
+    If fields are changed, the name also has their hash, so that every configuration has its own directory.
+    """
     if flags.FLAGS.workdir:
         return Path(flags.FLAGS.workdir)
     path, _, variant = config_flags.get_config_filename(flags.FLAGS[CONFIG]).partition(":")
@@ -66,16 +68,16 @@ def workdir(folder: Path = Path("runs")) -> Path:
 
 
 def join_processes() -> None:
-    """Makes this process one of several, if there are several: one run on all their devices (docs/scaling.md).
+    """Joins the other processes of a run, if there are several: one run on all their devices (docs/scaling.md).
 
     Raises:
-        InputError: half of the flags, or the others are not found.
+        InputError: some of the three flags are missing, or the other processes are not found.
     """
     arguments = flags.FLAGS
     named = [arguments.coordinator, arguments.processes, arguments.process]
     if any(value is not None for value in named) and None in named:
         raise InputError("--coordinator, --processes and --process belong together: give all three")
-    # Tasks of an srun step; inside sbatch alone there is a single process whatever --ntasks says.
+    # Tasks of an srun step. Under sbatch without srun there is a single process, whatever --ntasks is.
     slurm = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
     if arguments.coordinator is None and not (slurm if arguments.distributed is None else arguments.distributed):
         return
@@ -87,4 +89,4 @@ def join_processes() -> None:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"the processes of this run did not find each other ({reason}): see docs/scaling.md") from None
     if jax.process_index():
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the first process speaks for all
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # only the first process prints

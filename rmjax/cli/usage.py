@@ -1,4 +1,4 @@
-"""Help of the scripts: the page of --help, and the short usage that a command without flags prints."""
+"""Help of the scripts: the text of --help, and the short usage of a command without flags."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from rmjax.cli.runtime import repository
 from rmjax.errors import InputError
 
 HELP = {"h", "help", "helpshort", "helpfull"}
-WIDTH, COLUMN = 110, 44  # of a page, and where its right column begins
-SHOWN = 70  # characters of a value
+WIDTH, COLUMN = 110, 44  # of the text, and the start of its right column
+SHOWN = 70  # maximum characters of a value
 TYPES = {"string": "TEXT", "int": "INTEGER", "float": "NUMBER", "config object": "FILE"}
 TYPES |= {"comma separated list of strings": "TEXT,...", "multi string": "TEXT"}
-# A line of a configuration that sets a field, with the comment that explains it; an entry of "Args:" in a docstring.
+# A line of a configuration that sets a field, with its comment; an entry of "Args:" in a docstring.
 SETTING = re.compile(r"^ +(?:config\.)?([\w.]+) = .*?(?:  # (.*))?$", re.MULTILINE)
 ARGUMENT = re.compile(r"^ {8}(\w+): (.*(?:\n {12}.*)*)$", re.MULTILINE)
 
 
 def asked(argv: Sequence[str]) -> bool:
-    """Returns True for a command line that asks for help."""
+    """Returns True if a command line asks for help."""
     return any(word.startswith("-") and word.lstrip("-") in HELP for word in argv[1:])
 
 
 def short() -> str:
-    """How the script is called, and an example."""
+    """Returns the usage line of the script, and an example."""
     example = next(line.strip() for line in _docstring().splitlines() if line.strip().startswith("python "))
     return f"{_usage()}\nexample: {example}\nAll flags: python experiments/{_script()} --help"
 
 
 def page(argv: Sequence[str]) -> str:
-    """Everything there is to say: usage, docstring and flags; configurations, variants and fields where there are some.
+    """Returns the text of --help: usage, docstring and flags; configurations, variants and fields, if any.
 
-    The fields are those of the configuration that `argv` names, or of the one in the docstring.
+    The fields are those of the configuration that `argv` names, or else of the one in the docstring.
 
     Raises:
         InputError: that configuration cannot be read.
@@ -82,8 +82,8 @@ def _kind(flag: flags.Flag) -> str:
 
 
 def _flag(flag: flags.Flag) -> tuple[str, str]:
-    """A flag's name and type, and what it does."""
-    text = re.sub(r"^<.*?>: |;\s+repeat this option.*", "", flag.help)  # absl adds what the type says already
+    """Returns the name and type of a flag, and its description."""
+    text = re.sub(r"^<.*?>: |;\s+repeat this option.*", "", flag.help)  # absl adds text that repeats the type
     name = f"--[no]{flag.name}" if flag.flag_type() == "bool" else f"--{flag.name}={_kind(flag)}"
     if _is_required(flag):
         return name, f"{text} Required."
@@ -92,7 +92,7 @@ def _flag(flag: flags.Flag) -> tuple[str, str]:
 
 
 def _named(argv: Sequence[str]) -> str:
-    """The configuration that a command line names, as --config=FILE or --config FILE; empty: none."""
+    """Returns the configuration that a command line names, as --config=FILE or --config FILE; empty: none."""
     for word, following in zip(argv[1:], [*argv[2:], ""], strict=True):
         name, equals, value = word.partition("=")
         if name in ("--config", "-config"):
@@ -101,7 +101,7 @@ def _named(argv: Sequence[str]) -> str:
 
 
 def _configuration(named: str) -> Iterator[str]:
-    """The sections on configurations."""
+    """Yields the sections on configurations, variants and fields."""
     path, colon, variant = named.partition(":")
     root = repository()
     names = {str(file.relative_to(root)): ast.parse(file.read_text()) for file in sorted(root.glob("configs/**/*.py"))}
@@ -141,7 +141,7 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _notes(page: Path) -> dict[str, str]:
-    """Returns the comment of each field in the sources of a configuration, in the order in which they set them."""
+    """Returns the comment of each field in the sources of a configuration, in their order."""
     bases = ["sweeps/page.py"] if _script() == "sweep.py" else ["helpful.py", "variants.py"]
     notes: dict[str, str] = {}
     for base in bases:
@@ -157,7 +157,7 @@ def _notes(page: Path) -> dict[str, str]:
 
 
 def _first(text: str) -> str:
-    """The first sentence, or line, of a docstring."""
+    """Returns the first paragraph of a docstring."""
     return text.partition("\n\n")[0].replace("\n", " ")
 
 
@@ -167,7 +167,7 @@ def _shown(value: Any) -> str:
 
 
 def _section(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    """A title, and rows of two columns; where the left one is too long, the right one begins on the next line."""
+    """Returns a title and rows of two columns; if the left cell is too long, the right one begins on the next line."""
     lines = [title]
     for left, right in rows:
         wrapped = textwrap.wrap(right, WIDTH - COLUMN, break_on_hyphens=False)
