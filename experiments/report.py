@@ -17,7 +17,7 @@ from rmjax.errors import InputError
 
 
 def main() -> None:
-    from rmjax.report.run_report import report
+    from rmjax.report.report import report
     from rmjax.training.run import write_text
 
     workdir = Path(flags.FLAGS.workdir)

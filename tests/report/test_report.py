@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import unquote
 
+import jinja2
 import numpy as np
 import pytest
 
@@ -22,9 +23,9 @@ from rmjax.evaluation import mistakes
 from rmjax.evaluation.calibration import fit_temperatures
 from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.report import figures
-from rmjax.report.html import VOID, anchor, joined, tag
-from rmjax.report.metrics_sections import lowest
-from rmjax.report.run_report import report
+from rmjax.report.metric_tables import axis_of
+from rmjax.report.rendering import anchor, render
+from rmjax.report.report import report
 from rmjax.sweeps.results import read_sweep
 from rmjax.sweeps.statistics import Measure, Row, difference_table, table, to_csv
 
@@ -49,7 +50,7 @@ class Reader(html.parser.HTMLParser):
 
     def handle_starttag(self, name, attributes):
         self.elements.append((name, dict(attributes)))
-        if name not in VOID:
+        if name not in ("img", "link", "meta"):
             self.open.append(name)
         if name == "table":
             self.tables.append([])
@@ -60,18 +61,21 @@ class Reader(html.parser.HTMLParser):
 
     def handle_endtag(self, name):
         assert self.open.pop() == name
+        if name in ("th", "td"):
+            self.tables[-1][-1][-1] = self.tables[-1][-1][-1].strip()
 
     def handle_data(self, text):
         if self.open[-1:] == ["style"]:
             self.style += text
             return
-        self.texts.append(text)
+        if text.strip():
+            self.texts.append(text)
         if {"th", "td"} & set(self.open):
             self.tables[-1][-1][-1] += text
 
     @property
     def text(self):
-        return " ".join(self.texts).replace("\u00a0", " ")
+        return " ".join(" ".join(self.texts).split())  # also of no-break spaces
 
     @property
     def rows(self):
@@ -294,13 +298,15 @@ def test_a_dot_stands_where_its_number_says(tmp_path):
     result = make_run(tmp_path)
     page = read(tmp_path)
     parts = [part for kind in ("subsets", "strengths", "turns", "length_differences") for part in result[kind].values()]
-    least = lowest(parts)
-    places = [100 * (part["accuracy"] - least) / (1 - least) for part in parts]
-    found = [float(place.rstrip("%")) for place in page.values("circle", "cx")]
-    assert found[1:] == pytest.approx(places, abs=0.01)  # the first stands on the scale at the top
-    # By hand: the line begins at a multiple of 10 % that leaves room for the lowest end of an interval.
-    assert lowest([{"accuracy": 0.62, "accuracy_ci95": [0.41, 0.8]}]) == 0.3
-    assert lowest([{"accuracy": 0.02, "accuracy_ci95": [0.0, 0.1]}, {"accuracy": None, "accuracy_ci95": None}]) == 0.0
+    low = axis_of(parts).low
+    expected = [100 * (part["accuracy"] - low) / (1 - low) for part in parts]
+    found = [float(position.rstrip("%")) for position in page.values("circle", "cx")]
+    assert found[1:] == pytest.approx(expected, abs=0.01)  # the first is on the scale at the top
+    # By hand: the axis begins at a multiple of 10 % that leaves room for the lowest end of an interval.
+    assert axis_of([{"accuracy": 0.62, "accuracy_ci95": [0.41, 0.8]}]).low == 0.3
+    undefined = {"accuracy": None, "accuracy_ci95": None}
+    assert axis_of([{"accuracy": 0.02, "accuracy_ci95": [0.0, 0.1]}, undefined]).low == 0.0
+    assert axis_of([{"accuracy": 0.8, "accuracy_ci95": None}], 0.44, None).low == 0.4
 
 
 def test_what_a_directory_does_not_have_is_said(tmp_path):
@@ -380,11 +386,12 @@ def test_hostile_texts_stay_texts(tmp_path):
         assert folder.name in page.texts
 
 
-def test_elements():
-    assert tag("p", "a < b", class_="x", stroke_width='"') == '<p class="x" stroke-width="&quot;">a &lt; b</p>'
-    assert tag("p", tag("b", "&")) == "<p><b>&amp;</b></p>"
-    assert tag("img", alt="a") == '<img alt="a">'
-    assert joined(["<", tag("i")], "-") == "&lt;-<i></i>"
+def test_a_template_without_one_of_its_values_is_an_error():
+    with pytest.raises(jinja2.UndefinedError):
+        render("run.html", name="a run")
+
+
+def test_anchor():
     assert anchor("Heads and (all) domains") == "heads-and-all-domains"
 
 
