@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from rmjax.report import data_tables
 from rmjax.report.rendering import render
-from rmjax.sweeps.plan import label
+from rmjax.sweeps.plan import setting_label
 from rmjax.sweeps.results import SweepResults, fit_in_words
 from rmjax.sweeps.statistics import UNITS, Measure, Row
 from rmjax.training.run_files import read_json
@@ -38,7 +38,9 @@ def sweep_report(results: SweepResults, output: Path) -> str:
         fit=fit_in_words(results),
         figures=figures,
         failed=[failed_cells(results, row, output) for row in results.rows if row.status == "failed"],
-        settings=[(label(setting["at"]), setting_lines(results, setting)) for setting in results.page["settings"]],
+        settings=[
+            (setting_label(setting["at"]), setting_lines(results, setting)) for setting in results.page["settings"]
+        ],
         runs=[run_cells(results, row, output) for row in results.rows],
         environment=next(filter(None, (environment_of(results, row) for row in results.finished)), None),
         data_tables=data_tables,
@@ -55,14 +57,14 @@ def figure_caption(kind: str, titles: list[str]) -> str:
 def setting_lines(results: SweepResults, setting: Mapping[str, Any]) -> list[str]:
     """The fields that a setting changes; for a combination, the settings and options that it combines."""
     if "members" in setting:
-        return [f"puts together {label(at)}" for at in setting["members"]] + [*setting["options"]]
+        return [f"puts together {setting_label(at)}" for at in setting["members"]] + [*setting["options"]]
     return setting["fields"] or [f"nothing: {results.page['base']} as it stands"]
 
 
 def failed_cells(results: SweepResults, row: Row, output: Path) -> tuple[str, str, str, str]:
     """Setting, seed and error of a run that failed, and the link to its log (empty if there is none)."""
     log = results.path / "logs" / f"{Path(row.folder).name}.log"
-    return label(row.at), str(row.seed), row.error, link(log, output) if log.is_file() else ""
+    return setting_label(row.at), str(row.seed), row.error, link(log, output) if log.is_file() else ""
 
 
 def run_cells(results: SweepResults, row: Row, output: Path) -> tuple[str | tuple[str, str], ...]:
@@ -70,7 +72,7 @@ def run_cells(results: SweepResults, row: Row, output: Path) -> tuple[str | tupl
     folder = results.path / row.folder
     values = [measured_value(row, measure) for measure in results.measures]
     address = link(folder, output) if folder.is_dir() else ""
-    return label(row.at), str(row.seed), row.status, *values, (row.folder, address)
+    return setting_label(row.at), str(row.seed), row.status, *values, (row.folder, address)
 
 
 def environment_of(results: SweepResults, row: Row) -> tuple[str, dict[str, Any]] | None:

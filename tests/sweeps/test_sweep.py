@@ -18,7 +18,7 @@ from rmjax.errors import InputError
 from rmjax.sweeps import launchers
 from rmjax.sweeps import plan as sweep_plan
 from rmjax.sweeps import run as sweep_run
-from rmjax.sweeps.launchers import Job, Local, Slurm, places
+from rmjax.sweeps.launchers import Job, Local, Slurm, slots
 from rmjax.sweeps.statistics import Measure, read_measures
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -46,7 +46,7 @@ def test_every_page_plans_and_changes_only_fields_that_exist(name, tmp_path):
     names = {job.name for job in jobs}
     assert len(names) == len({job.result for job in jobs}) == len({job.log for job in jobs}) == len(jobs)
     for job in jobs:
-        assert names.issuperset(job.after)
+        assert names.issuperset(job.depends_on)
         if Path(job.command[1]).name == "evaluate.py":
             continue
         options = [option.removeprefix("--config.") for option in job.command if option.startswith("--config.")]
@@ -77,14 +77,14 @@ def test_a_comparison_of_what_the_sweep_has_not_is_refused():
 def test_settings_in_one_place_are_refused():
     sweep = page("margin")
     sweep["settings"] += sweep["settings"][:1]
-    with pytest.raises(InputError, match="a place of its own"):
+    with pytest.raises(InputError, match="no two the same values on them"):
         sweep_plan.check_sweep(sweep)
 
 
 def test_a_combination_of_what_is_no_run_is_refused():
     sweep = page("ensemble")
     sweep["settings"], sweep["against"] = sweep["settings"][1:], ()
-    with pytest.raises(InputError, match="combines judge member 1, which is no run"):
+    with pytest.raises(InputError, match="combines judge member 1, which is not a run"):
         sweep_plan.check_sweep(sweep)
 
 
@@ -92,8 +92,8 @@ def test_combinations_wait_for_their_members_of_the_same_seed(tmp_path):
     sweep = {**page("ensemble"), "seeds": 3}
     jobs = {job.name: job for job in sweep_plan.plan(sweep, tmp_path, ROOT)}
     mean = jobs["judge mean, seed 2"]
-    assert mean.after == tuple(f"judge member {number}, seed 2" for number in range(1, 6))
-    folders = [str(jobs[name].result.parent) for name in mean.after]
+    assert mean.depends_on == tuple(f"judge member {number}, seed 2" for number in range(1, 6))
+    folders = [str(jobs[name].result.parent) for name in mean.depends_on]
     assert f"--checkpoint={','.join(folders)}" in mean.command
     seeds = [option for job in jobs.values() for option in job.command if option.startswith("--config.seed=")]
     members = [seed for seed in seeds if len(seed.partition("=")[2]) == 2]
@@ -155,11 +155,11 @@ def test_a_measure_that_no_run_has_is_told(tmp_path, capsys):
 def test_starts_follow_earlier_ones(tmp_path):
     jobs = {job.name: job for job in sweep_plan.plan(page("initialisation"), tmp_path, ROOT)}
     text = jobs["start text, seed 1"]
-    assert text.after == ("start sft, seed 1",)
+    assert text.depends_on == ("start sft, seed 1",)
     assert f"--config.tokenizer.path={jobs['start sft, seed 1'].result.parent}" in text.command
     sweep = page("initialisation")
     sweep["starts"] = sweep["starts"][::-1]
-    with pytest.raises(InputError, match="the start 'text' follows 'sft', which does not stand before it"):
+    with pytest.raises(InputError, match="the start 'text' needs 'sft', which is not defined before it"):
         sweep_plan.check_sweep(sweep)
 
 
@@ -206,7 +206,7 @@ def test_jobs_wait_for_what_they_need_and_failures_stay_their_own(tmp_path):
     sweep_run.run_jobs(jobs, Local(2), failed)
     assert failed == {
         "broken": "there is no such thing",
-        "silent": "it said nothing",
+        "silent": "it wrote nothing",
         "orphan": "broken failed",
     }
     assert (tmp_path / "first").read_text() == (tmp_path / "start").read_text()
@@ -249,14 +249,14 @@ def test_places_share_out_cores_or_gpus(monkeypatch):
     monkeypatch.setattr(launchers, "visible_gpus", lambda: [])
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(launchers, "available_memory", lambda: 5 * launchers.MEMORY)
-    assert [cores for _, cores in places(0)] == [[0], [1], [2], [3], [4]]
-    assert [cores for _, cores in places(2)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    assert places(2)[0][0] == {"JAX_NUM_CPU_DEVICES": "4"}
+    assert [slot.cores for slot in slots(0)] == [[0], [1], [2], [3], [4]]
+    assert [slot.cores for slot in slots(2)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert slots(2)[0].environment == {"JAX_NUM_CPU_DEVICES": "4"}
     monkeypatch.setattr(launchers, "available_memory", lambda: 0)
-    assert len(places(0)) == 1
+    assert len(slots(0)) == 1
     monkeypatch.setattr(launchers, "visible_gpus", lambda: ["2", "5"])
-    assert [place[0]["CUDA_VISIBLE_DEVICES"] for place in places(0)] == ["2", "5"]
-    assert [place[0]["CUDA_VISIBLE_DEVICES"] for place in places(3)] == ["2", "5", "2"]
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots(0)] == ["2", "5"]
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots(3)] == ["2", "5", "2"]
     with pytest.raises(InputError, match="--parallel must not be negative"):
         Local(-1)
 
