@@ -8,6 +8,7 @@ from rmjax.errors import InputError
 from rmjax.report.run_report import run_report
 from rmjax.report.sweep_report import sweep_report
 from rmjax.sweeps.results import read_sweep
+from rmjax.training.run import RunPaths
 from rmjax.training.run_files import read_run
 
 
@@ -27,6 +28,6 @@ def report(workdir: str | Path, output: Path) -> str:
     workdir = Path(workdir)
     if (workdir / "sweep.json").is_file():
         return sweep_report(read_sweep(workdir), output)
-    if (workdir / "config.json").is_file():
+    if RunPaths(workdir).config_file.is_file():
         return run_report(read_run(workdir))
     raise InputError(f"{workdir} holds no run (config.json) and no sweep (sweep.json): give the directory of one")

@@ -5,26 +5,26 @@ from __future__ import annotations
 from rmjax.evaluation.summary import Metrics, measured_heads, verdict
 from rmjax.report import data_tables, metric_tables
 from rmjax.report.rendering import render
+from rmjax.training.run import RunPaths
 from rmjax.training.run_files import RunFiles, read_run
 
 
 def run_report(run: RunFiles) -> str:
     """The page of a reward model or of a language model, finished or not."""
-    kind = "reward model" if "heads" in run.config else "language model"
-    measured = kind == "reward model" and run.evaluation is not None
+    measured = run.kind == "reward_model" and run.evaluation is not None
     heads = measured_heads(run.evaluation) if measured else {}
     named = {"training", *(f"{figure}-{head}" for head in heads for figure in ("rewards", "reliability"))}
-    sft = run.path / "sft"
+    sft = RunPaths(run.path / "sft")
     return render(
         "run.html",
         name=run.path.resolve().name,
-        kind=kind,
+        kind=run.kind.replace("_", " "),
         run=run,
         result=run.evaluation,
         measured=measured,
         heads=heads,
         verdicts=verdicts(run.evaluation, heads) if measured else [],
-        sft=read_run(sft) if run.config["init"] == "sft" and (sft / "config.json").is_file() else None,
+        sft=read_run(sft.path) if run.config["init"] == "sft" and sft.config_file.is_file() else None,
         other_figures={name: path for name, path in run.figures.items() if name not in named},
         metric_tables=metric_tables,
         data_tables=data_tables,

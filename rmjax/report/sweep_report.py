@@ -13,6 +13,7 @@ from rmjax.report.rendering import render
 from rmjax.sweeps.plan import setting_label
 from rmjax.sweeps.results import SweepResults, fit_in_words
 from rmjax.sweeps.statistics import UNITS, Measure, Row
+from rmjax.training.run import RunPaths
 from rmjax.training.run_files import read_json
 
 STATUSES = ("finished", "failed", "missing")
@@ -77,7 +78,7 @@ def run_cells(results: SweepResults, row: Row, output: Path) -> tuple[str | tupl
 
 def environment_of(results: SweepResults, row: Row) -> tuple[str, dict[str, Any]] | None:
     """The folder and the environment of a run; None if it has no environment.json."""
-    found = read_json(results.path / row.folder / "environment.json")
+    found = read_json(RunPaths(results.path / row.folder).environment)
     return None if found is None else (row.folder, found)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from rmjax.errors import InputError
 from rmjax.sweeps.launchers import Job
 from rmjax.sweeps.statistics import show
+from rmjax.training.run import RunPaths
 
 Sweep = dict[str, Any]
 
@@ -104,7 +105,7 @@ def combination_job(setting: Mapping[str, Any], seed: int, workdir: Path, reposi
     options = [f"--{option}" for option in setting["options"]]
     command = (sys.executable, str(repository / "experiments" / "evaluate.py"), f"--checkpoint={members}", *options)
     required = tuple(run_name(at, seed) for at in setting["members"])
-    output = f"--output={folder / 'evaluation.json'}"
+    output = f"--output={RunPaths(folder).evaluation}"
     return run_job(run_name(setting["at"], seed), (*command, output), folder, workdir, required)
 
 
@@ -114,7 +115,7 @@ def check_combination(job: Job) -> None:
         return
     stored, result = job.result.with_name("command.json"), job.result
     members = job.command[2].partition("=")[2].split(",")
-    found = [path for member in members if (path := Path(member) / "evaluation.json").is_file()]
+    found = [path for member in members if (path := RunPaths(Path(member)).evaluation).is_file()]
     if not stored.is_file() or json.loads(stored.read_text(encoding="utf-8")) != list(job.command[2:]):
         raise InputError(f"{result.parent} holds the result of another combination: delete it")
     if newer := [path for path in found if path.stat().st_mtime > result.stat().st_mtime]:
@@ -123,7 +124,7 @@ def check_combination(job: Job) -> None:
 
 def run_job(name: str, command: tuple[str, ...], folder: Path, workdir: Path, depends_on: tuple[str, ...]) -> Job:
     """The job of the run directory `folder`."""
-    return Job(name, command, folder / "evaluation.json", workdir / "logs" / f"{folder.name}.log", depends_on)
+    return Job(name, command, RunPaths(folder).evaluation, workdir / "logs" / f"{folder.name}.log", depends_on)
 
 
 def run_command(

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from rmjax.sweeps.launchers import Job, Launcher
 from rmjax.sweeps.plan import Sweep, run_folder, run_name
 from rmjax.sweeps.statistics import Measure, Row, read_measures
+from rmjax.training.run import RunPaths
 
 
 def run_jobs(jobs: Sequence[Job], launcher: Launcher, failed: dict[str, str]) -> None:
@@ -75,7 +76,7 @@ def collect(sweep: Sweep, workdir: Path, failed: Mapping[str, str]) -> list[Row]
         for seed in range(sweep["seeds"]):
             folder = run_folder(workdir, setting["at"], seed)
             error = failed.get(run_name(setting["at"], seed), "")
-            finished = (folder / "evaluation.json").is_file()
+            finished = RunPaths(folder).finished
             values = read_measures(folder, measures) if finished else {m.title: None for m in measures}
             status = "finished" if finished else "failed" if error else "missing"
             rows.append(Row(setting["at"], seed, status, values, error, str(folder.relative_to(workdir))))

@@ -28,6 +28,7 @@ from rmjax.report.rendering import anchor, render
 from rmjax.report.report import report
 from rmjax.sweeps.results import read_sweep
 from rmjax.sweeps.statistics import Measure, Row, difference_table, table, to_csv
+from rmjax.training.run_files import read_run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOSTILE = (
@@ -369,6 +370,15 @@ def test_a_language_model(tmp_path):
     assert "language model" in page.text
     for title, value in (("loss", "1.250"), ("perplexity", "3.49"), ("accuracy", "40.0 %"), ("demonstrations", "2")):
         assert page.texts[page.texts.index(title) + 1] == value
+
+
+def test_the_kind_that_a_run_states_decides(tmp_path):
+    make_run(tmp_path)
+    assert read_run(tmp_path).kind == "reward_model"  # as of earlier versions: by its heads
+    write(tmp_path / "sft", "environment.json", {**ENVIRONMENT, "kind": "reward_model"})
+    assert read_run(tmp_path / "sft").kind == "reward_model"
+    (tmp_path / "sft" / "evaluation.json").unlink()
+    assert "rmjax reward model" in read(tmp_path / "sft").texts
 
 
 def test_hostile_texts_stay_texts(tmp_path):
