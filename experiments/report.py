@@ -1,9 +1,9 @@
-"""Writes the page of a run or of a sweep: one HTML file with its figures, to read, print and send.
+"""HTML report of a run or of a sweep: one file, with its figures, to read, print and send.
 
     python experiments/report.py --workdir=runs/helpful
 
-Needs no network and no accelerator; what the directory does not have, the page says. A sweep's page links to the
-directories of its runs, which therefore have to stay where they are.
+Needs no network and no accelerator. The report says which files the directory does not have. The report of a sweep
+links to the directories of its runs, so do not move these.
 """
 
 from __future__ import annotations

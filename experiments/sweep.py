@@ -1,10 +1,11 @@
-"""Runs a sweep: every setting with several seeds, each a run directory of its own, then one table and its figures.
+"""Training runs of a sweep, every setting with several seeds; then one table and its figures.
 
     python experiments/sweep.py --config=configs/sweeps/margin.py
 
-What is finished is not run again, what was stopped goes on where it was, and what failed is shown as failed while the
-rest goes on; the same command tries it again. Results lie in --workdir (default runs/sweeps/NAME): results.csv with a
-line for every run, results.md with the table, figures/, and runs/, starts/ and logs/ behind them.
+Every run has a separate directory. If a run fails, the others go on. The same command, called again, resumes
+interrupted runs, repeats failed ones and skips finished ones. Results are in --workdir (default runs/sweeps/NAME):
+results.csv with a line for every run, results.md with the table, figures/, and the runs themselves in runs/, starts/
+and logs/.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ def main() -> None:
     workdir = training_flags.workdir(Path("runs") / "sweeps")
     check_sweep(sweep)
     jobs = plan(sweep, workdir, runtime.repository())
-    for each in jobs:
-        check_run(each)
-    for each in jobs:
-        if Path(each.command[1]).name == "evaluate.py":  # a run makes its own directory, with its configuration
-            each.result.parent.mkdir(parents=True, exist_ok=True)
-            write_json(each.result.with_name("command.json"), each.command[2:])
+    for job in jobs:
+        check_run(job)
+    for job in jobs:
+        if Path(job.command[1]).name == "evaluate.py":  # a training run creates its directory itself
+            job.result.parent.mkdir(parents=True, exist_ok=True)
+            write_json(job.result.with_name("command.json"), job.command[2:])
     launcher: Launcher = Slurm(workdir / "slurm", arguments.slurm) if slurm else Local(arguments.parallel)
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(workdir / "sweep.json", sweep)
@@ -53,7 +54,7 @@ def main() -> None:
     failed: dict[str, str] = {}
     try:
         run_jobs(jobs, launcher, failed)
-    finally:  # also where it is stopped: what there is can be looked at
+    finally:  # also if the sweep is stopped: writes the results so far
         text = results(sweep, workdir, collect(sweep, workdir, failed))
     print(f"\n{text}\n\nEverything is in {workdir}: results.csv, results.md, figures/, runs/.")
     if failed:
@@ -61,8 +62,10 @@ def main() -> None:
 
 
 def check_run(job: Job) -> None:
-    """Raises InputError if a run could not start, or if its directory holds one with another configuration, whose
-    results would otherwise stand in the table as this one's."""
+    """Raises InputError if a run cannot start, or if its directory holds a run with another configuration.
+
+    The table would show the results of that other run.
+    """
     from rmjax.sweeps.plan import check_combination
     from rmjax.training.run import RunDirectory
 
@@ -77,7 +80,7 @@ def check_run(job: Job) -> None:
 
 
 def results(sweep: Sweep, workdir: Path, rows: Sequence[Row]) -> str:
-    """Writes results.csv, results.md and the figures; the text of results.md."""
+    """Writes results.csv, results.md and the figures; returns the text of results.md."""
     from rmjax.report.sweep_figures import draw
     from rmjax.sweeps.results import SweepResults, fit_in_words
     from rmjax.sweeps.statistics import markdown, to_csv
@@ -96,7 +99,7 @@ def results(sweep: Sweep, workdir: Path, rows: Sequence[Row]) -> str:
 if __name__ == "__main__":
     runtime.prepare_process()
     training_flags.define()
-    flags.DEFINE_enum("launcher", "local", ["local", "slurm"], "Processes of this machine, or jobs of Slurm.")
-    flags.DEFINE_integer("parallel", 0, "Local: how many runs at a time; 0: as many as fit.")
-    flags.DEFINE_multi_string("slurm", [], "Slurm: NAME=VALUE for submitit, as slurm_partition=gpu; may be repeated.")
+    flags.DEFINE_enum("launcher", "local", ["local", "slurm"], "Processes on this machine, or Slurm jobs.")
+    flags.DEFINE_integer("parallel", 0, "Local: the number of runs at the same time; 0: as many as fit.")
+    flags.DEFINE_multi_string("slurm", [], "Slurm: NAME=VALUE for submitit, such as slurm_partition=gpu; repeatable.")
     script.run(main)

@@ -42,7 +42,7 @@ COUNTS: tuple[tuple[str, Callable[[Json], str]], ...] = (
     ("Pairs", _count("pairs")),
     ("Pairs tied by the raters", _count("tied_pairs")),
     ("The longer text won", lambda counts: percent(counts["longer_share"])),
-    ("Comparisons that state margins", _count("margins")),
+    ("Comparisons with margins", _count("margins")),
     ("Duplicates", _count("duplicates")),
     ("Comparisons with identical responses", _count("identical_responses")),
     ("Empty responses", _count("empty_responses")),
@@ -51,14 +51,14 @@ COUNTS: tuple[tuple[str, Callable[[Json], str]], ...] = (
     ("Prompts truncated", _count("tokens.prompts_truncated")),
     ("Responses truncated", _count("tokens.responses_truncated")),
     ("Tokens cut off", _count("tokens.tokens_cut")),
-    ("Comparisons made alike by truncation", _count("tokens.comparisons_made_alike")),
+    ("Comparisons with responses made equal by truncation", _count("tokens.comparisons_made_alike")),
 )
 LABELS = {
     "sizes": "Responses of a comparison",
     "heads": "Head",
     "subsets": "Subset",
     "strengths": "Strength",
-    "notes": "Remarks of the reader",
+    "notes": "Notes of the data reader",
 }
 
 
@@ -80,7 +80,7 @@ def overlap_text(overlap: Json) -> str:
     """The prompts and openings that an evaluation set shares with another set."""
     name, other = overlap["evaluation"], overlap.get("shared_with", "train")  # runs of earlier versions state none
     role = ROLES[other]
-    openings = f"{overlap['openings']:,} of its comparisons open like a {role} dialogue."
+    openings = f"{overlap['openings']:,} of its comparisons begin like a {role} dialogue."
     if not overlap["prompts"]:
         return f"No prompt of the {name} set is a {role} prompt; {openings}"
     examples = "; ".join(f"“{example}”" for example in overlap["examples"])

@@ -85,7 +85,7 @@ def reliability_diagram(path: str | pathlib.Path, measured: Mapping[str, Any], t
             is drawn too, if there is one.
         title: the title of the figure.
     """
-    series = [(measured, BLUE, "as it stands")]
+    series = [(measured, BLUE, "no temperature")]
     if tempered := measured["tempered"]:
         series.append((tempered, ORANGE, f"at temperature {tempered['temperature']:.3g}"))
     figure = new_figure(6.8, 6.4, title)

@@ -12,10 +12,10 @@ from rmjax.evaluation.metrics import CHANCE
 from rmjax.evaluation.summary import NUMBERS, percent
 
 BREAKDOWNS = {
-    "subsets": ("Subset", "the data name none"),
-    "strengths": ("Strength of the preference", "the data state none"),
-    "turns": ("User turns of the prompt", "it was not measured"),
-    "length_differences": ("Characters that the winner has more", "it was not measured"),
+    "subsets": ("Subset", "the data have none"),
+    "strengths": ("Strength of the preference", "the data have none"),
+    "turns": ("User turns of the prompt", "not measured"),
+    "length_differences": ("Extra characters of the winner", "not measured"),
 }
 
 
@@ -90,13 +90,13 @@ def gate_parts(gate: Metrics) -> dict[str, Metrics]:
 
 def calibration_rows(calibration: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The heading and the errors of a calibration, without and (if one was fitted) with a temperature."""
-    columns = {"as it stands": calibration}
+    columns = {"no temperature": calibration}
     if tempered := calibration["tempered"]:
         columns[f"at temperature {tempered['temperature']:.3g}"] = tempered
     return [
         ("", *columns),
         ("Calibration error", *(percent(column["calibration_error"]) for column in columns.values())),
-        ("Brier score (a coin: 0.250)", *(decimals(column["brier"]) for column in columns.values())),
+        ("Brier score (chance: 0.250)", *(decimals(column["brier"]) for column in columns.values())),
         ("Loss (chance: 0.693)", *(decimals(column["loss"]) for column in columns.values())),
     ]
 

@@ -35,4 +35,4 @@ def verdicts(result: Metrics, heads: dict[str, Metrics]) -> list[str]:
     """A verdict on every head; heads without data come last."""
     several = len(result["heads"]) > 1
     found = [f"{name}: {verdict(head)}" if several else verdict(head) for name, head in heads.items()]
-    return found + [f"{name}: no data to judge it by." for name, head in result["heads"].items() if head is None]
+    return found + [f"{name}: no data to evaluate it on." for name, head in result["heads"].items() if head is None]

@@ -23,8 +23,8 @@ def sweep_report(results: SweepResults, output: Path) -> str:
     """The page of a sweep; links are relative to `output`, the file that the page will be written to."""
     counts = {status: sum(row.status == status for row in results.rows) for status in STATUSES}
     figures = [
-        (name, results.path / "figures" / f"{name}.png", figure_caption(kind, what))
-        for name, kind, *what in results.page["figures"]
+        (name, results.path / "figures" / f"{name}.png", figure_caption(kind, titles))
+        for name, kind, *titles in results.page["figures"]
     ]
     return render(
         "sweep.html",
@@ -58,8 +58,8 @@ def figure_caption(kind: str, titles: list[str]) -> str:
 def setting_lines(results: SweepResults, setting: Mapping[str, Any]) -> list[str]:
     """The fields that a setting changes; for a combination, the settings and options that it combines."""
     if "members" in setting:
-        return [f"puts together {setting_label(at)}" for at in setting["members"]] + [*setting["options"]]
-    return setting["fields"] or [f"nothing: {results.page['base']} as it stands"]
+        return [f"combines {setting_label(at)}" for at in setting["members"]] + [*setting["options"]]
+    return setting["fields"] or [f"nothing: {results.page['base']} unchanged"]
 
 
 def failed_cells(results: SweepResults, row: Row, output: Path) -> tuple[str, str, str, str]:
