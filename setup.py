@@ -13,7 +13,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["rmjax", "rmjax.*"]),
-    package_data={"rmjax.data.hh_rlhf": ["*.tsv"]},
+    package_data={"rmjax.data.hh_rlhf": ["*.tsv"], "rmjax.report": ["templates/*"]},
     install_requires=[
         "absl-py",
         "array-record",
@@ -21,7 +21,7 @@ setup(
         "huggingface_hub",
         "importlib_resources",  # tensorflow-datasets needs it and does not declare it
         "jax>=0.10",
-        "jinja2",  # chat templates; transformers does not install it
+        "jinja2",  # chat templates and reports; transformers does not install it
         "matplotlib",
         "ml-collections>=1.0",
         "numpy",

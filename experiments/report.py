@@ -1,9 +1,9 @@
-"""HTML report of a run or of a sweep: one file with its figures, to read, print and send.
+"""HTML report of a run or of a sweep: one file, with its figures, to read, print and send.
 
     python experiments/report.py --workdir=runs/helpful
 
-Needs no network and no accelerator. The report names the files that are missing in the directory. The report of a sweep
-links to the directories of its runs, so do not move them.
+Needs no network and no accelerator. The report says which files the directory does not have. The report of a sweep
+links to the directories of its runs, so do not move these.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rmjax.errors import InputError
 
 
 def main() -> None:
-    from rmjax.report.run_report import report
+    from rmjax.report.report import report
     from rmjax.training.run import write_text
 
     workdir = Path(flags.FLAGS.workdir)

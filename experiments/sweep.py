@@ -1,11 +1,11 @@
-"""Sweep: every setting with several seeds, each in a separate run directory, then one table and its figures.
+"""Training runs of a sweep, every setting with several seeds; then one table and its figures.
 
     python experiments/sweep.py --config=configs/sweeps/margin.py
 
-The same command continues a sweep: finished runs are not repeated, stopped runs resume, and failed runs are tried
-again. A failed run is shown as failed, and the other runs continue. Results are in --workdir (default
-runs/sweeps/NAME): results.csv with a line for every run, results.md with the table, figures/, and the directories
-runs/, starts/ and logs/.
+Every run has a separate directory. If a run fails, the others go on. The same command, called again, resumes
+interrupted runs, repeats failed ones and skips finished ones. Results are in --workdir (default runs/sweeps/NAME):
+results.csv with a line for every run, results.md with the table, figures/, and the runs themselves in runs/, starts/
+and logs/.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def main() -> None:
     workdir = training_flags.workdir(Path("runs") / "sweeps")
     check_sweep(sweep)
     jobs = plan(sweep, workdir, runtime.repository())
-    for each in jobs:
-        check_run(each)
-    for each in jobs:
-        if Path(each.command[1]).name == "evaluate.py":  # train.py makes its own directory, with its configuration
-            each.result.parent.mkdir(parents=True, exist_ok=True)
-            write_json(each.result.with_name("command.json"), each.command[2:])
+    for job in jobs:
+        check_run(job)
+    for job in jobs:
+        if Path(job.command[1]).name == "evaluate.py":  # a training run creates its directory itself
+            job.result.parent.mkdir(parents=True, exist_ok=True)
+            write_json(job.result.with_name("command.json"), job.command[2:])
     launcher: Launcher = Slurm(workdir / "slurm", arguments.slurm) if slurm else Local(arguments.parallel)
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(workdir / "sweep.json", sweep)
@@ -54,7 +54,7 @@ def main() -> None:
     failed: dict[str, str] = {}
     try:
         run_jobs(jobs, launcher, failed)
-    finally:  # also if the sweep is stopped, so that the finished runs can be read
+    finally:  # also if the sweep is stopped: writes the results so far
         text = results(sweep, workdir, collect(sweep, workdir, failed))
     print(f"\n{text}\n\nEverything is in {workdir}: results.csv, results.md, figures/, runs/.")
     if failed:
@@ -62,9 +62,9 @@ def main() -> None:
 
 
 def check_run(job: Job) -> None:
-    """Raises InputError if a run could not start, or if its directory has a run with another configuration.
+    """Raises InputError if a run cannot start, or if its directory holds a run with another configuration.
 
-    Otherwise the table would show the results of that other run.
+    The table would show the results of that other run.
     """
     from rmjax.sweeps.plan import check_combination
     from rmjax.training.run import RunDirectory
@@ -100,6 +100,6 @@ if __name__ == "__main__":
     runtime.prepare_process()
     training_flags.define()
     flags.DEFINE_enum("launcher", "local", ["local", "slurm"], "Processes on this machine, or Slurm jobs.")
-    flags.DEFINE_integer("parallel", 0, "Local: number of runs at a time; 0: as many as fit.")
-    flags.DEFINE_multi_string("slurm", [], "Slurm: NAME=VALUE for submitit, as slurm_partition=gpu; can be repeated.")
+    flags.DEFINE_integer("parallel", 0, "Local: the number of runs at the same time; 0: as many as fit.")
+    flags.DEFINE_multi_string("slurm", [], "Slurm: NAME=VALUE for submitit, such as slurm_partition=gpu; repeatable.")
     script.run(main)

@@ -1,20 +1,22 @@
-"""Does an auxiliary classification of safe and unsafe responses help a safety reward model?
+"""Sweep over the auxiliary safety loss: does classifying safe and unsafe responses help a safety reward model?
 
     python experiments/sweep.py --config=configs/sweeps/auxiliary.py
 
-Claim: it improves accuracy and raises the recall of unsafe responses at a threshold of 1/2 (Llama 2, 2307.09288,
-appendix). The paper gives no formula; ours is `safety_classification` in rmjax/training/losses.py. The corpus' labels
-are facts of the texts, free of the noise that judgements have.
+Claim: the auxiliary loss improves accuracy, and it raises the recall of unsafe responses at a threshold of 1/2 (Llama
+2, 2307.09288, appendix). The paper gives no formula; ours is `safety_classification` in rmjax/training/losses.py. The
+safety labels of the corpus are facts of the texts. They have no noise, unlike the judgements.
 
-Without the term the level of the scores is free, and a recall at any threshold is chance. So the unsafe responses found
-are counted where as many are called unsafe as there are; recall and precision of "below 0" stand beside it.
+Without the auxiliary loss the level of the scores is arbitrary, so that the recall at a fixed threshold means nothing.
+Therefore the measure "unsafe found" calls as many responses unsafe as there are, those with the lowest scores. Recall
+and precision of "below 0" are measured too.
 
-Found, three seeds (benchmarks/RESULTS.md has the table): accuracy is not told apart (-0.3 points at 0.5, -0.6 to -0.1,
-over seeds only, one of 10 such intervals). Nor does the recall at a threshold of 1/2 rise, which is 99 % without the
-term, because about half of all responses lie below it; the precision there rises from 36 to 94 % (+57.8, 54.5 to 61.1).
-What the term buys is a score that means the same for every prompt: without it 0, 42 and 89 % of the unsafe responses
-were found by seed, with it 88 to 94 and 95 to 97, a difference that seeds so scattered leave with an interval around
-zero.
+Results, three seeds (benchmarks/RESULTS.md has the table):
+
+- The accuracy is not distinguishable (-0.3 points at 0.5, -0.6 to -0.1, over seeds only, one of 10 such intervals).
+- The recall at a threshold of 1/2 does not rise. It is 99 % without the loss, because about half of all responses score
+  below the threshold. The precision rises from 36 to 94 % (+57.8, 54.5 to 61.1).
+- With the loss a score means the same for every prompt. Without it 0, 42 and 89 % of the unsafe responses were found by
+  seed, with it 88 to 94 and 95 to 97. The seeds scatter so much that the interval of the difference includes zero.
 """
 
 from ml_collections import ConfigDict

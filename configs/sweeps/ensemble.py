@@ -1,20 +1,23 @@
-"""Are several reward models better than one?
+"""Sweep over ensembles: are several reward models better than one?
 
     python experiments/sweep.py --config=configs/sweeps/ensemble.py
 
-Claims: an ensemble judges new data better than its members, a little (Coste et al., 2310.02743), and averaged weights
-do nearly as well for the price of one (WARM, Ramé et al., 2401.12187); the worst case and the uncertainty penalty are
-made for a policy that looks for mistakes, and cost some accuracy here. Half of the comparisons leave members something
-to disagree on; labels turned around would as well, but then not all of them learn the task (loss.py).
+Claims: on new data an ensemble is a little more accurate than its members (Coste et al., 2310.02743). Averaged weights
+are nearly as accurate at the cost of one model (WARM, Ramé et al., 2401.12187). The worst case and the uncertainty
+penalty are made for a policy that exploits mistakes, and they cost some accuracy here. The sweep trains on half of the
+comparisons, so that the members disagree. Flipped labels would have the same effect, but then not all members learn the
+task (loss.py).
 
-Five members for every seed, from the same SFT weights, each with its own order of the data and its own initial head;
-"best of 5" is the one that is best on validation data. Weights can be averaged only where the heads began alike too, so
-there are five more members with one initial head, and the mean of their scores beside their averaged weights.
+Every seed has five members with the same SFT weights. Each member has its own order of the data and its own initial
+head. "best of 5" is the member that is best on validation data. Weights can be averaged only if the heads have the same
+initial values. Therefore five more members share their initial head; the mean of their scores is compared with their
+averaged weights.
 
-Found, five seeds: yes. The mean of five is 1.2 points better than the best of them (0.5 to 1.8), 83.4 ± 0.3 against
-82.2 ± 0.5; a single member has 79.3 to 81.4. The worst case costs 2.0 points against the mean (1.5 to 2.4), the penalty
-on variance 2.8 (1.7 to 3.9), as expected. Averaged weights are not reproduced: 72.2 ± 2.5, worse than the mean of the
-same members by 11.3 (5.4 to 17.1) and than the best single model by 10.0 (4.4 to 15.6).
+Results, five seeds: an ensemble is better. The mean of five is 1.2 points better than the best of them (0.5 to 1.8),
+83.4 ± 0.3 against 82.2 ± 0.5; a single member has 79.3 to 81.4. As expected, the worst case costs 2.0 points against
+the mean (1.5 to 2.4), and the penalty on variance 2.8 (1.7 to 3.9). The claim on averaged weights is not reproduced:
+72.2 ± 2.5, which is 11.3 points worse than the mean of the same members (5.4 to 17.1) and 10.0 worse than the best
+single model (4.4 to 15.6).
 """
 
 from ml_collections import ConfigDict
@@ -30,11 +33,11 @@ def get_config() -> ConfigDict:
     """The sweep."""
     names = {kind: tuple({"judge": f"{kind} {number}"} for number in range(1, COUNT + 1)) for kind in (OWN, SHARED)}
     members = tuple(
-        page.setting(at, f"seed={number}{{seed}}", *fields)  # of member 3 in the sweep's seed 1: 31
+        page.setting(at, f"seed={number}{{seed}}", *fields)  # member 3 at seed 1 of the sweep has the seed 31
         for kind, fields in ((OWN, ()), (SHARED, ("init_seed={seed}",)))
         for number, at in enumerate(names[kind], start=1)
     )
-    together = tuple(
+    combinations = tuple(
         page.combination({"judge": name}, names[kind], *TEST, *options)
         for name, kind, options in (
             ("best of 5", OWN, ("combine=best", "validation=gold/helpful")),
@@ -49,7 +52,7 @@ def get_config() -> ConfigDict:
         "One reward model, and five together",
         seeds=5,
         fields=("init={sft}", "data.train=gold/helpful[:16000]", *page.STEPS),
-        settings=members + together,
+        settings=members + combinations,
         measures=(page.ACCURACY, page.GAIN, ("loss on test", "loss", "")),
         compare="judge",
         against=(

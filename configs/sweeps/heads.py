@@ -1,24 +1,29 @@
-"""One reward model or two?
+"""Sweep over models for helpfulness and safety: one reward model or two?
 
     python experiments/sweep.py --config=configs/sweeps/heads.py
 
-Claims: a helpfulness and a safety model are each best on their own data (Llama 2, 2307.09288, table 7: on safety data
-64.5 % against the helpfulness model's 62.8, on helpfulness data 56.2 against 63.2), because the two conflict; a mixed
-model does better where harmless data weigh two or three times as much (Bai et al., 2204.05862, section 4.2).
+Claims: a helpfulness model and a safety model are each best on their own data, because the two goals conflict (Llama 2,
+2307.09288, table 7: on safety data 64.5 % against 62.8 of the helpfulness model, on helpfulness data 56.2 against
+63.2). A mixed model is better if harmless data have two or three times the weight (Bai et al., 2204.05862, section
+4.2).
 
-Models of one kind, the one with two heads, and the even mix learn from 16,000 comparisons. The mixes of Llama 2:
-helpfulness half and half with other data, which is "mixed 1:1" here; safety nine to one with helpfulness. More weight
-for harmless data means more of them here, beside the same 8,000 of helpfulness, which is more steps too; or, in the
-mixes "of 16,000", in place of helpfulness. Each is judged on 1,000 comparisons of either kind.
+Single models, the model with two heads, and the even mix train on 16,000 comparisons each. Llama 2 mixes its data as
+follows: the helpfulness model uses half helpfulness and half other data, which is "mixed 1:1" here; the safety model
+uses nine parts safety and one part helpfulness. In "mixed 1:2" and "mixed 1:3" there are more harmless data next to the
+same 8,000 comparisons of helpfulness, which means more steps too. In the mixes "of 16,000" they replace helpfulness
+data. Every model is evaluated on 1,000 comparisons of each kind.
 
-Found, three seeds (benchmarks/RESULTS.md has the table): each is best on its own data, by far more than in Llama 2,
-since the two judgements contradict each other here: the safety model has 21.8 points less on helpfulness (11.4 to 32.1)
-and 34.3 more on safety (32.3 to 36.2). One mixed model loses 7.3 points of helpfulness (5.2 to 9.3). Twice or three
-times the safety data give it 1.6 (0.6 to 2.6) and 1.5 points (0.4 to 2.7) on safety, and nothing on helpfulness that
-can be told apart; in place of helpfulness, 16,000 in all, as much on safety (1.4, 0.8 to 2.1; 1.4, -0.3 to 3.2), at the
-price of 6.3 (-3.6 to 16.2) and 6.8 points (4.6 to 9.1) of helpfulness. Two heads on the same data are better than one
-on safety, by 2.0 points (1.6 to 2.5), as good there as a safety model on twice the safety data; on helpfulness the
-difference is not told apart.
+Results, three seeds (benchmarks/RESULTS.md has the table):
+
+- Each single model is best on its own data. The difference is much larger than in Llama 2, since the two judgements
+  contradict each other here: the safety model is 21.8 points worse on helpfulness (11.4 to 32.1) and 34.3 better on
+  safety (32.3 to 36.2).
+- One mixed model loses 7.3 points of helpfulness (5.2 to 9.3).
+- Two or three times the safety data gain 1.6 (0.6 to 2.6) and 1.5 points (0.4 to 2.7) on safety; on helpfulness there
+  is no distinguishable difference. In place of helpfulness data, 16,000 in all, they gain as much on safety (1.4, 0.8
+  to 2.1; 1.4, -0.3 to 3.2) and cost 6.3 (-3.6 to 16.2) and 6.8 points (4.6 to 9.1) of helpfulness.
+- Two heads on the same data are 2.0 points better than one on safety (1.6 to 2.5), as good as a safety model on twice
+  the safety data. On helpfulness the difference is not distinguishable.
 """
 
 from ml_collections import ConfigDict

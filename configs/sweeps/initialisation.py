@@ -1,18 +1,23 @@
-"""Does a reward model need to start from SFT weights?
+"""Sweep over initial weights: does a reward model need to start from SFT weights?
 
     python experiments/sweep.py --config=configs/sweeps/initialisation.py
 
-Claim: reward models start from the SFT model (Stiennon et al., 2009.01325; InstructGPT, 2203.02155), because what it
-knows about answering is what judging needs; the fewer comparisons there are, the more it matters.
+Claim: reward models start from the SFT model (Stiennon et al., 2009.01325; InstructGPT, 2203.02155), because judging
+needs the same knowledge as answering. This matters more if there are fewer comparisons.
 
-Three starts with the same tokenizer: weights after SFT on demonstrations, twice over; after as many steps on the same
-sentences without the answering (a language model only: gold/text, which has twice as many, once over); and random ones.
+Three starts have the same tokenizer: weights after SFT on demonstrations, two epochs; weights after as many steps of
+language modelling on the same sentences without the answers (gold/text, which is twice as large, one epoch); and random
+weights.
 
-Found, three seeds: SFT weights win. On 16,000 comparisons 81.6 ± 0.2 from them and 74.8 ± 1.3 from random ones, by seed
-6.9 points less (2.2 to 11.5). On 4,000 and 8,000 SFT is ahead too (61.7 and 71.6 against 59.5 and 65.1), though the
-seed decides as much there: whether it matters more with fewer comparisons cannot be told. The language model's weights
-are not told apart from random ones at any size (68.7 ± 6.8 on 16,000), and behind SFT's on 8,000 by 12.4 (5.8 to 19.0):
-no sign that the language alone helps. With all comparisons, see benchmarks/RESULTS.md, little was left of it.
+Results, three seeds: SFT weights are best.
+
+- On 16,000 comparisons they reach 81.6 ± 0.2 and random weights 74.8 ± 1.3, which is 6.9 points less by seed (2.2 to
+  11.5).
+- On 4,000 and 8,000 SFT is better too (61.7 and 71.6 against 59.5 and 65.1), but the seed matters as much there. It
+  remains open if the start matters more with fewer comparisons.
+- The weights of the language model are not distinguishable from random ones at any size (68.7 ± 6.8 on 16,000). On
+  8,000 they are 12.4 points worse than SFT (5.8 to 19.0). There is no sign that language modelling alone helps.
+- With all comparisons little of the difference is left (benchmarks/RESULTS.md).
 """
 
 from ml_collections import ConfigDict

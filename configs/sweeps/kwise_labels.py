@@ -1,18 +1,18 @@
-"""What does a label buy: rankings of K responses against pairs?
+"""Sweep over kinds of labels at equal cost: rankings of K responses or pairs?
 
     python experiments/sweep.py --config=configs/sweeps/kwise_labels.py
 
-Claim: ranking K = 4 to 9 responses at a time makes labels cheaper (InstructGPT, 2203.02155, section 3.5): a rater reads
-K responses and gives K(K-1)/2 pairs, of which pairs alone would cost as many readings of two.
+Claim: rankings of K = 4 to 9 responses make labels cheaper (InstructGPT, 2203.02155, section 3.5). A rater reads K
+responses and gives K(K-1)/2 pairs; as separate pairs, each of these would cost a reading of two responses.
 
-What is paid for is responses read. A ranking here has 3.99 responses on average, a pair has two: N rankings are set
-against 2 N pairs, on as many prompts as they have.
+The cost here is the number of responses that raters read. A ranking has 3.99 responses on average and a pair has two.
+Therefore N rankings are compared with 2 N pairs, which have twice as many prompts.
 
-Found, three seeds: not told apart at any number of responses read. At 64,000, where both learn the task, rankings reach
-81.6 ± 0.2 and pairs 82.1 ± 0.6 (-0.5, -3.2 to +2.2); at 8,000 to 32,000, where seeds scatter by how soon they find it,
-rankings are ahead by 0.5, 3.2 and 6.5 points, with zero well inside every interval. The rankings' 119,612 pairs buy no
-more than 31,077 pairs of twice as many prompts: what InstructGPT saves is in raters' work on a prompt, which is not
-counted here.
+Results, three seeds: there is no distinguishable difference at any number of responses read. At 64,000, where both
+learn the task, rankings reach 81.6 ± 0.2 and pairs 82.1 ± 0.6 (-0.5, -3.2 to +2.2). At 8,000 to 32,000 seeds differ in
+how soon they find the task; rankings are ahead by 0.5, 3.2 and 6.5 points, with zero well inside every interval. The
+119,612 pairs of the rankings are worth no more than 31,077 pairs of twice as many prompts. InstructGPT saves the time
+that a rater needs to read a prompt, which is not counted here.
 """
 
 from ml_collections import ConfigDict

@@ -1,34 +1,37 @@
-"""Which loss for which labels?
+"""Sweep over losses and labels: which loss is best for which labels?
 
     python experiments/sweep.py --config=configs/sweeps/loss.py
 
-Rankings, judged in three ways: as drawn from the gold reward; with a share of them turned around, best to worst; and,
-for regression, with the raters' own ratings, each rater's zero point elsewhere. Ties are of pairs: those of 8,000
-rankings, taken apart, the ones of negligible difference called ties.
+The labels are rankings in three variants: as drawn from the gold reward; with a share of them reversed; and, for
+regression, the raters' own ratings, with a different zero point for each rater. Ties are labels of pairs: the pairs of
+8,000 rankings, those of negligible difference labelled as ties.
 
-Claims: label smoothing at the rate of the noise protects against wrong labels (Mitchell, 2023); ties carry
-information that dropping them loses (Rao & Kupper, 1967); regression on absolute ratings suffers from what raters do
-not share, which comparisons are free of (Stiennon et al., 2009.01325; Bai et al., 2204.05862).
+Claims: label smoothing at the rate of the noise protects against wrong labels (Mitchell, 2023). Ties carry information
+that is lost if they are dropped (Rao & Kupper, 1967). Regression on absolute ratings suffers from differences between
+raters, which do not affect comparisons (Stiennon et al., 2009.01325; Bai et al., 2204.05862).
 
-Each loss gets what it would be told of its labels: the share that is wrong, and where ties begin (at 1, in logarithms
-of odds). A regression's scores have a unit of their own, so loss and calibration are taken at the temperature that
-validation data ask for.
+Each loss gets the facts about its labels: the share of wrong labels, and the threshold of ties (1, in log odds). The
+scores of a regression have their own unit, so that loss and calibration are measured at the temperature fitted on
+validation data.
 
-Found, three seeds: regression does suffer. Where raters share a zero point it is not told apart from Bradley-Terry
-(-0.6 points, -3.3 to +2.2), where theirs scatter by 3 it learns next to nothing (-26.9, -32.8 to -21.1), by 1 it lies
-between (-9.2, -27.4 to +9.0). Ties are not told apart from dropping them: +0.7 (0.2 to 1.2, over seeds only, one of
-24 such intervals) with Rao and Kupper's loss, as halves +0.6 (-0.5 to +1.6). Smoothing is not told apart from none
-at any rate of noise (+0.8, -2.4 to +3.9; +3.9, -12.0 to +19.8; -5.1, -17.3 to +7.2): with 10 % wrong one seed
-of three ends at 70 % without it, with 30 % the best has 68.1 %. On 16,000 single pairs, which do not teach the task,
-smoothing was ahead on labels as drawn (+6.0, 3.8 to 8.2) and regression behind (-5.5, -10.5 to -0.4);
-benchmarks/RESULTS.md has that table too.
+Results, three seeds:
+
+- Regression does suffer. If raters share a zero point, it is not distinguishable from Bradley-Terry (-0.6 points, -3.3
+  to +2.2). If their zero points scatter by 3, it learns next to nothing (-26.9, -32.8 to -21.1); if they scatter by 1,
+  it is in between (-9.2, -27.4 to +9.0).
+- Ties are not distinguishable from dropping them: +0.7 (0.2 to 1.2, over seeds only, one of 24 such intervals) with the
+  loss of Rao and Kupper, +0.6 as halves (-0.5 to +1.6).
+- Smoothing is not distinguishable from none at any rate of noise (+0.8, -2.4 to +3.9; +3.9, -12.0 to +19.8; -5.1, -17.3
+  to +7.2). With 10 % wrong labels one seed of three ends at 70 % without smoothing; with 30 % the best has 68.1 %.
+- On 16,000 single pairs, which do not teach the task, smoothing was better on labels as drawn (+6.0, 3.8 to 8.2) and
+  regression worse (-5.5, -10.5 to -0.4); benchmarks/RESULTS.md has that table too.
 """
 
 from ml_collections import ConfigDict
 
 from configs.sweeps import page
 
-# Comparisons do not feel a rater's zero point: regression on biased ratings stands beside Bradley-Terry as drawn.
+# A rater's zero point does not change comparisons: Bradley-Terry as drawn is the reference of the biased ratings too.
 LOSSES = {
     "Bradley-Terry": (),
     "smoothed 0.1": ("loss.label_smoothing=0.1",),
@@ -39,7 +42,7 @@ LOSSES = {
     "ties as halves": ("loss.ties=half",),
     "Rao-Kupper": ("loss.ties=rao_kupper", "loss.tie_threshold=1.0"),
 }
-# About as many pairs a batch as 16 rankings have, at the rate of those.
+# A batch has about as many pairs as 16 rankings, and the same learning rate.
 PAIRS = (
     "data.train=gold/helpful[:8000]",
     "data.pairs=apart",

@@ -1,21 +1,25 @@
-"""How does accuracy grow with the size of the model, and of the data?
+"""Sweep over the size of the model and of the data: how does accuracy grow with both?
 
     python experiments/sweep.py --config=configs/sweeps/model_size.py
 
-Claim: larger models are more accurate at every amount of data (Llama 2, 2307.09288, figure 6), on HH-RLHF by 0.007 for
-a factor of e in parameters and 0.015 in comparisons (Bai et al., 2204.05862, section 4.5).
+Claim: larger models are more accurate at every amount of data (Llama 2, 2307.09288, figure 6). On HH-RLHF the gain is
+0.007 for a factor of e in parameters and 0.015 in comparisons (Bai et al., 2204.05862, section 4.5).
 
-Up to 32,000 comparisons are shown once; 64,000 shown are all 32,000 twice, since what is short is steps (data_size).
-Every size has its own SFT start. The peak rates fall with the square root of the width, from those of
-configs/helpful.py at a width of 96; nothing was tuned for a size.
+Up to 32,000 comparisons are shown once; 64,000 shown are all 32,000 twice, since steps are the limit (data_size). Every
+size has its own SFT start. The peak learning rates fall with the square root of the width, from those of
+configs/helpful.py at a width of 96; nothing was tuned for a single size.
 
-Found, three seeds (benchmarks/RESULTS.md has the table): larger is better up to 0.4M parameters where enough is shown
-to tell: the width of 96 beats that of 48 by 1.7 points on 32,000 (1.0 to 2.5) and 0.8 on 64,000 (0.3 to 1.4), 48 beats
-24 by 2.2 there (0.5 to 3.8). The width of 192 is not told apart from 96 at any amount (on 64,000 -0.7, -1.3 to -0.1,
-over seeds only, one of 12 such intervals): 96 is at the ceiling by then (85.1 ± 0.1 of 84.9). On 4,000 and 16,000 no
-size is told apart from the next. The line fitted rises by 0.015 (0.001 to 0.029) for a factor of e in parameters and
-0.090 (0.069 to 0.110) in comparisons shown, where Bai et al. have different ones; accuracies lie 3.9 points around it,
-since they bend at both ends. The largest gets 94.6 ± 1.3 % of the ceiling's gain in one epoch and 98.6 ± 0.2 in two.
+Results, three seeds (benchmarks/RESULTS.md has the table):
+
+- Larger is better up to 0.4M parameters if enough data are shown. The width of 96 is better than 48 by 1.7 points on
+  32,000 (1.0 to 2.5) and by 0.8 on 64,000 (0.3 to 1.4), and 48 is better than 24 by 2.2 on 64,000 (0.5 to 3.8).
+- The width of 192 is not distinguishable from 96 at any amount (on 64,000 -0.7, -1.3 to -0.1, over seeds only, one of
+  12 such intervals). 96 has reached the ceiling there (85.1 ± 0.1 of 84.9). On 4,000 and 16,000 no size is
+  distinguishable from the next.
+- The fitted line rises by 0.015 (0.001 to 0.029) for a factor of e in parameters and by 0.090 (0.069 to 0.110) in
+  comparisons shown. The comparisons of Bai et al. are all different ones. Accuracies scatter around the line by 3.9
+  points, since the curve bends at both ends.
+- The largest model gets 94.6 ± 1.3 % of the ceiling's gain in one epoch and 98.6 ± 0.2 in two.
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,10 @@
-"""What the pages of sweeps are made of; see experiments/sweep.py for what runs them.
+"""Building blocks of sweep configurations; experiments/sweep.py runs them.
 
-Runs are of the laptop scale. With 16,000 comparisons one takes about two minutes on one core, and comes within some
-three points of what all 32,000 give; but one seed in five learns late, and a small effect needs all of them. On far
-fewer the model has hardly begun to read which of a prompt's items is asked for, and accuracies scatter by several
-points between seeds. All runs of a seed begin with the same SFT weights and tokenizer, made once (`starts`), so that
-settings differ in nothing but what they are meant to.
+The runs have the laptop scale. A run on 16,000 comparisons takes about two minutes on one core, and its accuracy is
+about three points below that of all 32,000. But one seed in five learns late, so that a small effect needs all of them.
+On much smaller data the model hardly learns which item of a prompt is asked for, and accuracies differ by several
+points between seeds. All runs of a seed start from the same SFT weights and tokenizer, which are made once (`starts`),
+so that settings differ only in the fields that they change.
 """
 
 from ml_collections import ConfigDict
@@ -13,11 +13,11 @@ ACCURACY = ("accuracy", "accuracy", "%")
 GAIN = ("share of the ceiling's gain", "ceiling_gain", "%")
 LOSS = ("loss", "loss", "")
 
-# Half of the data in batches of half the size, which is as many steps as configs/helpful.py takes: how many there are
-# decides more than how large they are.
+# For half of the data: batches of half the size, so that a run has as many steps as with configs/helpful.py. The number
+# of steps matters more than the size of the batches.
 STEPS = ("train.batch_size=16", "train.optimizer.learning_rate=8e-4")
 
-# What every run of a sweep says: from the start of its seed, no evaluation or checkpoint on the way.
+# Fields of every run of a sweep: no evaluation and no checkpoint before the end.
 QUICK = ("train.evaluate_every=0", "train.checkpoint_every=0", "train.keep=1")
 SFT = {"name": "sft", "fields": ("train.evaluate_every=0", "train.checkpoint_every=0", "train.keep=1")}
 
@@ -40,20 +40,20 @@ def sweep(
     """The configuration of a sweep.
 
     Args:
-        title: what stands above its table and figures.
-        settings: from `setting` or `grid`.
-        measures: (title, path, unit) each. The path is FILE:KEY.KEY of a run, or KEY.KEY of its evaluation.json; the
-            unit %, empty, or count for a whole number that describes the setting.
+        title: the title of the table and of the figures.
+        settings: the settings, from `setting`, `grid` or `combination`.
+        measures: (title, path, unit) each. The path is FILE:KEY.KEY of a run, or KEY.KEY of its evaluation.json. The
+            unit is %, empty, or `count` for a whole number that describes the setting.
         compare: the axis along which settings are compared.
-        against: (value, reference) on that axis each; empty: every setting with the first.
-        figures: (name, "points", measure, ...) or (name, "curves", measure, axis) each; with a measure as the axis, the
-            axis that it stands for comes last.
-        seeds: how many, from 0.
-        base: the page of experiments/train.py that settings change.
-        start_base: the page of experiments/sft.py that starts change.
-        starts: {"name", "fields"} each, run once for every seed; a field names its folder as {name}.
-        fields: of all runs, as on the command line without `--config.`.
-        fit: (measure, quantity, ...): a line in the logarithms of quantities (axes or measures), through all settings.
+        against: pairs (value, reference) on that axis; empty: every setting with the first.
+        figures: (name, "points", measure, ...) or (name, "curves", measure, axis) each. If the axis is a measure, the
+            axis of the sweep that it replaces comes last.
+        seeds: the number of seeds; they begin at 0.
+        base: the configuration for experiments/train.py that settings change.
+        start_base: the configuration for experiments/sft.py that starts change.
+        starts: {"name", "fields"} each, an SFT run for every seed. Fields of other runs contain its folder as {NAME}.
+        fields: fields of all runs, as on the command line without `--config.`.
+        fit: (measure, quantity, ...): fits a line in the logarithms of the quantities (axes or measures).
     """
     config = ConfigDict()
     config.title = title
@@ -72,20 +72,31 @@ def sweep(
 
 
 def setting(at: dict, *fields: str) -> dict:
-    """One setting: its place on the axes, and the fields that it changes."""
+    """A setting of a sweep.
+
+    Args:
+        at: the values on the axes of the sweep, {axis: value}.
+        fields: the fields that the setting changes, as on the command line without `--config.`.
+    """
     return {"at": at, "fields": fields}
 
 
 def combination(at: dict, members: tuple, *options: str) -> dict:
-    """A setting that trains nothing: experiments/evaluate.py on the runs of other settings, by their places, and with
-    these options, as on the command line without `--`."""
+    """A setting without training: experiments/evaluate.py evaluates the runs of other settings together.
+
+    Args:
+        at: the values on the axes of the sweep, {axis: value}.
+        members: the `at` of the settings to combine.
+        options: options of experiments/evaluate.py, as on the command line without `--`.
+    """
     return {"at": at, "members": members, "options": options}
 
 
 def grid(**axes: dict) -> tuple:
-    """Every combination of the values of the axes, the last axis fastest; an axis is {value: fields}.
+    """Settings for all combinations of the values of the axes; the last axis changes fastest.
 
-    Underscores in an axis' name are read as spaces.
+    Args:
+        axes: {value: fields} for each axis. Underscores in the name of an axis become spaces.
     """
     combined: list = [({}, ())]
     for name, axis in axes.items():

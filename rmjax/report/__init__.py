@@ -1,1 +1,1 @@
-"""Figures and HTML pages of runs and sweeps."""
+"""Figures and HTML reports of runs and sweeps."""

@@ -1,4 +1,4 @@
-"""Pictures of a run: how the scores separate, what its probabilities are worth, and how training went."""
+"""Figures of a run: score histogram, reliability diagram, training curve."""
 
 from __future__ import annotations
 
@@ -10,21 +10,32 @@ import numpy as np
 
 from rmjax.data.comparisons import Comparison
 from rmjax.evaluation import metrics
-from rmjax.report.style import ABOVE, BLUE, FAINT, GREEN, INK, ORANGE, dress, new_figure, save, say_empty
+from rmjax.report.style import (
+    BLUE,
+    GREEN,
+    LEGEND_ABOVE_AXES,
+    MUTED_COLOUR,
+    ORANGE,
+    TEXT_COLOUR,
+    annotate_empty,
+    new_figure,
+    save,
+    style_axes,
+)
 
 
 def reward_histogram(
     path: str | pathlib.Path, comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], title: str
 ) -> None:
-    """Writes a PNG: left the scores of preferred and other responses, right the gap between winner and loser.
+    """Writes a PNG with two histograms: scores of preferred and other responses, and gaps between winner and loser.
 
-    Preferred are the responses ranked first. Comparisons where all responses tie are left out, as are tied pairs.
+    The preferred responses are those ranked first. Tied pairs are left out, and comparisons in which all responses tie.
 
     Args:
-        path: the file to write; its folder is made.
+        path: the file to write; its folder is created.
         comparisons: the judgements.
         scores: for each comparison its K scores, in the order of its responses.
-        title: the heading.
+        title: the title of the figure.
     """
     preferred, other, gaps = [], [], []
     for comparison, score_K in zip(comparisons, scores, strict=True):
@@ -39,7 +50,7 @@ def reward_histogram(
     left, right = figure.subplots(1, 2)
     if not gaps:
         for axes in (left, right):
-            say_empty(axes, "no untied pair")
+            annotate_empty(axes, "no untied pair")
         return save(figure, path)
 
     edges = _edges(np.array(preferred + other))
@@ -49,54 +60,57 @@ def reward_histogram(
         left.hist(values, edges, weights=share, color=colour, histtype="step", linewidth=1.6)
         left.axvline(np.mean(values), color=colour, linewidth=1.4, linestyle=(0, (4, 2)))
         left.plot([], [], color=colour, linewidth=6, label=f"{label} (mean {np.mean(values):.2f})")
-    dress(left, xlabel="reward", ylabel="share of responses (%)")
-    left.legend(**ABOVE)
+    style_axes(left, xlabel="reward", ylabel="share of responses (%)")
+    left.legend(**LEGEND_ABOVE_AXES)
 
     gap_P = np.array(gaps)
     _, _, bars = right.hist(gap_P, _edges(gap_P), weights=np.full(len(gap_P), 100.0 / len(gap_P)), edgecolor="white")
     for bar in bars:
         bar.set(facecolor=BLUE if bar.get_x() + bar.get_width() / 2 > 0 else ORANGE, linewidth=0.6)
-    right.axvline(0, color=INK, linewidth=1.2)
+    right.axvline(0, color=TEXT_COLOUR, linewidth=1.2)
     accuracy = 100.0 * metrics.accuracy(gap_P)
     right.plot([], [], color=BLUE, linewidth=6, label=f"right order ({accuracy:.1f} %)")
     right.plot([], [], color=ORANGE, linewidth=6, label=f"wrong order ({100 - accuracy:.1f} %)")
-    dress(right, xlabel="reward gap, winner minus loser", ylabel="share of pairs (%)")
-    right.legend(**ABOVE)
+    style_axes(right, xlabel="reward gap, winner minus loser", ylabel="share of pairs (%)")
+    right.legend(**LEGEND_ABOVE_AXES)
     return save(figure, path)
 
 
 def reliability_diagram(path: str | pathlib.Path, measured: Mapping[str, Any], title: str) -> None:
-    """Writes a PNG: how often the model is right against how sure it is, and on how many pairs.
+    """Writes a PNG: accuracy against confidence, and the number of pairs at each confidence.
 
     Args:
-        path: the file to write; its folder is made.
-        measured: of one head, from `calibration.calibration`. What a temperature makes of it is drawn if known.
-        title: the heading.
+        path: the file to write; its folder is created.
+        measured: the calibration of one head, from `calibration.calibration`. The calibration at the fitted temperature
+            is drawn too, if there is one.
+        title: the title of the figure.
     """
-    series = [(measured, BLUE, "as it stands")]
+    series = [(measured, BLUE, "no temperature")]
     if tempered := measured["tempered"]:
         series.append((tempered, ORANGE, f"at temperature {tempered['temperature']:.3g}"))
     figure = new_figure(6.8, 6.4, title)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    upper.plot([50, 100], [50, 100], color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)), label="perfect", zorder=1)
-    for place, (values, colour, name) in enumerate(series):
+    upper.plot(
+        [50, 100], [50, 100], color=MUTED_COLOUR, linewidth=1.2, linestyle=(0, (4, 3)), label="perfect", zorder=1
+    )
+    for index, (values, colour, name) in enumerate(series):
         filled = [bin for bin in values["bins"] if bin["pairs"]]
         points = [[100 * bin[key] for bin in filled] for key in ("confidence", "accuracy")]
         label = f"{name} (error {100 * values['calibration_error']:.1f} %)" if filled else name
         upper.plot(*points, color=colour, linewidth=1.4, label=label)
-        area = [12 + 200 * bin["pairs"] / measured["pairs"] for bin in filled]  # few pairs, little weight for the eye
+        area = [12 + 200 * bin["pairs"] / measured["pairs"] for bin in filled]  # a bin of few pairs gets a small dot
         upper.scatter(*points, area, color=colour, edgecolor="white", zorder=3, clip_on=False)
         for bin in filled:
             width = 100 * (bin["high"] - bin["low"]) / len(series)
-            centre = 100 * bin["low"] + (place + 0.5) * width
+            centre = 100 * bin["low"] + (index + 0.5) * width
             lower.bar(centre, bin["pairs"], 0.86 * width, color=colour, alpha=0.75)
-            turned = {"rotation": 90 if len(series) > 1 else 0, "ha": "center", "va": "bottom", "fontsize": 7}
-            lower.annotate(f"{bin['pairs']}", (centre, bin["pairs"]), (0, 2), textcoords="offset points", **turned)
-    dress(upper, ylabel="pairs in the right order (%)")
-    dress(lower, xlabel="confidence in the preferred response (%)", ylabel="pairs")
+            text_style = {"rotation": 90 if len(series) > 1 else 0, "ha": "center", "va": "bottom", "fontsize": 7}
+            lower.annotate(f"{bin['pairs']}", (centre, bin["pairs"]), (0, 2), textcoords="offset points", **text_style)
+    style_axes(upper, ylabel="pairs in the right order (%)")
+    style_axes(lower, xlabel="confidence in the preferred response (%)", ylabel="pairs")
     lower.set_xlim(50, 100)
     lower.margins(y=0.45)
-    upper.legend(**ABOVE)
+    upper.legend(**LEGEND_ABOVE_AXES)
     return save(figure, path)
 
 
@@ -109,14 +123,15 @@ def training_curve(
 ) -> None:
     """Writes a PNG of loss, accuracy and learning rate over the steps.
 
-    Noisy lines are drawn faint, with a smoothed one on top; validation values are points. What no row has is left out.
+    Noisy lines are faint, with a smoothed line on top; validation values are points. A panel without values is left
+    out.
 
     Args:
-        path: the file to write; its folder is made.
+        path: the file to write; its folder is created.
         rows: the lines of metrics.jsonl: `step`, and any of `loss`, `validation_loss`, `accuracy` and
-            `validation_accuracy` (fractions), `learning_rate`. Of two rows with one step, the later counts.
-        title: the heading.
-        loss_unit: of the loss. Chance (log 2 and 50 %) is known, and drawn, for pairs only.
+            `validation_accuracy` (fractions), `learning_rate`. If two rows have the same step, the later one counts.
+        title: the title of the figure.
+        loss_unit: the unit of the loss. Chance (log 2 and 50 %) is known, and drawn, for pairs only.
     """
     of_pairs = loss_unit == "nats per pair"
     panels = [
@@ -130,13 +145,13 @@ def training_curve(
     figure = new_figure(7.5, 1.0 + sum(heights), title)
     stack = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     if not panels:
-        say_empty(stack[0], "nothing recorded yet")
+        annotate_empty(stack[0], "nothing recorded yet")
         return save(figure, path)
 
     handles = {}
     for axes, (label, key, validation_key, unit, chance) in zip(stack, panels, strict=True):
         steps, values = series[key]
-        marker = "o" if len(steps) == 1 else None  # a line through one point would not be seen
+        marker = "o" if len(steps) == 1 else None  # a line through one point is invisible
         if validation_key is None:
             axes.plot(steps, values, color=GREEN, linewidth=1.8, marker=marker)
             axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2), useMathText=True)
@@ -149,9 +164,9 @@ def training_curve(
             style = {"marker": "o", "markersize": 5, "markeredgecolor": "white", "linewidth": 1.4, "zorder": 3}
             handles["validation"] = axes.plot(steps, unit * values, color=ORANGE, clip_on=False, **style)[0]
         if chance is not None and of_pairs:
-            handles["chance"] = axes.axhline(chance, color=FAINT, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
-        dress(axes, ylabel=label)
-    stack[0].legend(handles.values(), handles.keys(), **ABOVE)
+            handles["chance"] = axes.axhline(chance, color=MUTED_COLOUR, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+        style_axes(axes, ylabel=label)
+    stack[0].legend(handles.values(), handles.keys(), **LEGEND_ABOVE_AXES)
     stack[-1].set_xlabel("step (optimizer updates)")
     stack[-1].xaxis.get_major_locator().set_params(integer=True)
     figure.align_ylabels()
@@ -159,7 +174,11 @@ def training_curve(
 
 
 def smooth(values: np.ndarray, *, share: float = 0.03) -> np.ndarray:
-    """Mean under a Gaussian as wide (standard deviation) as `share` of the line, renormalised at the ends: no lag."""
+    """The values smoothed by a Gaussian kernel, without lag.
+
+    The standard deviation of the kernel is `share` of the number of values. At the ends the weights are normalized to
+    sum to 1.
+    """
     width = share * len(values)
     reach = min(int(np.ceil(3 * width)), len(values) - 1)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
@@ -171,14 +190,14 @@ def smooth(values: np.ndarray, *, share: float = 0.03) -> np.ndarray:
 
 
 def _series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of the rows that have a finite number under `key`, in order of the steps."""
+    """Steps and values of the rows that have a finite number under `key`, sorted by step."""
     found = {row["step"]: float(row[key]) for row in rows if row.get(key) is not None and np.isfinite(row[key])}
     steps = sorted(found)
     return np.array(steps), np.array([found[step] for step in steps])
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
-    """Edges of equal bins over `values`, at multiples of their width, so that 0 never falls inside a bin."""
+    """Edges of bins of equal width over `values`. They are multiples of the width, so that 0 is always an edge."""
     count = int(np.clip(2 * len(values) ** (1 / 3), 8, 40))  # Rice's rule
     width = float(np.ptp(values)) / count or 1.0
     return width * np.arange(np.floor(values.min() / width), np.floor(values.max() / width) + 2)

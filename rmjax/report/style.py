@@ -1,7 +1,8 @@
-"""What every figure has in common: paper, ink, colours.
+"""Common style of all figures: size, colours, axes.
 
-matplotlib is imported inside the functions, so that evaluation works without it; figures are objects that go straight
-to a file, so that no window, backend or global style is touched. Colours are Okabe & Ito's, distinct to every eye.
+matplotlib is imported inside the functions, so that evaluation works without it. A figure is an object that is written
+straight to a file: no window, backend or global style changes. The colours are those of Okabe & Ito, which
+colour-blind readers can tell apart.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
-COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9")
-INK, FAINT = "#262626", "#8C8C8C"
+LINE_COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9")
+TEXT_COLOUR, MUTED_COLOUR, GRID_COLOUR = "#262626", "#8C8C8C", "#E6E6E6"
 DPI = 150
-ABOVE = {
+LEGEND_ABOVE_AXES = {
     "loc": "lower left",
     "bbox_to_anchor": (-0.01, 1.0),
     "ncols": 3,
@@ -28,34 +29,34 @@ ABOVE = {
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
-    """An empty figure of so many inches, its heading on the left."""
+    """An empty figure with a title; width and height are in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
-    figure.suptitle(title, fontsize=12, weight="bold", color=INK, x=0.012, ha="left")
+    figure.suptitle(title, fontsize=12, weight="bold", color=TEXT_COLOUR, x=0.012, ha="left")
     return figure
 
 
-def dress(axes: Axes, *, xlabel: str = "", ylabel: str = "") -> None:
-    """Labels, and no more lines than a reader needs."""
+def style_axes(axes: Axes, *, xlabel: str = "", ylabel: str = "") -> None:
+    """Sets the labels, the colours and the grid, and removes the upper and the right border."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.tick_params(colors=INK, labelsize=9, color=FAINT)
-    axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
+    axes.spines[["left", "bottom"]].set_color(MUTED_COLOUR)
+    axes.tick_params(colors=TEXT_COLOUR, labelsize=9, color=MUTED_COLOUR)
+    axes.grid(axis="y", color=GRID_COLOUR, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set_xlabel(xlabel, color=INK)
-    axes.set_ylabel(ylabel, color=INK)
+    axes.set_xlabel(xlabel, color=TEXT_COLOUR)
+    axes.set_ylabel(ylabel, color=TEXT_COLOUR)
 
 
-def say_empty(axes: Axes, text: str) -> None:
-    """Says in words why there is nothing to see."""
+def annotate_empty(axes: Axes, text: str) -> None:
+    """Writes into empty axes why they are empty."""
     axes.set_axis_off()
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=FAINT, fontsize=11)
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=MUTED_COLOUR, fontsize=11)
 
 
 def save(figure: Figure, path: str | pathlib.Path) -> None:
-    """Writes the PNG; its folder is made."""
+    """Writes the figure as a PNG; creates its folder."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png")

@@ -1,4 +1,4 @@
-"""Pictures of a sweep: settings side by side, or a measure along an axis."""
+"""Figures of a sweep: measures by setting, and a measure along an axis."""
 
 from __future__ import annotations
 
@@ -8,100 +8,111 @@ from collections.abc import Sequence
 import numpy as np
 
 from rmjax.errors import InputError
-from rmjax.report.style import ABOVE, BLUE, COLOURS, FAINT, INK, dress, new_figure, save
+from rmjax.report.style import (
+    BLUE,
+    GRID_COLOUR,
+    LEGEND_ABOVE_AXES,
+    LINE_COLOURS,
+    MUTED_COLOUR,
+    TEXT_COLOUR,
+    new_figure,
+    save,
+    style_axes,
+)
 from rmjax.sweeps.results import SweepResults
 from rmjax.sweeps.statistics import UNITS, Measure, Row, at_setting, mean_interval, settings, show
 
 
 def draw(results: SweepResults, folder: pathlib.Path) -> list[pathlib.Path]:
-    """Writes the figures that the sweep's page asks for, NAME.png each, in its order; none without a finished run."""
+    """Writes the figures of a sweep as NAME.png, in the order of its configuration; none if no run has finished."""
     measures = {measure.title: measure for measure in results.measures}
     paths = []
-    for name, kind, *what in results.page["figures"] if results.finished else ():
+    for name, kind, *titles in results.page["figures"] if results.finished else ():
         paths.append(folder / f"{name}.png")
         if kind == "curves":
-            title, axis, *replaced = what
-            stands_for = {"replaces": replaced[0]} if replaced else {}
-            curves(paths[-1], results.finished, measures[title], axis, results.page["title"], **stands_for)
+            title, axis, *replaced = titles
+            options = {"replaces": replaced[0]} if replaced else {}
+            curves(paths[-1], results.finished, measures[title], axis, results.page["title"], **options)
         else:
-            chosen = [measures[title] for title in what]
+            chosen = [measures[title] for title in titles]
             points(paths[-1], results.rows, chosen, results.page["title"])
     return paths
 
 
 def points(path: str | pathlib.Path, rows: Sequence[Row], measures: Sequence[Measure], title: str) -> None:
-    """Writes a PNG: settings down, a panel for every measure; the mean, its 95 % interval, and every seed."""
-    everything = settings(rows)
-    labels = [", ".join(map(show, at.values())) for at in everything]
-    figure = new_figure(2.2 + 3.2 * len(measures), 1.5 + 0.42 * len(everything), title)
+    """Writes a PNG with a row for each setting and a panel for each measure: the mean, its 95 % interval, all seeds."""
+    all_settings = settings(rows)
+    labels = [", ".join(map(show, at.values())) for at in all_settings]
+    figure = new_figure(2.2 + 3.2 * len(measures), 1.5 + 0.42 * len(all_settings), title)
     panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, measure in zip(panels, measures, strict=True):
         factor = UNITS[measure.unit]
-        for place, at in enumerate(everything):
+        for y, at in enumerate(all_settings):
             values = factor * np.array(list(at_setting(rows, at, measure.title).values()))
             if not len(values):
-                axes.text(0.5, place, "no run", transform=axes.get_yaxis_transform(), color=FAINT, ha="center")
+                axes.text(0.5, y, "no run", transform=axes.get_yaxis_transform(), color=MUTED_COLOUR, ha="center")
                 continue
             mean = mean_interval(list(values))
-            axes.plot(values, np.full(len(values), place), "o", color=FAINT, markersize=4, alpha=0.6)
-            axes.plot([mean.low, mean.high], [place, place], color=BLUE, linewidth=2.0)
-            axes.plot(mean.mean, place, "o", color=BLUE, markersize=7, markeredgecolor="white")
-        dress(axes, xlabel=measure.heading)
-        axes.grid(axis="x", color="#E6E6E6", linewidth=0.8)
+            axes.plot(values, np.full(len(values), y), "o", color=MUTED_COLOUR, markersize=4, alpha=0.6)
+            axes.plot([mean.low, mean.high], [y, y], color=BLUE, linewidth=2.0)
+            axes.plot(mean.mean, y, "o", color=BLUE, markersize=7, markeredgecolor="white")
+        style_axes(axes, xlabel=measure.heading)
+        axes.grid(axis="x", color=GRID_COLOUR, linewidth=0.8)
         axes.grid(axis="y", visible=False)
-    panels[0].set_yticks(range(len(everything)), labels)
-    panels[0].set_ylabel(", ".join(everything[0]))
-    panels[0].set_ylim(len(everything) - 0.5, -0.5)
+    panels[0].set_yticks(range(len(all_settings)), labels)
+    panels[0].set_ylabel(", ".join(all_settings[0]))
+    panels[0].set_ylim(len(all_settings) - 0.5, -0.5)
     return save(figure, path)
 
 
 def curves(
     path: str | pathlib.Path, rows: Sequence[Row], measure: Measure, axis: str, title: str, *, replaces: str = ""
 ) -> None:
-    """Writes a PNG: the measure along a numeric axis, drawn logarithmically, a line for every rest of the setting.
+    """Writes a PNG of a measure along a logarithmic axis, with a line for each combination of the other axes.
 
     Args:
-        path: the file to write; its folder is made.
+        path: the file to write; its folder is created.
         rows: the runs.
-        measure: what is drawn.
-        axis: an axis of the sweep, or the title of a measure, whose mean over the seeds is then the place.
-        title: the heading.
-        replaces: the axis that this measure stands for, as parameters for width.
+        measure: the measure to draw.
+        axis: an axis of the sweep, or the title of a measure; the value on it is then the mean over the seeds.
+        title: the title of the figure.
+        replaces: the axis of the sweep that `axis` replaces, as parameters replace the width.
 
     Raises:
-        InputError: a value on the axis is no positive number.
+        InputError: a value on the axis is not a positive number.
     """
     factor = UNITS[measure.unit]
-    everything = settings(rows)
-    varied = [name for name in everything[0] if len({at[name] for at in everything}) > 1]
-    told_apart = [name for name in varied if name not in (axis, replaces)]
+    all_settings = settings(rows)
+    varied = [name for name in all_settings[0] if len({at[name] for at in all_settings}) > 1]
+    line_axes = [name for name in varied if name not in (axis, replaces)]
     lines: dict[str, list[tuple[float, float, float, float]]] = {}
-    for at in everything:
+    for at in all_settings:
         values = list(at_setting(rows, at, measure.title).values())
         if not values:
             continue
         x = at[axis] if axis in at else mean_interval(list(at_setting(rows, at, axis).values())).mean
         if not isinstance(x, int | float) or not x > 0:
             raise InputError(f"{axis} is {x!r} in a run of the sweep: a curve needs positive numbers")
-        label = ", ".join(show(at[name]) for name in told_apart)
+        label = ", ".join(show(at[name]) for name in line_axes)
         mean = mean_interval([factor * value for value in values])
         lines.setdefault(label, []).append((float(x), mean.mean, mean.low, mean.high))
     figure = new_figure(6.5, 4.5, title)
     axes = figure.subplots()
-    places = sorted({place for found in lines.values() for place, *_ in found})
+    ticks = sorted({x for found in lines.values() for x, *_ in found})
     for number, (label, found) in enumerate(lines.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = LINE_COLOURS[number % len(LINE_COLOURS)]
         x, mean, low, high = np.array(sorted(found)).T
-        aside = number - (len(lines) - 1) / 2  # lines stand a little beside each other, so that no bar hides another
-        x = x * (places[-1] / places[0]) ** (0.008 * aside)
+        shift = number - (len(lines) - 1) / 2  # lines are shifted a little, so that their bars do not overlap
+        x = x * (ticks[-1] / ticks[0]) ** (0.008 * shift)
         axes.plot(x, mean, "o-", color=colour, linewidth=1.8, markersize=6, markeredgecolor="white", label=label)
         axes.vlines(x, low, high, color=colour, linewidth=1.6, alpha=0.6)
     axes.set_xscale("log")
-    axes.set_xticks(places, [f"{place:,.0f}" for place in places])
+    axes.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
     axes.minorticks_off()
-    dress(axes, xlabel=axis, ylabel=measure.heading)
-    axes.tick_params(axis="x", labelrotation=30 if len(places) > 6 else 0)
+    style_axes(axes, xlabel=axis, ylabel=measure.heading)
+    axes.tick_params(axis="x", labelrotation=30 if len(ticks) > 6 else 0)
     if any(lines):
-        axes.legend(title=", ".join(told_apart), alignment="left", title_fontsize=9, **{**ABOVE, "ncols": 4})
-    figure.supxlabel("bars: 95 % interval over seeds", x=0.99, ha="right", color=INK, fontsize=8)
+        legend = {**LEGEND_ABOVE_AXES, "ncols": 4}
+        axes.legend(title=", ".join(line_axes), alignment="left", title_fontsize=9, **legend)
+    figure.supxlabel("bars: 95 % interval over seeds", x=0.99, ha="right", color=TEXT_COLOUR, fontsize=8)
     return save(figure, path)

@@ -1,4 +1,4 @@
-"""A sweep's directory -> one HTML page: its table, its figures, what failed and why, and a row for every run."""
+"""HTML report of a sweep."""
 
 from __future__ import annotations
 
@@ -8,129 +8,82 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from rmjax.report.data_sections import environment
-from rmjax.report.html import Html, absent, contents, details, figure, joined, page, paragraph, section, table, tag
-from rmjax.sweeps.results import SweepResults, fit_in_words, read_sweep
-from rmjax.sweeps.statistics import UNITS, Measure, Row, show
+from rmjax.report import data_tables
+from rmjax.report.rendering import render
+from rmjax.sweeps.plan import setting_label
+from rmjax.sweeps.results import SweepResults, fit_in_words
+from rmjax.sweeps.statistics import UNITS, Measure, Row
+from rmjax.training.run import RunPaths
 from rmjax.training.run_files import read_json
 
 STATUSES = ("finished", "failed", "missing")
 
 
-def sweep_report(workdir: Path, output: Path) -> str:
-    """The page of the sweep in `workdir`; links are relative to `output`, where it will lie.
-
-    Raises:
-        InputError: the directory holds no results of a sweep, or they cannot be read.
-    """
-    results = read_sweep(workdir)
-    parts = {
-        "Results": _results(results),
-        "Figures": _figures(results),
-        "Failed runs": _failed(results, output),
-        "Settings": _settings(results),
-        "Runs": _runs(results, output),
-        "How it was made": _making(results),
-    }
-    title = results.page["title"]
-    header = tag("header", tag("p", "rmjax sweep", class_="kind"), tag("h1", title))
-    sections = [section(name, content) for name, content in parts.items()]
-    return page(f"{title}: sweep", header, _top(results), contents(list(parts)), *sections)
-
-
-def _top(results: SweepResults) -> Html:
-    """How many runs there are, and how they ended."""
+def sweep_report(results: SweepResults, output: Path) -> str:
+    """The page of a sweep; links are relative to `output`, the file that the page will be written to."""
     counts = {status: sum(row.status == status for row in results.rows) for status in STATUSES}
-    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    complete = counts["finished"] == len(results.rows)
-    return joined(
-        [
-            paragraph(f"{results.path}", "lead"),
-            paragraph(f"{len(results.rows)} runs: {said}.", "verdict" if complete else "warning"),
+    figures = [
+        (name, results.path / "figures" / f"{name}.png", figure_caption(kind, titles))
+        for name, kind, *titles in results.page["figures"]
+    ]
+    return render(
+        "sweep.html",
+        name=results.page["title"],
+        kind="sweep",
+        results=results,
+        page=results.page,
+        axes=len(results.page["settings"][0]["at"]),
+        differences=results.differences,
+        statuses=", ".join(f"{count} {status}" for status, count in counts.items() if count),
+        complete=counts["finished"] == len(results.rows),
+        fit=fit_in_words(results),
+        figures=figures,
+        failed=[failed_cells(results, row, output) for row in results.rows if row.status == "failed"],
+        settings=[
+            (setting_label(setting["at"]), setting_lines(results, setting)) for setting in results.page["settings"]
         ],
-        "\n",
+        runs=[run_cells(results, row, output) for row in results.rows],
+        environment=next(filter(None, (environment_of(results, row) for row in results.finished)), None),
+        data_tables=data_tables,
     )
 
 
-def _results(results: SweepResults) -> Html:
-    """Means, what differs from what, and the fit where the sweep's page asks for one."""
-    axes = len(results.page["settings"][0]["at"])
-    (head, *rows), (compared, *differences) = results.table, results.differences
-    blocks = [table(head, rows, "l" * axes + "r" * (len(head) - axes))]
-    if differences:
-        named = axes + 1  # and the reference
-        blocks.append(table(compared, differences, "l" * named + "r" * (len(compared) - named)))
-    blocks += [paragraph(text) for text in [fit_in_words(results)] if text]
-    return joined([*blocks, paragraph(results.caption, "note")], "\n")
+def figure_caption(kind: str, titles: list[str]) -> str:
+    """The caption of a figure of the sweep: of a measure along an axis, or of measures by setting."""
+    if kind == "curves":
+        return f"{titles[0]} along {titles[1]}: mean over seeds and its 95 % interval."
+    return f"{', '.join(titles)}: the mean over seeds (blue) with its 95 % interval, and every seed (grey)."
 
 
-def _figures(results: SweepResults) -> Html:
-    blocks = []
-    for name, kind, *what in results.page["figures"]:
-        path = results.path / "figures" / f"{name}.png"
-        if kind == "curves":
-            text = f"{what[0]} along {what[1]}: mean over seeds and its 95 % interval."
-        else:
-            text = f"{', '.join(what)}: the mean over seeds (blue) with its 95 % interval, and every seed (grey)."
-        blocks.append(figure(path, text) if path.is_file() else absent(f"There is no figures/{name}.png."))
-    return joined(blocks or [absent("The sweep's page asks for no figure.")], "\n")
+def setting_lines(results: SweepResults, setting: Mapping[str, Any]) -> list[str]:
+    """The fields that a setting changes; for a combination, the settings and options that it combines."""
+    if "members" in setting:
+        return [f"combines {setting_label(at)}" for at in setting["members"]] + [*setting["options"]]
+    return setting["fields"] or [f"nothing: {results.page['base']} unchanged"]
 
 
-def _failed(results: SweepResults, output: Path) -> Html:
-    failed = [row for row in results.rows if row.status == "failed"]
-    if not failed:
-        return paragraph("None.")
-    lines = []
-    for row in failed:
-        log = results.path / "logs" / f"{Path(row.folder).name}.log"
-        where = _link(log, output, "log") if log.is_file() else "no log"
-        lines.append((_named(row.at), str(row.seed), row.error, where))
-    text = "The command of the sweep tries them again; what is finished is not run again."
-    return joined([table(("Setting", "Seed", "Reason", "Log"), lines, "wrwl", "wide"), paragraph(text, "note")], "\n")
+def failed_cells(results: SweepResults, row: Row, output: Path) -> tuple[str, str, str, str]:
+    """Setting, seed and error of a run that failed, and the link to its log (empty if there is none)."""
+    log = results.path / "logs" / f"{Path(row.folder).name}.log"
+    return setting_label(row.at), str(row.seed), row.error, link(log, output) if log.is_file() else ""
 
 
-def _settings(results: SweepResults) -> Html:
-    """What tells the settings apart, and what they have in common, in the words of the command line."""
-    rows = []
-    for setting in results.page["settings"]:
-        if "members" in setting:  # trains nothing: other settings' runs, put together
-            lines = [f"puts together {_named(at)}" for at in setting["members"]] + [*setting["options"]]
-        else:
-            lines = setting["fields"] or [f"nothing: {results.page['base']} as it stands"]
-        rows.append(
-            (_named(setting["at"]), tag("div", joined([tag("code", line) for line in lines], "\n"), class_="text"))
-        )
-    base, fields = results.page["base"], results.page["fields"]
-    blocks = [table(("Setting", "Fields that it changes"), rows, "ww", "wide")]
-    blocks.append(details(f"All begin with {base} and {len(fields)} fields", _fields(fields)))
-    for start in results.page["starts"]:
-        text = (
-            f"The start {start['name']}: {results.page['start_base']} and {len(start['fields'])} fields, for every seed"
-        )
-        blocks.append(details(text, _fields(start["fields"])))
-    return joined(blocks, "\n")
+def run_cells(results: SweepResults, row: Row, output: Path) -> tuple[str | tuple[str, str], ...]:
+    """Setting, seed, status and measures of a run, and its folder with the link to it (empty if there is none)."""
+    folder = results.path / row.folder
+    values = [measured_value(row, measure) for measure in results.measures]
+    address = link(folder, output) if folder.is_dir() else ""
+    return setting_label(row.at), str(row.seed), row.status, *values, (row.folder, address)
 
 
-def _fields(fields: list[str]) -> Html:
-    return tag("pre", "\n".join(fields))
+def environment_of(results: SweepResults, row: Row) -> tuple[str, dict[str, Any]] | None:
+    """The folder and the environment of a run; None if it has no environment.json."""
+    found = read_json(RunPaths(results.path / row.folder).environment)
+    return None if found is None else (row.folder, found)
 
 
-def _runs(results: SweepResults, output: Path) -> Html:
-    measures = results.measures
-    rows = []
-    for row in results.rows:
-        folder = results.path / row.folder
-        where = _link(folder, output, row.folder) if folder.is_dir() else "no directory"
-        rows.append((_named(row.at), str(row.seed), row.status, *(_value(row, m) for m in measures), where))
-    head = ("Setting", "Seed", "Status", *(measure.heading for measure in measures), "Directory")
-    return table(head, rows, "wrl" + "r" * len(measures) + "l")
-
-
-def _named(at: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {show(value)}" for name, value in at.items())
-
-
-def _value(row: Row, measure: Measure) -> str:
+def measured_value(row: Row, measure: Measure) -> str:
+    """The value of a measure; a dash if the run does not have it."""
     value = row.values[measure.title]
     if value is None:
         return "-"
@@ -139,16 +92,6 @@ def _value(row: Row, measure: Measure) -> str:
     return f"{value:,.0f}" if value.is_integer() else f"{value:,.4f}"
 
 
-def _link(target: Path, output: Path, text: str) -> Html:
-    relative = os.path.relpath(target.resolve(), output.resolve().parent)
-    return tag("a", text, href=quote(Path(relative).as_posix()))
-
-
-def _making(results: SweepResults) -> Html:
-    """The versions and devices of the first finished run; a run's own page has its command."""
-    for row in results.finished:
-        made = read_json(results.path / row.folder / "environment.json")
-        if made is not None:
-            text = f"Of {row.folder}; every run has its own in environment.json, with the command that repeats it."
-            return joined([environment(made), paragraph(text, "note")], "\n")
-    return absent("No finished run with an environment.json: the versions and devices are not known.")
+def link(target: Path, output: Path) -> str:
+    """The address of a file, relative to the page."""
+    return quote(Path(os.path.relpath(target.resolve(), output.resolve().parent)).as_posix())

@@ -1,1 +1,1 @@
-"""Sweeps: from a page of settings to runs, statistics and a table."""
+"""Sweeps: plan, execution, statistics and table of many runs."""

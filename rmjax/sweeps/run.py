@@ -1,4 +1,4 @@
-"""Runs the jobs of a sweep in the order of their dependencies, and collects what they measured."""
+"""Execution of the jobs of a sweep in the order of their dependencies, and collection of their results."""
 
 from __future__ import annotations
 
@@ -10,68 +10,76 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rmjax.sweeps.launchers import Job, Launcher
-from rmjax.sweeps.plan import Sweep, label, run_folder
+from rmjax.sweeps.plan import Sweep, run_folder, run_name
 from rmjax.sweeps.statistics import Measure, Row, read_measures
+from rmjax.training.run import RunPaths
 
 
 def run_jobs(jobs: Sequence[Job], launcher: Launcher, failed: dict[str, str]) -> None:
-    """Runs what is not done, what it needs first; `failed` receives why, by the name of a job that failed."""
+    """Runs the jobs that are not done, each after the jobs that it depends on.
+
+    Args:
+        jobs: all jobs of the sweep.
+        launcher: starts the jobs.
+        failed: receives the reason for every job that fails, by the name of the job.
+    """
     done = {job.name for job in jobs if job.done}
     waiting = [job for job in jobs if job.name not in done]
-    running: dict[str, float] = {}
-    wait = 0.5 if sys.stderr.isatty() else 15
+    running: dict[str, float] = {}  # start times, in seconds
+    update_every = 0.5 if sys.stderr.isatty() else 15
     with tqdm(
-        total=len(jobs), initial=len(done), desc="sweep", unit=" runs", mininterval=wait, dynamic_ncols=True
+        total=len(jobs), initial=len(done), desc="sweep", unit=" runs", mininterval=update_every, dynamic_ncols=True
     ) as bar:
         try:
             while waiting or running:
-                for each in list(waiting):
-                    broken = [name for name in each.after if name in failed]
-                    if broken:
-                        failed[each.name] = f"{broken[0]} failed"
-                        waiting.remove(each)
+                for job in list(waiting):
+                    if broken := [name for name in job.depends_on if name in failed]:
+                        failed[job.name] = f"{broken[0]} failed"
+                        waiting.remove(job)
                         bar.update()
-                    elif done.issuperset(each.after) and launcher.start(each):
-                        running[each.name] = time.monotonic()
-                        waiting.remove(each)
-                for each in launcher.ended():
-                    seconds = time.monotonic() - running.pop(each.name)
-                    if each.done:
-                        done.add(each.name)
-                        bar.write(f"{each.name}: done in {seconds:.0f} s")
+                    elif done.issuperset(job.depends_on) and launcher.start(job):
+                        running[job.name] = time.monotonic()
+                        waiting.remove(job)
+                for job in launcher.ended():
+                    seconds = time.monotonic() - running.pop(job.name)
+                    if job.done:
+                        done.add(job.name)
+                        bar.write(f"{job.name}: done in {seconds:.0f} s")
                     else:
-                        failed[each.name] = reason(each)
-                        bar.write(f"{each.name}: FAILED after {seconds:.0f} s: {failed[each.name]} ({each.log})")
+                        failed[job.name] = failure_reason(job)
+                        bar.write(f"{job.name}: FAILED after {seconds:.0f} s: {failed[job.name]} ({job.log})")
                     bar.update()
                 bar.set_postfix_str("; ".join(running), refresh=False)
                 time.sleep(0.2)
         except BaseException:
-            bar.write(f"stopping {len(running)} runs, which save where they are")
+            bar.write(f"stopping {len(running)} runs, which save their state")
             launcher.stop()
             raise
 
 
-def reason(job: Job) -> str:
-    """Why a job failed: the error that it told, or the last that it said."""
+def failure_reason(job: Job) -> str:
+    """The last error message in the log of a job; without one, the last line."""
     lines = [line.strip() for line in job.log.read_text(encoding="utf-8", errors="replace").splitlines()]
     lines = [line for line in lines if line]
-    told = [line for line in lines if line.startswith("error: ")]
-    return (told or lines or ["it said nothing"])[-1].removeprefix("error: ")
+    errors = [line for line in lines if line.startswith("error: ")]
+    return (errors or lines or ["it wrote nothing"])[-1].removeprefix("error: ")
 
 
 def collect(sweep: Sweep, workdir: Path, failed: Mapping[str, str]) -> list[Row]:
-    """What the runs of a sweep measured, in the order of its settings."""
+    """The measures of all runs of a sweep, in the order of its settings.
+
+    Prints a warning for a measure that no finished run has.
+    """
     measures = [Measure(*measure) for measure in sweep["measures"]]
     rows = []
     for setting in sweep["settings"]:
         for seed in range(sweep["seeds"]):
             folder = run_folder(workdir, setting["at"], seed)
-            error = failed.get(f"{label(setting['at'])}, seed {seed}", "")
-            finished = (folder / "evaluation.json").is_file()
+            error = failed.get(run_name(setting["at"], seed), "")
+            finished = RunPaths(folder).finished
             values = read_measures(folder, measures) if finished else {m.title: None for m in measures}
             status = "finished" if finished else "failed" if error else "missing"
-            where = str(folder.relative_to(workdir))
-            rows.append(Row(setting["at"], seed, status, values, error, where))
+            rows.append(Row(setting["at"], seed, status, values, error, str(folder.relative_to(workdir))))
     finished_rows = [row for row in rows if row.status == "finished"]
     for measure in measures:
         if finished_rows and all(row.values[measure.title] is None for row in finished_rows):

@@ -1,18 +1,8 @@
-"""A run directory: what a run was, what it measured, and whether it is done.
-
-config.json       the configuration, complete
-environment.json  versions, commit, devices
-data_fingerprint.json  what a resumed run must find unchanged
-data_audit.json   what was read
-metrics.jsonl     one line per logged step
-mistakes.jsonl    the pairs that the model orders most strongly against the raters
-checkpoints/      see rmjax.scoring.checkpoint
-figures/*.png
-evaluation.json   written last: a run that has it is finished
-"""
+"""Run directory: configuration, environment, log and results of one run."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -21,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 
@@ -32,20 +22,86 @@ from rmjax.parallel.processes import is_main_process, sync_processes
 PACKAGES = ("flax", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint", "tokenizers", "transformers")
 
 
-class RunDirectory:
-    """The directory `path` for a run with `config`: new, to be resumed, or finished.
+Kind = Literal["reward_model", "language_model"]
 
-    Opening writes nothing; `create` does, once the run's input has been found good.
+
+@dataclasses.dataclass(frozen=True)
+class RunPaths:
+    """The paths of the files in the run directory `path`. No other code names these files."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The complete configuration. A directory with this file is a run directory."""
+        return self.path / "config.json"
+
+    @property
+    def environment(self) -> Path:
+        """Kind of model, versions, commit, devices and command."""
+        return self.path / "environment.json"
+
+    @property
+    def data_fingerprint(self) -> Path:
+        """Fingerprints of the data; they must be the same when the run is resumed."""
+        return self.path / "data_fingerprint.json"
+
+    @property
+    def data_audit(self) -> Path:
+        """Counts and overlaps of the data sets."""
+        return self.path / "data_audit.json"
+
+    @property
+    def packing(self) -> Path:
+        """Shape of the batches and share of padding."""
+        return self.path / "packing.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """The training log, one line for each logged step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def mistakes(self) -> Path:
+        """The pairs that the model orders most strongly against the raters, one a line."""
+        return self.path / "mistakes.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints (rmjax.scoring.checkpoint)."""
+        return self.path / "checkpoints"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the figures, NAME.png."""
+        return self.path / "figures"
+
+    @property
+    def evaluation(self) -> Path:
+        """The results. This file is written last."""
+        return self.path / "evaluation.json"
+
+    @property
+    def finished(self) -> bool:
+        """True if the run has written its results."""
+        return self.evaluation.is_file()
+
+
+class RunDirectory(RunPaths):
+    """The directory `path` of a run with `config`: new, interrupted, or finished.
+
+    The constructor writes nothing. `create` does, after the input of the run has been checked.
 
     Raises:
-        InputError: the directory holds a run with another configuration, or something that is no run.
+        InputError: the directory holds a run with another configuration, or something that is not a run.
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
-        self.path, self.config = Path(path), _jsonable(config)
+        super().__init__(Path(path))
+        self.config = _jsonable(config)
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file: give another --workdir")
-        stored = self.path / "config.json"
+        stored = self.config_file
         if stored.is_file():
             differences = list(_differences(json.loads(stored.read_text(encoding="utf-8")), self.config))
             if differences:
@@ -56,15 +112,19 @@ class RunDirectory:
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise InputError(f"{self.path} is not empty and holds no run: give another --workdir")
 
-    def create(self, data: Mapping[str, Any]) -> None:
-        """Makes the directory and writes down configuration, environment, and the fingerprints of the data.
+    def create(self, data: Mapping[str, Any], kind: Kind | None = None) -> None:
+        """Creates the directory and writes the configuration, the environment, and the fingerprints of the data.
+
+        Args:
+            data: the fingerprints, by the name of the data set.
+            kind: the kind of model that the run trains.
 
         Raises:
             InputError: the run was begun on other data under the same names.
         """
-        sync_processes(f"opened {self.path}")  # no process looks into the directory while another fills it
+        sync_processes(f"opened {self.path}")  # no process reads the directory while another one writes to it
         self.path.mkdir(parents=True, exist_ok=True)
-        stored = self.path / "data_fingerprint.json"
+        stored = self.data_fingerprint
         if stored.is_file():
             before = json.loads(stored.read_text(encoding="utf-8"))
             changed = [name for name in data if data[name] != before.get(name)]
@@ -73,58 +133,40 @@ class RunDirectory:
                     f"the data ({', '.join(changed)}) have changed since {self.path} was begun: give another --workdir"
                 )
         write_json(stored, data)
-        write_json(self.path / "config.json", self.config)
-        write_json(self.path / "environment.json", environment())
-
-    @property
-    def checkpoints(self) -> Path:
-        """Where checkpoints lie."""
-        return self.path / "checkpoints"
-
-    @property
-    def evaluation(self) -> Path:
-        """The file that is written last."""
-        return self.path / "evaluation.json"
-
-    @property
-    def finished(self) -> bool:
-        """Whether the run went all the way through."""
-        return self.evaluation.is_file()
+        write_json(self.config_file, self.config)
+        write_json(self.environment, {"kind": kind, **environment()})
 
     def read_evaluation(self) -> dict[str, Any]:
         """The contents of evaluation.json."""
         return json.loads(self.evaluation.read_text(encoding="utf-8"))
 
     def figure(self, name: str) -> Path:
-        """The path of a figure; its folder exists."""
-        folder = self.path / "figures"
-        folder.mkdir(exist_ok=True)
-        return folder / name
+        """The path of a figure; creates its folder."""
+        self.figures.mkdir(exist_ok=True)
+        return self.figures / name
 
     def log(self, row: Mapping[str, float]) -> None:
         """Appends one line to metrics.jsonl."""
         if not is_main_process():
             return
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
     def metrics(self) -> list[dict[str, float]]:
-        """The logged lines so far."""
-        path = self.path / "metrics.jsonl"
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        # What follows the last end of line was torn off by a crash.
+        """The complete lines of metrics.jsonl."""
+        text = self.metrics_file.read_text(encoding="utf-8") if self.metrics_file.is_file() else ""
+        # A crash may have left a part of a line at the end.
         return [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]
 
     def rewind(self, step: int) -> None:
-        """Forgets what was logged after `step`: a resumed run logs those steps again."""
-        path = self.path / "metrics.jsonl"
-        if path.is_file():
-            kept = [row for row in self.metrics() if row["step"] <= step]
-            write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+        """Removes the log lines after `step`: a resumed run logs those steps again."""
+        if self.metrics_file.is_file():
+            rows = [row for row in self.metrics() if row["step"] <= step]
+            write_text(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def environment() -> dict[str, Any]:
-    """Versions, source commit and devices, for `environment.json`."""
+    """Versions, source commit, devices and command, for `environment.json`."""
     here = Path(__file__).parent
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
     changed = subprocess.run(["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=False)
@@ -142,12 +184,12 @@ def environment() -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON so that the file is either whole or not there."""
+    """Writes a JSON file atomically; only the main process writes."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file so that it is either whole or not there; of several processes the first does."""
+    """Writes a text file atomically; only the main process writes."""
     if not is_main_process():
         return
     partial = path.with_name(path.name + ".partial")
@@ -156,7 +198,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _jsonable(config: Mapping[str, Any]) -> dict[str, Any]:
-    # Through JSON and back, so that tuples compare equal to the lists that a file gives.
+    # JSON has no tuples: after the conversion they compare equal to the lists in the file.
     return json.loads(json.dumps(config))
 
 

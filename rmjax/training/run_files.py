@@ -1,4 +1,4 @@
-"""What a run directory holds, read back: for reports and notebooks, which come after the run."""
+"""Reader of run directories, for reports and notebooks."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from rmjax.errors import InputError
-from rmjax.training.run import RunDirectory
+from rmjax.training.run import Kind, RunDirectory, RunPaths
 
 Json = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class RunFiles:
-    """The files of a run directory; None where it has no such file.
+    """The contents of the files of a run directory; None for a missing file.
 
     Attributes:
         path: the directory.
-        config: the configuration; it is what makes a directory a run.
-        environment: versions, commit, devices and command.
-        audit: what was read (`data_audit.json`).
-        packing: how full the batches are.
-        metrics: the logged lines, of which there may be none.
+        config: the configuration.
+        environment: kind of model, versions, commit, devices and command.
+        audit: counts and overlaps of the data sets (`data_audit.json`).
+        packing: shape of the batches and share of padding.
+        metrics: the logged lines; empty if there are none.
         evaluation: the results; None until the run is finished.
         mistakes: the worst mistakes, the worst first.
-        figures: the PNG files, by name without its ending.
+        figures: the PNG files, by name without the extension.
     """
 
     path: Path
@@ -39,6 +39,12 @@ class RunFiles:
     mistakes: list[Json] | None
     figures: dict[str, Path]
 
+    @property
+    def kind(self) -> Kind:
+        """The kind of model. Runs of earlier versions do not state it: reward models have heads."""
+        stated = self.environment and self.environment.get("kind")
+        return stated or ("reward_model" if "heads" in self.config else "language_model")
+
 
 def read_run(path: str | Path) -> RunFiles:
     """Reads a run directory, finished or not.
@@ -46,28 +52,28 @@ def read_run(path: str | Path) -> RunFiles:
     Raises:
         InputError: the directory holds no run, or one of its files cannot be read.
     """
-    path = Path(path)
-    config = read_json(path / "config.json")
+    config = read_json(RunPaths(Path(path)).config_file)
     if config is None:
         raise InputError(f"{path} holds no run (config.json is missing): give a run directory")
+    run = RunDirectory(Path(path), config)
     return RunFiles(
-        path=path,
+        path=run.path,
         config=config,
-        environment=read_json(path / "environment.json"),
-        audit=read_json(path / "data_audit.json"),
-        packing=read_json(path / "packing.json"),
-        metrics=RunDirectory(path, config).metrics(),
-        evaluation=read_json(path / "evaluation.json"),
-        mistakes=_read_lines(path / "mistakes.jsonl"),
-        figures={file.stem: file for file in sorted((path / "figures").glob("*.png"))},
+        environment=read_json(run.environment),
+        audit=read_json(run.data_audit),
+        packing=read_json(run.packing),
+        metrics=run.metrics(),
+        evaluation=read_json(run.evaluation),
+        mistakes=_read_lines(run.mistakes),
+        figures={file.stem: file for file in sorted(run.figures.glob("*.png"))},
     )
 
 
 def read_json(path: Path) -> Any:
-    """The contents of a JSON file; None where there is no such file.
+    """The contents of a JSON file; None if there is no such file.
 
     Raises:
-        InputError: it is not JSON.
+        InputError: the file is not JSON.
     """
     return _parsed(path, path.read_text(encoding="utf-8")) if path.is_file() else None
 
@@ -75,7 +81,7 @@ def read_json(path: Path) -> Any:
 def _read_lines(path: Path) -> list[Any] | None:
     if not path.is_file():
         return None
-    # Not splitlines: a record may hold the line separators that JSON leaves as they are.
+    # Not splitlines: JSON does not escape all of its line separators, such as U+2028.
     return [_parsed(path, line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 

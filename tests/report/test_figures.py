@@ -1,4 +1,4 @@
-"""The figures are files of the right size, without global state, also from the little that a short run leaves."""
+"""Tests of the figures: contents, sizes, no global state, and the few values of a short run."""
 
 import math
 import sys
@@ -15,7 +15,7 @@ PROMPT = (Message("user", "hello"),)
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures that were saved, to look into."""
+    """The figures that were saved, as objects."""
     saved = []
     save = figures.save
     monkeypatch.setattr(figures, "save", lambda figure, path: (saved.append(figure), save(figure, path))[1])
@@ -46,7 +46,7 @@ def test_reward_histogram_counts_every_pair_on_its_side(tmp_path, drawn):
     assert left.get_xlabel() == "reward"
     assert "preferred (mean 1.25)" in lines(left)  # 1.0 and 1.5
     assert "other (mean -0.33)" in lines(left)  # 0.0, 2.0 and -3.0
-    # Gaps 1, -0.5 and 4.5; the tied comparison plays no part.
+    # Gaps 1, -0.5 and 4.5; the tied comparison is left out.
     wrong = [bar.get_height() for bar in right.patches if bar.get_x() + bar.get_width() / 2 < 0]
     assert sum(wrong) == pytest.approx(100 / 3)
     assert sum(bar.get_height() for bar in right.patches) == pytest.approx(100)
@@ -59,7 +59,7 @@ def test_reward_histogram_of_one_pair(tmp_path, scores):
     assert png_size(tmp_path / "h.png")
 
 
-def test_reward_histogram_says_when_all_pairs_tie(tmp_path, drawn):
+def test_reward_histogram_without_an_untied_pair(tmp_path, drawn):
     figures.reward_histogram(tmp_path / "h.png", [Comparison(PROMPT, ("a", "b"), (1, 1))], [np.zeros(2)], "t")
     assert drawn[0].axes[0].texts[0].get_text() == "no untied pair"
 
@@ -79,7 +79,7 @@ def test_training_curve_draws_what_the_rows_have(tmp_path, drawn):
     rows[3] |= {"loss": None}
     rows[4] |= {"loss": math.nan}
     rows[9] |= {"validation_accuracy": 0.6, "validation_loss": 0.65}
-    rows.append({"step": 20, "loss": 0.1})  # a step that was run again
+    rows.append({"step": 20, "loss": 0.1})  # a step that was repeated
     figures.training_curve(tmp_path / "t.png", rows)
     assert png_size(tmp_path / "t.png") == (1125, 1050)
     loss, accuracy, rate = drawn[0].axes
@@ -99,7 +99,7 @@ def test_training_curve_draws_what_the_rows_have(tmp_path, drawn):
     assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training", "validation", "chance"]
 
 
-def test_training_curve_leaves_out_what_no_row_has(tmp_path, drawn):
+def test_training_curve_leaves_out_panels_without_values(tmp_path, drawn):
     figures.training_curve(tmp_path / "t.png", [{"step": 1, "loss": 3.0}], title="SFT", loss_unit="nats per token")
     (axes,) = drawn[0].axes
     assert axes.get_ylabel() == "loss (nats per token)"
@@ -108,7 +108,7 @@ def test_training_curve_leaves_out_what_no_row_has(tmp_path, drawn):
 
 
 @pytest.mark.parametrize("rows", [[], [{"step": 1}], [{"step": 1, "learning_rate": 1e-3}]])
-def test_training_curve_of_hardly_anything(tmp_path, rows):
+def test_training_curve_of_almost_no_values(tmp_path, rows):
     figures.training_curve(tmp_path / "t.png", rows)
     assert png_size(tmp_path / "t.png")
 
@@ -134,11 +134,11 @@ def test_reliability_diagram_shows_every_bin_with_its_count(tmp_path, drawn):
     assert png_size(tmp_path / "new" / "r.png") == (1020, 960)
     upper, lower = drawn[0].axes
     # At T = 2: 40 pairs, 75 % right, called with √3 / (1 + √3) = 63.4 %, and 5 right ones with 98.9 %.
-    assert lines(upper).keys() == {"perfect", "as it stands (error 0.0 %)", "at temperature 2 (error 10.4 %)"}
+    assert lines(upper).keys() == {"perfect", "no temperature (error 0.0 %)", "at temperature 2 (error 10.4 %)"}
     np.testing.assert_allclose(lines(upper)["perfect"].get_data(), [[50, 100], [50, 100]])
-    stands = lines(upper)["as it stands (error 0.0 %)"]
-    np.testing.assert_allclose(stands.get_xdata(), [75, 100 / (1 + np.exp(-9))])
-    np.testing.assert_allclose(stands.get_ydata(), [75, 100])
+    raw = lines(upper)["no temperature (error 0.0 %)"]
+    np.testing.assert_allclose(raw.get_xdata(), [75, 100 / (1 + np.exp(-9))])
+    np.testing.assert_allclose(raw.get_ydata(), [75, 100])
     assert [text.get_text() for text in lower.texts] == ["40", "5", "40", "5"]
     assert [bar.get_height() for bar in lower.patches] == [40, 5, 40, 5]
 

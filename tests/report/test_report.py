@@ -1,4 +1,4 @@
-"""Pages of runs and of sweeps: well formed, complete in themselves, equal to the files, deaf to hostile texts."""
+"""Tests of the HTML reports: well-formed, self-contained, equal to the files, and safe against hostile texts."""
 
 import functools
 import html.parser
@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import unquote
 
+import jinja2
 import numpy as np
 import pytest
 
@@ -22,11 +23,12 @@ from rmjax.evaluation import mistakes
 from rmjax.evaluation.calibration import fit_temperatures
 from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.report import figures
-from rmjax.report.html import VOID, anchor, joined, tag
-from rmjax.report.metrics_sections import lowest
-from rmjax.report.run_report import report
+from rmjax.report.metric_tables import axis_of
+from rmjax.report.rendering import anchor, render
+from rmjax.report.report import report
 from rmjax.sweeps.results import read_sweep
 from rmjax.sweeps.statistics import Measure, Row, difference_table, table, to_csv
+from rmjax.training.run_files import read_run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOSTILE = (
@@ -38,7 +40,7 @@ HOSTILE = (
 
 
 class Reader(html.parser.HTMLParser):
-    """What a browser would see: every element with its attributes, tables as texts of cells, and all text."""
+    """Parsed page: every element with its attributes, tables as texts of cells, and all text."""
 
     def __init__(self, text):
         super().__init__()
@@ -49,7 +51,7 @@ class Reader(html.parser.HTMLParser):
 
     def handle_starttag(self, name, attributes):
         self.elements.append((name, dict(attributes)))
-        if name not in VOID:
+        if name not in ("img", "link", "meta"):
             self.open.append(name)
         if name == "table":
             self.tables.append([])
@@ -60,18 +62,21 @@ class Reader(html.parser.HTMLParser):
 
     def handle_endtag(self, name):
         assert self.open.pop() == name
+        if name in ("th", "td"):
+            self.tables[-1][-1][-1] = self.tables[-1][-1][-1].strip()
 
     def handle_data(self, text):
         if self.open[-1:] == ["style"]:
             self.style += text
             return
-        self.texts.append(text)
+        if text.strip():
+            self.texts.append(text)
         if {"th", "td"} & set(self.open):
             self.tables[-1][-1][-1] += text
 
     @property
     def text(self):
-        return " ".join(self.texts).replace("\u00a0", " ")
+        return " ".join(" ".join(self.texts).split())  # also of no-break spaces
 
     @property
     def rows(self):
@@ -82,7 +87,7 @@ class Reader(html.parser.HTMLParser):
 
 
 def read(workdir, output=None):
-    """The page of a directory, after the checks that every page has to pass."""
+    """The page of a directory. Makes the checks that every page must pass."""
     text = report(workdir, output or Path(workdir) / "report.html")
     page = Reader(text)
     names = {name for name, _ in page.elements}
@@ -128,7 +133,7 @@ def write(folder, name, value):
 
 @functools.cache
 def picture():
-    """The bytes of a PNG, drawn once."""
+    """The bytes of a small PNG figure."""
     with tempfile.TemporaryDirectory() as folder:
         figures.training_curve(f"{folder}/a.png", [])
         return Path(f"{folder}/a.png").read_bytes()
@@ -154,7 +159,7 @@ METRICS = [{"step": 5, "loss": 0.69}, {"step": 10, "validation_loss": 0.61, "val
 
 
 def make_run(folder, heads=("helpful",), odd="plain"):
-    """A whole run directory, made of scores by hand; its evaluation."""
+    """Writes a complete run directory from made-up scores; returns its evaluation."""
     made, scores = comparisons(heads, odd=odd)
     fitted = fit_temperatures(made, scores, heads)
     result = evaluate_heads(made, scores, heads, bootstrap=50, seed=0, temperatures=fitted)
@@ -188,7 +193,7 @@ def test_the_numbers_are_those_of_the_evaluation(complete):
         low, high = (100 * end for end in head["accuracy_ci95"])
         assert f"95 % interval {low:.1f} to {high:.1f}; {head['pairs']} pairs" in page.text
         assert f"“the longer wins” gets {100 * head['length_baseline']:.1f} %" in page.text
-        assert f"{100 * head['ceiling_gain']:.1f} % of the gain over guessing" in page.text
+        assert f"{100 * head['ceiling_gain']:.1f} % of its gain over guessing" in page.text
         tiles = ("accuracy", "length_rule_accuracy", "ceiling", "calibration_error")
         for title, key in zip(("accuracy", "length alone", "ceiling", "calibration error"), tiles, strict=True):
             assert f" {title} {100 * head[key]:.1f} % " in page.text
@@ -209,15 +214,14 @@ def test_the_numbers_are_those_of_the_evaluation(complete):
     assert "12,345 parameters" in page.text
 
 
-def test_the_verdict_stands_before_the_numbers(complete):
+def test_the_verdict_comes_before_the_numbers(complete):
     folder, result = complete
     page = read(folder)
-    places = {
-        name: next(i for i, text in enumerate(page.texts) if text.startswith(name))
-        for name in ("helpful: ", "accuracy")
-    }
-    assert places["helpful: "] < places["accuracy"]
-    assert f"{100 * result['length_gain']:+.1f} points" in page.texts[places["helpful: "]]
+    verdict, accuracy = (
+        next(i for i, text in enumerate(page.texts) if text.startswith(start)) for start in ("helpful: ", "accuracy")
+    )
+    assert verdict < accuracy
+    assert f"{100 * result['length_gain']:+.1f} points" in page.texts[verdict]
 
 
 def test_heads_on_data_of_each_other_and_their_agreement(complete):
@@ -248,12 +252,11 @@ def test_a_gate_between_the_heads(complete, tmp_path):
     assert ["all", "400", "73.1 %", "70.0 to 76.0", ""] in page.rows
     assert ["helpful", "400", "80.2 %", "70.0 to 76.0", ""] in page.rows
     assert ["safety", "400", "73.1 %", "none", ""] in page.rows
-    assert (
-        "safety judges where refusing is safe with more than 62.0 %, or the response with less than 15.0 %" in page.text
-    )
+    assert "the score of safety if refusing the prompt is safe with a probability above 62.0 %" in page.text
+    assert "if the response is safe with a probability below 15.0 %. Otherwise it is the score of helpful." in page.text
 
 
-def test_data_training_and_making_are_told(complete):
+def test_data_training_and_environment(complete):
     folder, _ = complete
     page = read(folder)
     assert ["Comparisons", "40", "5"] in page.rows
@@ -266,21 +269,21 @@ def test_data_training_and_making_are_told(complete):
     assert ["Commit", "abc123, with uncommitted changes"] in page.rows
     options = ["--config=configs/helpful.py", "'--config.data.train=gold/helpful[:20]'"]
     assert " \\\n    ".join(["python experiments/train.py", *options]) in page.texts
-    assert len(page.values("img", "src")) == 6  # "mine" too; the SFT has none, which is said
+    assert len(page.values("img", "src")) == 6  # with "mine"; the SFT run has none
     assert "There is no figures/training.png." in page.text
 
 
-def test_mistakes_are_readable(complete):
+def test_mistakes_are_shown_in_full(complete):
     folder, _ = complete
     page = read(folder)
     records = [json.loads(line) for line in (folder / "mistakes.jsonl").read_text().splitlines()]
     assert len(records) == 7
     assert "2 more" in page.texts
-    for place, record in enumerate(records, start=1):
-        start = page.texts.index(f"{place}. Wrong by {-record['gap']:.2f}")
-        told = [text for text in page.texts[start : start + 8] if text.strip()]
+    for number, record in enumerate(records, start=1):
+        start = page.texts.index(f"{number}. Wrong by {-record['gap']:.2f}")
+        shown = page.texts[start : start + 8]
         better, worse = record["scores"]
-        assert told[2:8] == [
+        assert shown[2:8] == [
             "user",
             record["prompt"][0]["content"],
             f"preferred by the raters, scored {better:.2f}",
@@ -290,20 +293,22 @@ def test_mistakes_are_readable(complete):
         ]
 
 
-def test_a_dot_stands_where_its_number_says(tmp_path):
+def test_the_position_of_a_dot_is_its_accuracy(tmp_path):
     result = make_run(tmp_path)
     page = read(tmp_path)
     parts = [part for kind in ("subsets", "strengths", "turns", "length_differences") for part in result[kind].values()]
-    least = lowest(parts)
-    places = [100 * (part["accuracy"] - least) / (1 - least) for part in parts]
-    found = [float(place.rstrip("%")) for place in page.values("circle", "cx")]
-    assert found[1:] == pytest.approx(places, abs=0.01)  # the first stands on the scale at the top
-    # By hand: the line begins at a multiple of 10 % that leaves room for the lowest end of an interval.
-    assert lowest([{"accuracy": 0.62, "accuracy_ci95": [0.41, 0.8]}]) == 0.3
-    assert lowest([{"accuracy": 0.02, "accuracy_ci95": [0.0, 0.1]}, {"accuracy": None, "accuracy_ci95": None}]) == 0.0
+    low = axis_of(parts).low
+    expected = [100 * (part["accuracy"] - low) / (1 - low) for part in parts]
+    found = [float(position.rstrip("%")) for position in page.values("circle", "cx")]
+    assert found[1:] == pytest.approx(expected, abs=0.01)  # the first is on the scale at the top
+    # By hand: the axis begins at a multiple of 10 % that leaves room for the lowest end of an interval.
+    assert axis_of([{"accuracy": 0.62, "accuracy_ci95": [0.41, 0.8]}]).low == 0.3
+    undefined = {"accuracy": None, "accuracy_ci95": None}
+    assert axis_of([{"accuracy": 0.02, "accuracy_ci95": [0.0, 0.1]}, undefined]).low == 0.0
+    assert axis_of([{"accuracy": 0.8, "accuracy_ci95": None}], 0.44, None).low == 0.4
 
 
-def test_what_a_directory_does_not_have_is_said(tmp_path):
+def test_missing_files_and_values_are_named(tmp_path):
     result = make_run(tmp_path)
     for name in ("environment.json", "data_audit.json", "packing.json", "metrics.jsonl", "mistakes.jsonl"):
         (tmp_path / name).unlink()
@@ -316,12 +321,12 @@ def test_what_a_directory_does_not_have_is_said(tmp_path):
     first |= {"ceiling": None, "ceiling_gain": None, "accuracy_ci95": None, "length_gain_ci95": None}
     write(tmp_path, "evaluation.json", {**kept, **first, "heads": {"helpful": first}})
     page = read(tmp_path)
-    for said in (
+    for text in (
         "evaluation.json holds no calibration",
         "the number of parameters was not recorded",
         "No accuracy by user turns of the prompt",
-        "No accuracy by characters that the winner has more",
-        "No table of heads on data for others",
+        "No accuracy by extra characters of the winner",
+        "No table of heads on data of other labels",
         "No agreement of heads",
         "There is no figures/training.png.",
         "There is no figures/rewards-helpful.png.",
@@ -332,11 +337,11 @@ def test_what_a_directory_does_not_have_is_said(tmp_path):
         "environment.json is missing",
         "metrics.jsonl holds no validation",
         "The SFT stage (sft/) is missing.",
-        "the data carry no true reward",
+        "the data have no true reward",
         "95 % interval none",
         "without an interval, so chance cannot be excluded",
     ):
-        assert said in page.text, said
+        assert text in page.text, text
 
 
 def test_a_run_without_mistakes_and_a_head_without_data(tmp_path):
@@ -344,11 +349,11 @@ def test_a_run_without_mistakes_and_a_head_without_data(tmp_path):
     write(tmp_path, "mistakes.jsonl", "")
     write(tmp_path, "evaluation.json", {**result, "heads": {**result["heads"], "safety": None}})
     page = read(tmp_path)
-    assert "None: every pair is in the raters' order or scored alike." in page.text
-    assert "safety: no data to judge it by." in page.text
+    assert "None: every pair is in the raters' order or has equal scores." in page.text
+    assert "safety: no data to evaluate it on." in page.text
 
 
-def test_a_run_that_is_not_finished(tmp_path):
+def test_an_unfinished_run(tmp_path):
     make_run(tmp_path)
     (tmp_path / "evaluation.json").unlink()
     page = read(tmp_path)
@@ -365,9 +370,18 @@ def test_a_language_model(tmp_path):
         assert page.texts[page.texts.index(title) + 1] == value
 
 
-def test_hostile_texts_stay_texts(tmp_path):
-    for place, odd in enumerate(HOSTILE):
-        folder = tmp_path / f"{place} <b>&'#"
+def test_the_kind_that_a_run_states_decides(tmp_path):
+    make_run(tmp_path)
+    assert read_run(tmp_path).kind == "reward_model"  # as of earlier versions: by its heads
+    write(tmp_path / "sft", "environment.json", {**ENVIRONMENT, "kind": "reward_model"})
+    assert read_run(tmp_path / "sft").kind == "reward_model"
+    (tmp_path / "sft" / "evaluation.json").unlink()
+    assert "rmjax reward model" in read(tmp_path / "sft").texts
+
+
+def test_hostile_texts_are_escaped(tmp_path):
+    for number, odd in enumerate(HOSTILE):
+        folder = tmp_path / f"{number} <b>&'#"
         make_run(folder, odd=odd)
         write(folder, "environment.json", {**ENVIRONMENT, "command": ["train.py", odd]})
         page = read(folder)
@@ -380,15 +394,16 @@ def test_hostile_texts_stay_texts(tmp_path):
         assert folder.name in page.texts
 
 
-def test_elements():
-    assert tag("p", "a < b", class_="x", stroke_width='"') == '<p class="x" stroke-width="&quot;">a &lt; b</p>'
-    assert tag("p", tag("b", "&")) == "<p><b>&amp;</b></p>"
-    assert tag("img", alt="a") == '<img alt="a">'
-    assert joined(["<", tag("i")], "-") == "&lt;-<i></i>"
+def test_a_template_without_one_of_its_values_is_an_error():
+    with pytest.raises(jinja2.UndefinedError):
+        render("run.html", name="a run")
+
+
+def test_anchor():
     assert anchor("Heads and (all) domains") == "heads-and-all-domains"
 
 
-def test_what_is_no_run_or_damaged_is_refused(tmp_path):
+def test_a_directory_without_a_run_and_a_damaged_file_are_errors(tmp_path):
     with pytest.raises(InputError, match=r"holds no run .* and no sweep"):
         report(tmp_path, tmp_path / "report.html")
     make_run(tmp_path)
@@ -403,7 +418,7 @@ ACCURACY, SIZE = Measure("accuracy", "accuracy", "%"), Measure("size", "paramete
 
 
 def make_sweep(folder, odd="bad"):
-    """A sweep of three settings with two seeds, the last of which failed; its rows."""
+    """Writes a sweep of three settings with two seeds; the last setting failed. Returns its rows."""
     names = ("none", 4000, odd)
     measured = {"none": ((0.6, 10.0), (0.64, 10.0)), 4000: ((0.61, 20.0), (None, 20.0))}
     rows = []
@@ -463,31 +478,31 @@ def test_a_setting_that_combines_others_and_one_that_changes_nothing(tmp_path):
     combined = {"at": bad["at"], "members": [none["at"], small["at"]], "options": ["combine=worst"]}
     write(tmp_path, "sweep.json", {**stored, "settings": [{**none, "fields": []}, small, combined]})
     page = read(tmp_path)
-    assert ["margin none", "nothing: configs/helpful.py as it stands"] in page.rows
-    assert ["margin bad", "puts together margin none\nputs together margin 4,000\ncombine=worst"] in page.rows
+    assert ["margin none", "nothing: configs/helpful.py unchanged"] in page.rows
+    assert ["margin bad", "combines margin none\ncombines margin 4,000\ncombine=worst"] in page.rows
 
 
-@pytest.mark.parametrize("where", ["sweep/report.html", "elsewhere/page.html"])
-def test_links_lead_to_the_runs_from_wherever_the_page_lies(tmp_path, where):
+@pytest.mark.parametrize("output", ["sweep/report.html", "elsewhere/page.html"])
+def test_links_are_relative_to_the_page(tmp_path, output):
     make_sweep(tmp_path / "sweep", odd="100% & #1?")
     (tmp_path / "elsewhere").mkdir()
-    page = read(tmp_path / "sweep", tmp_path / where)
+    page = read(tmp_path / "sweep", tmp_path / output)
     links = [link for link in page.values("a", "href") if not link.startswith("#")]
-    found = [(tmp_path / where).parent / unquote(link) for link in links]
+    found = [(tmp_path / output).parent / unquote(link) for link in links]
     assert len(found) == 5  # four runs and a log
     assert all(path.exists() for path in found)
     assert not any(re.search(r"[ ?#&]", link) for link in links)
 
 
-def test_hostile_sweeps(tmp_path):
-    for place, odd in enumerate(HOSTILE):
-        make_sweep(tmp_path / str(place), odd=odd.replace("/", "|"))
-        page = read(tmp_path / str(place))
+def test_hostile_texts_of_sweeps_are_escaped(tmp_path):
+    for number, odd in enumerate(HOSTILE):
+        make_sweep(tmp_path / str(number), odd=odd.replace("/", "|"))
+        page = read(tmp_path / str(number))
         assert any(odd.replace("/", "|") in row[0] for row in page.tables[0])
         assert any(f"{odd.replace('/', '|')} is unknown, really" == row[2] for row in page.rows if len(row) == 4)
 
 
-def test_the_command(tmp_path):
+def test_the_script(tmp_path):
     make_run(tmp_path / "run")
     command = [sys.executable, str(ROOT / "experiments" / "report.py"), f"--workdir={tmp_path}/run"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

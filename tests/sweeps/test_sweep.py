@@ -1,4 +1,4 @@
-"""A sweep as its user runs it: dependencies, failures, resuming, places to run, and every page of configs/sweeps."""
+"""Tests of sweeps: dependencies, failures, resuming, launchers, and all configurations in configs/sweeps."""
 
 import importlib
 import json
@@ -18,14 +18,14 @@ from rmjax.errors import InputError
 from rmjax.sweeps import launchers
 from rmjax.sweeps import plan as sweep_plan
 from rmjax.sweeps import run as sweep_run
-from rmjax.sweeps.launchers import Job, Local, Slurm, places
+from rmjax.sweeps.launchers import Job, Local, Slurm, slots
 from rmjax.sweeps.statistics import Measure, read_measures
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PAGES = sorted(path.stem for path in (ROOT / "configs" / "sweeps").glob("*.py") if path.stem != "page")
+SWEEPS = sorted(path.stem for path in (ROOT / "configs" / "sweeps").glob("*.py") if path.stem != "page")
 
 
-def page(name):
+def configuration(name):
     return importlib.import_module(f"configs.sweeps.{name}").get_config().to_dict()
 
 
@@ -37,16 +37,16 @@ def flat(config, prefix=""):
     }
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_every_page_plans_and_changes_only_fields_that_exist(name, tmp_path):
-    sweep = page(name)
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_changes_only_existing_fields(name, tmp_path):
+    sweep = configuration(name)
     sweep_plan.check_sweep(sweep)
     known = {"train.py": flat(helpful.get_config()), "sft.py": flat(sft.get_config())}
     jobs = sweep_plan.plan(sweep, tmp_path, ROOT)
     names = {job.name for job in jobs}
     assert len(names) == len({job.result for job in jobs}) == len({job.log for job in jobs}) == len(jobs)
     for job in jobs:
-        assert names.issuperset(job.after)
+        assert names.issuperset(job.depends_on)
         if Path(job.command[1]).name == "evaluate.py":
             continue
         options = [option.removeprefix("--config.") for option in job.command if option.startswith("--config.")]
@@ -60,44 +60,44 @@ def test_every_page_plans_and_changes_only_fields_that_exist(name, tmp_path):
     assert set(sweep["fit"]) <= titles | axes
 
 
-def test_a_start_that_nobody_defines_is_refused():
-    sweep = page("margin")
+def test_an_undefined_start_is_an_error():
+    sweep = configuration("margin")
     sweep["fields"] = (*sweep["fields"], "tokenizer.path={other}")
     with pytest.raises(InputError, match="begins with 'other': known are \\['sft'\\]"):
         sweep_plan.check_sweep(sweep)
 
 
-def test_a_comparison_of_what_the_sweep_has_not_is_refused():
+def test_an_unknown_axis_or_value_to_compare_is_an_error():
     with pytest.raises(InputError, match="along 'margins': the axes of the sweep are \\['margin'\\]"):
-        sweep_plan.check_sweep({**page("margin"), "compare": "margins"})
+        sweep_plan.check_sweep({**configuration("margin"), "compare": "margins"})
     with pytest.raises(InputError, match="names 'non', which no setting has as its margin"):
-        sweep_plan.check_sweep({**page("margin"), "against": (("small", "non"),)})
+        sweep_plan.check_sweep({**configuration("margin"), "against": (("small", "non"),)})
 
 
-def test_settings_in_one_place_are_refused():
-    sweep = page("margin")
+def test_two_settings_with_the_same_values_are_an_error():
+    sweep = configuration("margin")
     sweep["settings"] += sweep["settings"][:1]
-    with pytest.raises(InputError, match="a place of its own"):
+    with pytest.raises(InputError, match="no two the same values on them"):
         sweep_plan.check_sweep(sweep)
 
 
-def test_a_combination_of_what_is_no_run_is_refused():
-    sweep = page("ensemble")
+def test_a_combination_of_a_setting_without_a_run_is_an_error():
+    sweep = configuration("ensemble")
     sweep["settings"], sweep["against"] = sweep["settings"][1:], ()
-    with pytest.raises(InputError, match="combines judge member 1, which is no run"):
+    with pytest.raises(InputError, match="combines judge member 1, which is not a run"):
         sweep_plan.check_sweep(sweep)
 
 
 def test_combinations_wait_for_their_members_of_the_same_seed(tmp_path):
-    sweep = {**page("ensemble"), "seeds": 3}
+    sweep = {**configuration("ensemble"), "seeds": 3}
     jobs = {job.name: job for job in sweep_plan.plan(sweep, tmp_path, ROOT)}
     mean = jobs["judge mean, seed 2"]
-    assert mean.after == tuple(f"judge member {number}, seed 2" for number in range(1, 6))
-    folders = [str(jobs[name].result.parent) for name in mean.after]
+    assert mean.depends_on == tuple(f"judge member {number}, seed 2" for number in range(1, 6))
+    folders = [str(jobs[name].result.parent) for name in mean.depends_on]
     assert f"--checkpoint={','.join(folders)}" in mean.command
     seeds = [option for job in jobs.values() for option in job.command if option.startswith("--config.seed=")]
     members = [seed for seed in seeds if len(seed.partition("=")[2]) == 2]
-    # Twice: with a head of their own, and with one for all.
+    # Twice: with separate initial heads, and with a shared one.
     assert sorted(members) == [
         f"--config.seed={number}{seed}" for number in range(1, 6) for seed in range(3) for _ in "12"
     ]
@@ -105,9 +105,9 @@ def test_combinations_wait_for_their_members_of_the_same_seed(tmp_path):
     assert sorted(heads) == [f"--config.init_seed={seed}" for seed in range(3) for _ in range(5)]
 
 
-def test_runs_are_checked_before_any_is_begun(tmp_path):
-    """A field that does not exist, and a finished run that was another one."""
-    sweep = page("margin")
+def test_all_runs_are_checked_before_the_first_starts(tmp_path):
+    """A field does not exist, or a directory holds a run with another configuration."""
+    sweep = configuration("margin")
     good = sweep_plan.plan(sweep, tmp_path, ROOT)
     for job in good:
         script.check_run(job)
@@ -124,8 +124,8 @@ def test_runs_are_checked_before_any_is_begun(tmp_path):
         script.check_run(done)
 
 
-def test_what_is_there_is_collected_when_a_sweep_is_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(script.training_flags, "config_dict", lambda: page("margin"))
+def test_a_stopped_sweep_writes_its_results_so_far(tmp_path, monkeypatch):
+    monkeypatch.setattr(script.training_flags, "config_dict", lambda: configuration("margin"))
     monkeypatch.setattr(script.training_flags, "workdir", lambda folder: tmp_path)
     monkeypatch.setattr(script, "check_run", lambda job: None)
     monkeypatch.setattr(script.flags, "FLAGS", SimpleNamespace(launcher="local", parallel=1, slurm=[]))
@@ -140,8 +140,8 @@ def test_what_is_there_is_collected_when_a_sweep_is_stopped(tmp_path, monkeypatc
     assert "0 of 5" in (tmp_path / "results.md").read_text()
 
 
-def test_a_measure_that_no_run_has_is_told(tmp_path, capsys):
-    """Its path is mistyped, or it is not measured on these data; one that some runs have is no such case."""
+def test_a_measure_that_no_run_has_gives_a_warning(tmp_path, capsys):
+    """A path with a typing error gives a warning. A measure that some runs have does not."""
     for seed, top1 in ((0, 0.6), (1, None)):
         folder = sweep_plan.run_folder(tmp_path, {"margin": "none"}, seed)
         folder.mkdir(parents=True)
@@ -152,19 +152,19 @@ def test_a_measure_that_no_run_has_is_told(tmp_path, capsys):
     assert capsys.readouterr().err == "warning: no finished run has acuracy, the measure 'right'\n"
 
 
-def test_starts_follow_earlier_ones(tmp_path):
-    jobs = {job.name: job for job in sweep_plan.plan(page("initialisation"), tmp_path, ROOT)}
+def test_starts_depend_on_earlier_starts(tmp_path):
+    jobs = {job.name: job for job in sweep_plan.plan(configuration("initialisation"), tmp_path, ROOT)}
     text = jobs["start text, seed 1"]
-    assert text.after == ("start sft, seed 1",)
+    assert text.depends_on == ("start sft, seed 1",)
     assert f"--config.tokenizer.path={jobs['start sft, seed 1'].result.parent}" in text.command
-    sweep = page("initialisation")
+    sweep = configuration("initialisation")
     sweep["starts"] = sweep["starts"][::-1]
-    with pytest.raises(InputError, match="the start 'text' follows 'sft', which does not stand before it"):
+    with pytest.raises(InputError, match="the start 'text' needs 'sft', which is not defined before it"):
         sweep_plan.check_sweep(sweep)
 
 
-def test_a_combination_is_not_taken_for_another_or_for_newer_members(tmp_path):
-    job = next(j for j in sweep_plan.plan(page("ensemble"), tmp_path, ROOT) if j.name == "judge mean, seed 0")
+def test_a_result_of_another_combination_or_of_older_members_is_an_error(tmp_path):
+    job = next(j for j in sweep_plan.plan(configuration("ensemble"), tmp_path, ROOT) if j.name == "judge mean, seed 0")
     script.check_run(job)
     job.result.parent.mkdir(parents=True)
     job.result.write_text("{}")
@@ -180,7 +180,7 @@ def test_a_combination_is_not_taken_for_another_or_for_newer_members(tmp_path):
         script.check_run(job)
 
 
-def test_a_flag_of_the_other_launcher_is_refused(monkeypatch):
+def test_a_flag_of_the_other_launcher_is_an_error(monkeypatch):
     for launcher, parallel, slurm in (("slurm", 2, []), ("local", 0, ["slurm_partition=gpu"])):
         given = SimpleNamespace(launcher=launcher, parallel=parallel, slurm=slurm)
         monkeypatch.setattr(script.flags, "FLAGS", given)
@@ -188,13 +188,13 @@ def test_a_flag_of_the_other_launcher_is_refused(monkeypatch):
             script.main()
 
 
-def shell(tmp_path, name, text, after=()):
+def shell(tmp_path, name, text, depends_on=()):
     """A job that runs shell text with $0 as its result."""
     result = tmp_path / name
-    return Job(name, ("bash", "-c", text, str(result)), result, tmp_path / "logs" / f"{name}.log", after)
+    return Job(name, ("bash", "-c", text, str(result)), result, tmp_path / "logs" / f"{name}.log", depends_on)
 
 
-def test_jobs_wait_for_what_they_need_and_failures_stay_their_own(tmp_path):
+def test_jobs_wait_for_their_dependencies_and_a_failure_stops_only_dependents(tmp_path):
     jobs = [
         shell(tmp_path, "start", "sleep 0.3; date +%N > $0"),
         shell(tmp_path, "broken", "echo some noise; echo error: there is no such thing; exit 1"),
@@ -206,7 +206,7 @@ def test_jobs_wait_for_what_they_need_and_failures_stay_their_own(tmp_path):
     sweep_run.run_jobs(jobs, Local(2), failed)
     assert failed == {
         "broken": "there is no such thing",
-        "silent": "it said nothing",
+        "silent": "it wrote nothing",
         "orphan": "broken failed",
     }
     assert (tmp_path / "first").read_text() == (tmp_path / "start").read_text()
@@ -214,10 +214,10 @@ def test_jobs_wait_for_what_they_need_and_failures_stay_their_own(tmp_path):
     before = (tmp_path / "start").read_text()
     sweep_run.run_jobs(jobs, Local(2), again)
     assert again == failed
-    assert (tmp_path / "start").read_text() == before  # done, so not run again
+    assert (tmp_path / "start").read_text() == before  # done jobs are not repeated
 
 
-def test_as_many_at_a_time_as_there_are_places(tmp_path):
+def test_as_many_jobs_at_the_same_time_as_slots(tmp_path):
     text = f"touch {tmp_path}/running-$$; ls {tmp_path}/running-* | wc -l > $0; sleep 0.4; rm {tmp_path}/running-$$"
     jobs = [shell(tmp_path, f"job{i}", text) for i in range(5)]
     failed = {}
@@ -227,7 +227,7 @@ def test_as_many_at_a_time_as_there_are_places(tmp_path):
     assert max(seen) == 2
 
 
-def test_stopping_tells_every_run_and_waits(tmp_path):
+def test_stop_lets_a_run_save_and_waits(tmp_path):
     launcher = Local(1)
     job = shell(
         tmp_path,
@@ -235,7 +235,7 @@ def test_stopping_tells_every_run_and_waits(tmp_path):
         f"trap 'touch {tmp_path}/saved; exit 143' TERM; touch {tmp_path}/up; while :; do sleep 0.05; done",
     )
     assert launcher.start(job)
-    assert not launcher.start(job)  # no second place
+    assert not launcher.start(job)  # no second slot
     until = time.monotonic() + 20
     while not (tmp_path / "up").exists() and time.monotonic() < until:
         time.sleep(0.02)
@@ -244,32 +244,32 @@ def test_stopping_tells_every_run_and_waits(tmp_path):
     assert launcher.ended() == [job]
 
 
-def test_places_share_out_cores_or_gpus(monkeypatch):
+def test_slots_share_cores_or_gpus(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(launchers, "visible_gpus", lambda: [])
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(launchers, "available_memory", lambda: 5 * launchers.MEMORY)
-    assert [cores for _, cores in places(0)] == [[0], [1], [2], [3], [4]]
-    assert [cores for _, cores in places(2)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    assert places(2)[0][0] == {"JAX_NUM_CPU_DEVICES": "4"}
+    assert [slot.cores for slot in slots(0)] == [[0], [1], [2], [3], [4]]
+    assert [slot.cores for slot in slots(2)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert slots(2)[0].environment == {"JAX_NUM_CPU_DEVICES": "4"}
     monkeypatch.setattr(launchers, "available_memory", lambda: 0)
-    assert len(places(0)) == 1
+    assert len(slots(0)) == 1
     monkeypatch.setattr(launchers, "visible_gpus", lambda: ["2", "5"])
-    assert [place[0]["CUDA_VISIBLE_DEVICES"] for place in places(0)] == ["2", "5"]
-    assert [place[0]["CUDA_VISIBLE_DEVICES"] for place in places(3)] == ["2", "5", "2"]
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots(0)] == ["2", "5"]
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots(3)] == ["2", "5", "2"]
     with pytest.raises(InputError, match="--parallel must not be negative"):
         Local(-1)
 
 
-def test_gpus_are_those_that_the_environment_names(monkeypatch):
+def test_visible_gpus_are_those_of_the_environment(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,3")
     assert launchers.visible_gpus() == ["1", "3"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert launchers.visible_gpus() == []
 
 
-def test_jobs_of_slurm_are_run_waited_for_and_told_apart(tmp_path):
-    """Through submitit's own executor on this machine, which has the interface of Slurm's."""
+def test_slurm_jobs_run_in_order_and_report_failures(tmp_path):
+    """Uses the local executor of submitit, which has the same interface as that of Slurm."""
     launcher = Slurm(tmp_path / "slurm", ["timeout_min=2"], cluster="local")
     jobs = [
         shell(tmp_path, "good", "echo some noise; touch $0"),
@@ -282,7 +282,7 @@ def test_jobs_of_slurm_are_run_waited_for_and_told_apart(tmp_path):
     assert (tmp_path / "after").exists()
 
 
-def test_without_slurm_the_reason_is_told(tmp_path):
+def test_without_slurm_the_error_has_the_reason(tmp_path):
     with pytest.raises(InputError, match="submitit cannot submit to slurm"):
         Slurm(tmp_path, [])
     with pytest.raises(InputError, match="write NAME=VALUE"):
@@ -322,7 +322,7 @@ def test_a_sweep_end_to_end(tmp_path):
     assert (out / "figures" / "accuracy.png").is_file()
     run = out / "runs" / "margin_none-seed0"
     assert json.loads((run / "config.json").read_text())["init"] == f"{out}/starts/sft-seed0"
-    # What the pages measure is there to be read; labels and unsafe responses only with data of safety.
-    paths = {measure[1] for name in PAGES for measure in page(name)["measures"]}
+    # The run has all measures of all sweeps; labels and unsafe responses need safety data.
+    paths = {measure[1] for name in SWEEPS for measure in configuration(name)["measures"]}
     values = read_measures(run, [Measure(path, path, "") for path in paths])
     assert {path.partition(".")[0] for path, value in values.items() if value is None} == {"labels", "unsafe"}

@@ -36,6 +36,11 @@ def test_a_new_run_states_its_configuration_and_environment(tmp_path):
     assert not list(run.path.glob("*.partial"))
 
 
+def test_a_run_states_its_kind(tmp_path):
+    RunDirectory(tmp_path, CONFIG).create(DATA, "reward_model")
+    assert json.loads((tmp_path / "environment.json").read_text())["kind"] == "reward_model"
+
+
 def test_the_same_configuration_opens_it_again(tmp_path):
     created(tmp_path / "run").log({"step": 1, "loss": 0.5})
     again = created(tmp_path / "run", {**CONFIG, "heads": ["helpful", "safety"]})

@@ -1,0 +1,33 @@
+"""HTML report of the directory of a run or of a sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rmjax.errors import InputError
+from rmjax.report.run_report import run_report
+from rmjax.report.sweep_report import sweep_report
+from rmjax.sweeps.results import read_sweep
+from rmjax.training.run import RunPaths
+from rmjax.training.run_files import read_run
+
+
+def report(workdir: str | Path, output: Path) -> str:
+    """The page of a run directory, or of the directory of a sweep.
+
+    Args:
+        workdir: of experiments/train.py, experiments/sft.py or experiments/sweep.py.
+        output: the file that the page will be written to; links to the runs of a sweep are relative to it.
+
+    Returns:
+        An HTML document that is complete in itself. Only the runs of a sweep are links.
+
+    Raises:
+        InputError: the directory is neither, or one of its files cannot be read.
+    """
+    workdir = Path(workdir)
+    if (workdir / "sweep.json").is_file():
+        return sweep_report(read_sweep(workdir), output)
+    if RunPaths(workdir).config_file.is_file():
+        return run_report(read_run(workdir))
+    raise InputError(f"{workdir} holds no run (config.json) and no sweep (sweep.json): give the directory of one")
