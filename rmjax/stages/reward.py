@@ -62,8 +62,8 @@ def train_reward_model(config: Mapping[str, Any], workdir: Path | str) -> dict[s
     check_sources(settings.data)
     data = load_reward_data(settings)
 
-    run.create(data.fingerprints)
-    write_json(run.path / "data_audit.json", data.audit.to_json())
+    run.create(data.fingerprints, "reward_model")
+    write_json(run.data_audit, data.audit.to_json())
     start = data.start
     if settings.init == "sft":
         source = settings.sft_source
@@ -122,7 +122,7 @@ def run_reward_stage(
     )
     if is_main_process():
         draw_figures(run, settings, data, evaluation)
-    write_text(run.path / "mistakes.jsonl", mistakes.as_lines(evaluation.mistakes))
+    write_text(run.mistakes, mistakes.as_lines(evaluation.mistakes))
     result = {"data": settings.data.eval, "parameters": parameter_count(module), **evaluation.metrics}
     write_json(run.evaluation, result)
     return result

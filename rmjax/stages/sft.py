@@ -67,7 +67,7 @@ def run_sft_stage(settings: SftSettings, workdir: Path, start: Initialization, e
         raise InputError(
             f"{start.origin} is an encoder, which SFT cannot train: a reward model starts from it with init=pretrained"
         )
-    run.create(examples.fingerprints)
+    run.create(examples.fingerprints, "language_model")
     layout = settings.parallel.make_layout()
     model = LanguageModel(start.trunk, settings.model.dtype, settings.train.remat)
     objective = sft_objective(lambda params, batch: model.apply({"params": params}, batch))

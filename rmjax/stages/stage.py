@@ -136,7 +136,7 @@ def make_stream(
 def report_packing(stream: BatchStream, run: RunDirectory) -> None:
     """Writes and prints how well the rows of the batches are filled."""
     packing = stream.statistics()
-    write_json(run.path / "packing.json", {**stream.shape._asdict(), **packing})
+    write_json(run.packing, {**stream.shape._asdict(), **packing})
     shared = (
         f"; prompts computed once: {packing['sharing']:.2f} times fewer tokens (ideal {packing['ideal_sharing']:.2f})"
     )

@@ -112,7 +112,7 @@ class RunDirectory(RunPaths):
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise InputError(f"{self.path} is not empty and holds no run: give another --workdir")
 
-    def create(self, data: Mapping[str, Any], kind: Kind | None = None) -> None:
+    def create(self, data: Mapping[str, Any], kind: Kind) -> None:
         """Creates the directory and writes the configuration, the environment, and the fingerprints of the data.
 
         Args:

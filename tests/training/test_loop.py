@@ -75,7 +75,7 @@ class Recorder:
 
     def __init__(self, setting, path):
         self.setting, self.run = setting, RunDirectory(path, {})
-        self.run.create({"train": "made up"})
+        self.run.create({"train": "made up"}, "reward_model")
         self.saved, self.evaluated = {}, []
 
     def __call__(self, state=None, start=0, stop=STOP, cadence=(2, 4, 3), step_fn=None, on_evaluate=None):

@@ -16,7 +16,7 @@ DATA = {"train": {"count": 3, "sha256": "ab"}, "test": {"count": 2, "sha256": "c
 
 def created(path, config=CONFIG, data=DATA):
     run = RunDirectory(path, config)
-    run.create(data)
+    run.create(data, "reward_model")
     return run
 
 
