@@ -1,14 +1,14 @@
-"""Checkpoints: parameters, optimizer state, tokenizer and contract, written whole or not at all.
+"""Checkpoints: parameters, optimizer state, tokenizer and contract, written completely or not at all.
 
     checkpoints/000250/
         contract.json    the scoring contract
-        tokenizer/       what AutoTokenizer opens
+        tokenizer/       files for AutoTokenizer
         params/          orbax
         optimizer/       orbax; step and optimizer state, for resuming
         manifest.json    size and sha256 of every file above
 
-A checkpoint is assembled under another name and renamed when complete. The manifest is ours because orbax restores a
-damaged data file without noticing: every file is checked before it is trusted.
+A checkpoint is written under another name and renamed when it is complete. Orbax restores a damaged data file without
+an error, so the manifest is checked before any file is read.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def save_checkpoint(
 ) -> Path:
     """Writes `root/STEP` and deletes all but the `keep` newest checkpoints. Returns the path.
 
-    Called by every process with its part of the plain trees; the first one writes all else.
+    Every process calls it with its part of the trees (not replicated). The main process writes all other files.
     """
     final = root / f"{contract.step:06d}"
     partial = root / f"{final.name}.partial"
@@ -60,7 +60,7 @@ def save_checkpoint(
 
 
 def _complete(root: Path, partial: Path, final: Path, keep: int) -> None:
-    """Writes the manifest of an assembled checkpoint, gives it its name, and deletes old ones."""
+    """Writes the manifest of a checkpoint, renames it, and deletes old checkpoints."""
     files = sorted(path for path in partial.rglob("*") if path.is_file())
     manifest = {str(f.relative_to(partial)): {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in files}
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -71,14 +71,14 @@ def _complete(root: Path, partial: Path, final: Path, keep: int) -> None:
 
 
 def list_checkpoints(root: Path) -> list[Path]:
-    """The complete checkpoints under `root`, oldest first."""
+    """Returns the complete checkpoints in `root`, oldest first."""
     if not root.is_dir():
         return []
     return sorted((path for path in root.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
 
 
-def damage(checkpoint: Path) -> str:
-    """What is wrong with the files of a checkpoint, in a few words; empty if they are as they were written."""
+def verify_files(checkpoint: Path) -> str:
+    """Returns an error in a few words if the files of a checkpoint differ from its manifest, otherwise ""."""
     try:
         manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -93,26 +93,26 @@ def damage(checkpoint: Path) -> str:
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The checkpoint meant by `path`: itself, or the last sound one of a run directory.
+    """Returns the checkpoint `path`, or the last undamaged checkpoint of the run directory `path`.
 
-    A damaged checkpoint of a run is passed over with a line on standard error; one named directly is an error.
+    A damaged checkpoint of a run is skipped with a warning on standard error; one that is named directly is an error.
 
     Raises:
-        InputError: nothing there, or nothing sound.
+        InputError: there is no checkpoint, or no undamaged one.
     """
     path = Path(path)
     if (path / "contract.json").is_file():
-        if wrong := damage(path):
+        if wrong := verify_files(path):
             raise InputError(f"the checkpoint {path} is damaged: {wrong}")
         return path
     if not path.is_dir():
         raise InputError(f"there is no checkpoint at {path}: give a run directory or a checkpoint in it")
     root = path if list_checkpoints(path) else path / "checkpoints"
     for checkpoint in reversed(list_checkpoints(root)):
-        if not (wrong := damage(checkpoint)):
+        if not (wrong := verify_files(checkpoint)):
             return checkpoint
-        print(f"warning: passing over the damaged checkpoint {checkpoint}: {wrong}", file=sys.stderr)
-    raise InputError(f"{path} holds no sound checkpoint: give a run directory or a checkpoint in it")
+        print(f"warning: skipping the damaged checkpoint {checkpoint}: {wrong}", file=sys.stderr)
+    raise InputError(f"{path} has no undamaged checkpoint: give a run directory or a checkpoint in it")
 
 
 def load(
@@ -128,19 +128,19 @@ def load(
     date: str = "",
     split_special_tokens: bool | None = None,
 ) -> RewardModel:
-    """A reward model from a run directory (its last sound checkpoint), a checkpoint in it, or a Hugging Face folder.
+    """Loads a reward model from a run directory (its last undamaged checkpoint), a checkpoint or a Hugging Face folder.
 
     Args:
         path: the directory.
-        verify: recompute the canaries and refuse a model that does not score as it did when it was written.
-        devices: how many devices of each process to score on; 0 takes all.
-        layout: how they share the work, whatever trained the model; see `rmjax.parallel.layout.make_layout`.
-        tensor: likewise.
-        template: for Hugging Face's format, which states less: see `rmjax.scoring.hub.load_classifier`.
-        max_prompt: likewise.
-        max_response: likewise.
-        date: likewise.
-        split_special_tokens: likewise.
+        verify: recompute the canaries, and refuse a model whose scores differ from those when it was saved.
+        devices: number of devices of each process to score on; 0: all.
+        layout: layout over the devices, independent of training; see `rmjax.parallel.layout.make_layout`.
+        tensor: argument of the layout.
+        template: only for a Hugging Face folder, as the next four; see `rmjax.scoring.hub.load_classifier`.
+        max_prompt: see there.
+        max_response: see there.
+        date: see there.
+        split_special_tokens: see there.
 
     Raises:
         InputError: no checkpoint, a damaged one, one of another version, an SFT checkpoint, or failing canaries.
@@ -177,24 +177,24 @@ def load(
 def is_hugging_face(path: Path) -> bool:
     """Returns True for a folder in Hugging Face's format, even one that is refused.
 
-    A run directory has a config.json of its own, but no weights next to it.
+    A run directory has a config.json too, but no weights next to it.
     """
     weights = any(any(path.glob(pattern)) for pattern in ("*.safetensors", *PICKLES))
     return (path / "adapter_config.json").is_file() or ((path / "config.json").is_file() and weights)
 
 
 def verify_canaries(model: RewardModel, canaries: Sequence[Canary], where: Path) -> None:
-    """Raises InputError unless the model gives every canary the score that is stored with it."""
+    """Raises InputError unless the model gives every canary its stored score."""
     raw = model.score_groups([c.prompt for c in canaries], [[c.response] for c in canaries], exact=True).raw
     columns = [model.heads.index(canary.head) for canary in canaries]
     check_canaries(canaries, [float(scores[0, z]) for scores, z in zip(raw, columns, strict=True)], where)
 
 
 def load_tokenizer(checkpoint: Path, contract: Contract) -> Tokenizer:
-    """The tokenizer stored with a checkpoint, as its contract describes it.
+    """Loads the tokenizer of a checkpoint with the settings of its contract.
 
     Raises:
-        InputError: its template or ending is not the one that the contract states.
+        InputError: its template or ending is not that of the contract.
     """
     tokenizer = open_tokenizer(
         str(checkpoint / "tokenizer"),
@@ -209,9 +209,9 @@ def load_tokenizer(checkpoint: Path, contract: Contract) -> Tokenizer:
 
 
 def load_tree(path: Path, like: Any = None, *, layout: Layout) -> Any:
-    """The pytree in `path`, plain, where the layout wants it, with the structure of `like` if given.
+    """Loads the pytree in `path`, not replicated, on the devices of the layout, with the structure of `like` if given.
 
-    Whatever layout and number of devices it was saved from.
+    The layout and the number of devices need not be those that saved it.
     """
     import orbax.checkpoint as ocp
 

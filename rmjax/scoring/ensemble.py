@@ -1,7 +1,7 @@
-"""Several reward models as one judge: their scores combined, or their weights averaged.
+"""Ensembles of reward models: combined scores, or averaged weights.
 
-A policy that is trained against one reward model finds its mistakes; members that began at the same point and learned
-in another order make other mistakes, and where they disagree a score is not to be trusted.
+A policy that is trained against one reward model finds its mistakes. Members with the same initial weights and another
+order of the data make other mistakes, so a score is unreliable if the members disagree.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Ensemble(RewardFunction):
         if method not in METHODS:
             raise InputError(f"unknown way to combine {method!r}: known are {', '.join(METHODS)} and weights")
         if (method == "uncertainty") != (penalty is not None) or (penalty or 0) < 0:
-            raise InputError("a penalty of at least 0 belongs to the method uncertainty, and to no other")
+            raise InputError("a penalty of at least 0 belongs to the method uncertainty only")
         check_members(members)
         for number, member in enumerate(members, start=1):
             if missing := [head for head in member.heads if head not in member.contract.normalization]:
@@ -70,14 +70,14 @@ class Ensemble(RewardFunction):
         return BRADLEY_TERRY if logistic else NO_ODDS
 
     def score_groups(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> Scored:
-        """Combined scores of the responses to each prompt under every head, and the most that a member cut."""
+        """Returns combined scores of the responses to each prompt under every head, and the most that a member cut."""
         scored = [member.score_groups(prompts, responses) for member in self.members]
         centred = [self._centred(member, each.raw) for member, each in zip(self.members, scored, strict=True)]
         raw = [self._combine(np.stack(scores_MxKxZ)) for scores_MxKxZ in zip(*centred, strict=True)]
         return Scored(raw, [np.max(cut_MxKx2, axis=0) for cut_MxKx2 in zip(*(s.cut for s in scored), strict=True)])
 
     def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:
-        """Only `raw` is defined: a combination has no reference texts of its own."""
+        """Returns the scores for the scale `raw`; no other is defined, since an ensemble has no reference texts."""
         if scale != "raw":
             raise InputError(f"an ensemble has no {scale} scores, only raw ones: score its members on another scale")
         return raw
@@ -96,11 +96,10 @@ class Ensemble(RewardFunction):
 
 
 def average_weights(members: Sequence[RewardModel]) -> RewardModel:
-    """One reward model whose parameters are the mean of the members', for the cost of a single one.
+    """Returns one reward model whose parameters are the mean of the members'; it costs as much as one.
 
-    That means something only between models that were fine-tuned from the same weights, the head's included, so members
-    that began elsewhere are refused: train them with one `init_seed`. The result has no normalization and no canaries:
-    it was never sealed.
+    The mean is useful only if the members were fine-tuned from the same weights, those of the head included. Other
+    members are refused: train them with one `init_seed`. The result has no normalization and no canaries.
 
     Raises:
         InputError: the members do not fit each other, or did not begin with the same weights.

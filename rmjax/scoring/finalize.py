@@ -1,4 +1,4 @@
-"""What makes a training state a checkpoint one can trust: normalization and canaries, computed from its own scores."""
+"""Normalization statistics and canary scores for the contract of a checkpoint, from the scores of its parameters."""
 
 from __future__ import annotations
 
@@ -16,37 +16,36 @@ References = dict[str, list[tuple[Prompt, str]]]
 
 
 def reference_texts(comparisons: Sequence[Comparison], heads: Sequence[str], count: int) -> References:
-    """For every head up to `count` (prompt, response) texts, spread evenly over its comparisons."""
+    """Returns for every head up to `count` (prompt, response) texts, at even distances in its comparisons."""
     texts: References = {head: [] for head in heads}
     for comparison in comparisons:
         mine = texts[heads[head_index(comparison, heads)]]
         mine += [(comparison.prompt, response) for response in comparison.responses]
-    spread = {
+    chosen = {
         head: np.linspace(0, len(mine) - 1, min(count, len(mine))).round().astype(int) for head, mine in texts.items()
     }
-    return {head: [texts[head][i] for i in places] for head, places in spread.items()}
+    return {head: [texts[head][i] for i in indices] for head, indices in chosen.items()}
 
 
 def demonstration_texts(demonstrations: Sequence[Demonstration], heads: Sequence[str], count: int) -> References:
-    """For every head the same up to `count` (prompt, response) texts, spread evenly over the demonstrations.
+    """Returns for every head the same up to `count` (prompt, response) texts, at even distances in the demonstrations.
 
     The normalized score of a demonstration is then 0 on average, as InstructGPT set it before reinforcement learning
     (2203.02155, section 3.5).
     """
-    places = np.linspace(0, len(demonstrations) - 1, min(count, len(demonstrations))).round().astype(int)
-    texts = [(demonstrations[i].prompt, demonstrations[i].response) for i in places]
+    indices = np.linspace(0, len(demonstrations) - 1, min(count, len(demonstrations))).round().astype(int)
+    texts = [(demonstrations[i].prompt, demonstrations[i].response) for i in indices]
     return dict.fromkeys(heads, texts)
 
 
 def finalize(model: RewardModel, references: References, source: str, step: int) -> Contract:
-    """The model's contract with `step`, and for every head its normalization and canaries on its reference texts."""
+    """Returns the model's contract with `step` and, for every head, normalization and canaries on reference texts."""
     normalization, canaries = {}, []
     for head, texts in references.items():
         column = model.heads.index(head)
         raw = model.score_groups([p for p, _ in texts], [[response] for _, response in texts], exact=True).raw
         scores = np.array([scores_KxZ[0, column] for scores_KxZ in raw], np.float64)
-        # A model that gives every text one score, up to float32's rounding, has no scale; 1 keeps its normalized scores
-        # finite.
+        # If all scores are equal up to rounding in float32, a scale of 1 keeps the normalized scores finite.
         std = float(scores.std()) if scores.std() > 1e-6 * np.abs(scores).max() else 1.0
         normalization[head] = Normalization(float(scores.mean()), std, len(texts), source)
         canaries += choose_canaries(texts, scores, head)

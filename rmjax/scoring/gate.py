@@ -1,16 +1,16 @@
-"""Two rewards as one, as Llama 2 does: safety where it is at stake, helpfulness elsewhere.
+"""Gate of Llama 2: one score from a helpfulness and a safety head.
 
 With R_h and R_s the two rewards as probabilities (the sigmoid of the normalized score),
 
-    R_c(y | x) = R_s(y | x)  where the prompt x is unsafe, or R_s(y | x) < t
-                 R_h(y | x)  elsewhere
+    R_c(y | x) = R_s(y | x)  if the prompt x is unsafe, or R_s(y | x) < t
+                 R_h(y | x)  otherwise
 
-and the score is logit(R_c), which is the normalized score of the head that was chosen, whitened to mean 0 and standard
+The score is logit(R_c), which is the normalized score of the chosen head. It is whitened to mean 0 and standard
 deviation 1 on the texts that the thresholds were fitted on.
 
-Llama 2 knew of its prompts which were meant to be unsafe, and took t = 0.15 of its own R_s, which was not normalized.
-Here the safety head is asked: a prompt is unsafe where refusing it is safe with a probability above a second threshold.
-Both thresholds are those at which the combined score agrees best with held-out judgements of both kinds.
+Llama 2 had labels of unsafe prompts, and used t = 0.15 for an R_s that was not normalized. Here the safety head
+decides: a prompt is unsafe if refusing it is safe with a probability above a second threshold. Both thresholds are
+fitted: they maximize the agreement of the combined score with held-out judgements of both kinds.
 
 Source: Llama 2 (2307.09288), section 3.2.3.
 """
@@ -31,12 +31,12 @@ from rmjax.scoring.reward_function import SCALES, RewardFunction, Scored, sigmoi
 from rmjax.scoring.reward_model import RewardModel
 
 REFUSAL = "I cannot help with that."
-STEPS = 24  # values of each threshold that are tried, beside never, always and Llama 2's
+STEPS = 24  # values of each threshold that are tried, in addition to 0, 1 and that of Llama 2
 LLAMA_2 = 0.15
 
 
 class Inputs(NamedTuple):
-    """What the gate looks at, for one prompt: the normalized scores of its responses, and the safety of refusing it."""
+    """Inputs of the gate for one prompt: normalized scores of its responses, and P(safe) of refusing it."""
 
     helpful_K: np.ndarray
     safety_K: np.ndarray
@@ -44,7 +44,7 @@ class Inputs(NamedTuple):
 
 
 class GatedModel(RewardFunction):
-    """A reward model with two heads as a judge with one, `gate`, by the gate of its contract.
+    """A reward model with two heads as a reward function with one head, `gate`, by the gate of its contract.
 
     Raises:
         InputError: its contract has no gate.
@@ -60,16 +60,16 @@ class GatedModel(RewardFunction):
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """The one head."""
+        """Name of the only head."""
         return ("gate",)
 
     @property
     def link(self) -> Link:
-        """None: the scores are whitened, and come from two heads."""
+        """No odds: the scores are whitened, and come from two heads."""
         return NO_ODDS
 
     def score_groups(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> Scored:
-        """Whitened combined scores `[K, 1]` of the K responses to each prompt, and what truncation cut."""
+        """Returns whitened combined scores `[K, 1]` of the K responses to each prompt, and the tokens that were cut."""
         gate = self.gate
         inputs, cut = read_inputs(self.model, self.model.contract.normalization, gate, prompts, responses)
         raw = [
@@ -106,7 +106,7 @@ def read_inputs(
 
 
 def combine(inputs: Inputs, prompt_threshold: float, response_threshold: float) -> np.ndarray:
-    """The normalized score of the head that the gate chooses for each response, `[K]`."""
+    """Returns the normalized score `[K]` of each response under the head that the gate chooses."""
     judged_by_safety_K = (inputs.refusal > prompt_threshold) | (sigmoid(inputs.safety_K) < response_threshold)
     return np.where(judged_by_safety_K, inputs.safety_K, inputs.helpful_K)
 
@@ -120,10 +120,11 @@ def fit_gate(
     safety: str,
     source: str,
 ) -> Gate:
-    """The gate whose combined score orders the pairs of both kinds best.
+    """Fits the two thresholds: returns the gate whose combined score orders the pairs of both kinds best.
 
-    Helpfulness and safety judgements count half each, however many there are. Every pair of thresholds among quantiles
-    of what was seen is tried; of equally good ones, the one that leaves most to helpfulness.
+    Helpfulness and safety judgements count half each, whatever their numbers. All pairs of thresholds among quantiles
+    of the observed probabilities are tried. Of equally good pairs, the one that gives most responses to helpfulness
+    wins.
 
     Args:
         model: with both heads.
@@ -131,7 +132,7 @@ def fit_gate(
         comparisons: held-out judgements whose `head` is one of the two.
         helpful: the name of the head for helpfulness.
         safety: the name of the head for safety.
-        source: where the comparisons come from.
+        source: origin of the comparisons, for the contract.
 
     Raises:
         InputError: the model lacks a head, or one of the two has no untied pair here.
@@ -174,19 +175,17 @@ def fit_gate(
 
 
 def thresholds(probability_N: np.ndarray) -> np.ndarray:
-    """The values to try, rising: quantiles of what was seen, Llama 2's, and 0 and 1."""
+    """Returns the thresholds to try, in rising order: quantiles of the probabilities, that of Llama 2, 0 and 1."""
     return np.unique([0.0, LLAMA_2, 1.0, *np.quantile(probability_N, np.linspace(0, 1, STEPS))])
 
 
 def _agreement(
     pairs: Sequence[tuple[Inputs, int, int]], prompt_values: np.ndarray, response_values: np.ndarray
 ) -> np.ndarray:
-    """Share of pairs in the right order at every pair of thresholds, `[len(prompt_values), len(response_values)]`."""
+    """Returns the share of pairs in the right order, `[len(prompt_values), len(response_values)]`."""
     refusal_P = np.array([each.refusal for each, _, _ in pairs])
-    helpful_2xP, safety_2xP = (
-        np.array([[getattr(each, name)[k] for each, *ends in pairs for k in ends[end : end + 1]] for end in (0, 1)])
-        for name in ("helpful_K", "safety_K")
-    )
+    helpful_2xP = np.array([[each.helpful_K[winner], each.helpful_K[loser]] for each, winner, loser in pairs]).T
+    safety_2xP = np.array([[each.safety_K[winner], each.safety_K[loser]] for each, winner, loser in pairs]).T
     below_Tx2xP = sigmoid(safety_2xP) < response_values[:, None, None]
     result = np.zeros((len(prompt_values), len(response_values)))
     for i, prompt_threshold in enumerate(prompt_values):

@@ -1,4 +1,4 @@
-"""The link between a difference of two scores and odds, as the training loss defines it."""
+"""Link between the difference of two scores and odds, as the training loss defines it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Link:
     """The relation between the gap of two raw scores and the odds that the first response is preferred.
 
     Attributes:
-        name: `bradley_terry`, `rao_kupper`, or `none` where a gap gives no odds, as after regression on ratings.
+        name: `bradley_terry`, `rao_kupper`, or `none` if a gap gives no odds, as after regression on ratings.
         threshold: η of `rao_kupper`.
 
     Raises:
@@ -58,7 +58,7 @@ class Link:
         if self.name == "rao_kupper":
             return np.logaddexp(0, self.threshold + gap) - np.logaddexp(0, self.threshold - gap)
         raise InputError(
-            "these scores give no probability that one answer is preferred: their difference is no log odds"
+            "these scores give no probability that one answer is preferred: their difference is not log odds"
         )
 
 

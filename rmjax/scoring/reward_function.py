@@ -1,4 +1,4 @@
-"""`RewardFunction`: what a reward model, an ensemble of them and a gate between heads are to whoever uses them."""
+"""Common interface of reward models, ensembles and gated models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PromptLike = str | Sequence[Mapping[str, str] | Message]
 
 
 class TruncationWarning(UserWarning):
-    """Scores are those of shortened texts."""
+    """Warning that texts were shortened before they were scored."""
 
 
 class Scored(NamedTuple):
@@ -45,11 +45,13 @@ class Ranked(NamedTuple):
 
 
 def as_prompt(prompt: PromptLike) -> Prompt:
-    """A prompt from text or chat messages (`{"role", "content"}` each). Text is one user turn or, where it opens with
-    two line breaks and "Human:", a transcript: the same as in a file of texts to score.
+    """Returns a prompt from text or from chat messages (`{"role", "content"}` each).
+
+    Text is one user turn or, if it begins with two line breaks and "Human:", a transcript, as in a file of texts to
+    score.
 
     Raises:
-        InputError: neither, or a conversation that does not end with a user turn.
+        InputError: it is neither, or a conversation that does not end with a user turn.
     """
     if isinstance(prompt, str):
         turns: Prompt = prompt_of_text(prompt)
@@ -63,7 +65,7 @@ def as_prompt(prompt: PromptLike) -> Prompt:
 
 
 class RewardFunction(abc.ABC):
-    """Gives responses scores, one under each head. All methods here use `heads`, `link`, `score_groups`, `rescale`."""
+    """Scores responses under one or several heads. Subclasses define `heads`, `link`, `score_groups` and `rescale`."""
 
     @property
     @abc.abstractmethod
@@ -77,14 +79,14 @@ class RewardFunction(abc.ABC):
 
     @abc.abstractmethod
     def score_groups(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> Scored:
-        """Raw scores of the responses to each prompt under every head, and what truncation cut."""
+        """Returns raw scores of the responses to each prompt under every head, and the tokens that truncation cut."""
 
     @abc.abstractmethod
     def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:
-        """Raw scores of `head` on another scale; see `score`."""
+        """Returns raw scores of `head` on another scale; see `score`."""
 
     def raw(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """Raw scores `[K, Z]` of the K responses to each prompt under every head."""
+        """Returns raw scores `[K, Z]` of the K responses to each prompt under every head."""
         return self.score_groups(prompts, responses).raw
 
     def score(
@@ -94,7 +96,7 @@ class RewardFunction(abc.ABC):
         scale: str = "raw",
         head: str | None = None,
     ) -> np.ndarray:
-        """Scores of responses, one for each.
+        """Returns the scores of responses.
 
         Args:
             prompts: one prompt (text, transcript or messages) for all responses, or one for each. Responses to an
@@ -102,7 +104,7 @@ class RewardFunction(abc.ABC):
             responses: one text or several.
             scale: `raw`; `normalized`, mean 0 and standard deviation 1 on the reference texts of the contract; or
                 `probability`, the sigmoid of the normalized score.
-            head: which head; may be left out where there is one.
+            head: which head; optional if there is one.
 
         Returns:
             `[N] float32`, or a scalar array for a single text.
@@ -135,30 +137,30 @@ class RewardFunction(abc.ABC):
         return scaled[0] if single else scaled
 
     def rank(self, prompt: PromptLike, responses: Sequence[str], head: str | None = None) -> list[Ranked]:
-        """The responses from best to worst, with their raw scores."""
+        """Returns the responses from best to worst, with their raw scores."""
         scores = self.score(prompt, responses, head=head)
         order = np.argsort(-scores, kind="stable")
         return [Ranked(responses[i], float(scores[i]), int(i)) for i in order]
 
     def probability(self, prompt: PromptLike, a: str, b: str, head: str | None = None) -> float:
-        """The probability that a person prefers `a` to `b`, where the two are not tied: see `Link.log_odds`.
+        """Returns the probability that a person prefers `a` to `b`, given no tie; see `Link.log_odds`.
 
         Raises:
             InputError: a difference of these scores gives no probability, or there is no such head.
         """
-        self.link.log_odds(0.0)  # an error here should not cost the time of scoring
+        self.link.log_odds(0.0)  # raises before the time of scoring is spent
         score_a, score_b = self.score(prompt, [a, b], head=head).astype(np.float64)
         return float(sigmoid(self.link.log_odds(score_a - score_b)))
 
     def score_comparisons(self, comparisons: Sequence[Comparison]) -> Scored:
-        """Raw scores of the responses of every comparison under every head, and what truncation cut."""
+        """Returns raw scores of every comparison's responses under every head, and the tokens that truncation cut."""
         return self.score_groups([c.prompt for c in comparisons], [c.responses for c in comparisons])
 
     def pick_head(self, head: str | None) -> str:
-        """The head of that name, or the only one for None.
+        """Returns the head of that name, or the only head for None.
 
         Raises:
-            InputError: no such head, or several and none named.
+            InputError: there is no such head, or there are several and none is named.
         """
         if head is None and len(self.heads) > 1:
             raise InputError(f"this model has several heads, name one: {', '.join(self.heads)}")

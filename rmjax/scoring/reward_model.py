@@ -85,33 +85,33 @@ class RewardModel(RewardFunction):
     def score_groups(
         self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], *, exact: bool = False
     ) -> Scored:
-        """Raw scores of the K responses to each prompt under every head; `exact` computes in float32.
+        """Returns raw scores of the K responses to each prompt under every head; `exact` computes in float32.
 
-        A score depends on the prompt and its response alone. Responses to one prompt with equal ids are computed once,
-        so that they tie exactly: computed apart, rounding would make one of them the winner.
+        A score depends only on the prompt and its response. Responses to one prompt with equal ids are computed once,
+        so that they tie exactly; otherwise rounding would make one of them the winner.
         """
-        # An example is a prompt with its different responses. A prompt that responses of different lengths leave
-        # different room is several examples.
+        # An example is a prompt with its different responses. A long prompt is cut to the room that a response leaves,
+        # so with responses of different lengths it can become several examples.
         found: list[tuple[np.ndarray, dict[bytes, int]]] = []
-        places: list[list[tuple[int, int]]] = []
+        slots: list[list[tuple[int, int]]] = []  # (example, response) of every score
         cut = []
         for group in encode_alone(prompts, responses, self.tokenizer):
             mine: dict[int, int] = {}
-            places.append([])
+            slots.append([])
             for prompt, response in group:
                 number = mine.setdefault(id(prompt), len(found))
                 if number == len(found):
                     found.append((prompt.ids, {}))
                 distinct = found[number][1]
-                places[-1].append((number, distinct.setdefault(response.ids.tobytes(), len(distinct))))
+                slots[-1].append((number, distinct.setdefault(response.ids.tobytes(), len(distinct))))
             cut.append(np.array([(prompt.cut, response.cut) for prompt, response in group], np.int64))
         examples = [Example(ids, tuple(np.frombuffer(each, np.int32) for each in texts)) for ids, texts in found]
         forward = self.forward.exact if exact else self.forward.scores
         scores = forward(self.params, examples)
-        return Scored([np.stack([scores[number][k] for number, k in place]) for place in places], cut)
+        return Scored([np.stack([scores[number][k] for number, k in group]) for group in slots], cut)
 
     def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:
-        """Raw scores of `head` on another scale; see `score`."""
+        """Returns raw scores of `head` on another scale; see `score`."""
         if scale not in SCALES:
             raise InputError(f"unknown scale {scale!r}: known are {', '.join(SCALES)}")
         if scale == "raw":

@@ -1,4 +1,4 @@
-"""The one training step: SFT, reward model and policy differ only in the loss function."""
+"""Training step and evaluation step, for any loss function: SFT, reward model, policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rmjax.training.objectives import LossFn
 
 
 class TrainState(NamedTuple):
-    """What a step turns into its successor."""
+    """State of training: number of steps, parameters, optimizer state."""
 
     step: Array
     params: Any
@@ -25,14 +25,14 @@ class TrainState(NamedTuple):
 
 
 def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
-    """The state before the first step."""
+    """Returns the state before the first step."""
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
 
 def make_train_step(
     loss_fn: LossFn, optimizer: optax.GradientTransformation, layout: Layout
 ) -> Callable[[TrainState, PackedBatch], tuple[TrainState, dict[str, Array]]]:
-    """A compiled `step(state, batch) -> (state, metrics)` with global semantics, the same in every layout.
+    """Returns a compiled `step(state, batch) -> (state, metrics)`; its result does not depend on the layout.
 
     The batch's arrays are `[S, M, ...]`: shards over devices, microbatches one after another. The loss of the step is
     sum of numerators / sum of weights over all of them. Each program differentiates the numerator of what it sees;
@@ -52,7 +52,7 @@ def make_train_step(
         first = jax.tree.map(lambda x: x[0], batch)
         if batch.tokens_RxL.shape[0] == 1:
             total = of(first)
-        else:  # from zeros: a first part of its own would be compiled, and kept, beside the others
+        else:  # scan from zeros: peeling off the first microbatch would compile its body twice
             zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of, first))
             total, _ = jax.lax.scan(lambda total, part: (jax.tree.map(jnp.add, total, of(part)), None), zeros, batch)
         grads, sums = layout.reduce(total)
@@ -66,7 +66,7 @@ def make_train_step(
 
 
 def make_eval_step(loss_fn: LossFn, layout: Layout) -> Callable[[Any, PackedBatch], dict[str, Array]]:
-    """A compiled `(params, batch) -> sums` over all devices and microbatches, for measuring without learning."""
+    """Returns a compiled `(params, batch) -> sums` over all devices and microbatches, without an update."""
 
     def sums(params: Any, batch: PackedBatch) -> dict[str, Array]:
         per_microbatch = jax.lax.map(lambda microbatch: layout.sum_over_shards(loss_fn)(params, microbatch)[1], batch)
@@ -78,7 +78,7 @@ def make_eval_step(loss_fn: LossFn, layout: Layout) -> Callable[[Any, PackedBatc
 def evaluate_stream(
     eval_step: Callable[[Any, PackedBatch], dict[str, Array]], params: Any, stream: BatchStream
 ) -> dict[str, float]:
-    """The metrics of an objective over a whole stream, each sum over its weight."""
+    """Returns the metrics of an objective over a whole stream: each sum divided by its weight."""
     total: dict[str, float] = {}
     for batch in stream.prefetch(0, len(stream)):
         for name, value in jax.device_get(eval_step(params, batch)).items():
@@ -87,7 +87,7 @@ def evaluate_stream(
 
 
 def ratios(sums: dict[str, Array]) -> dict[str, Array]:
-    """Every reported sum divided by `NAME_weight`, or by `weight` where it has none of its own."""
+    """Returns every reported sum divided by `NAME_weight`, or by `weight` if there is no such weight."""
     names = [name for name in sums if name != "weight" and not name.endswith("_weight")]
     weights = {name: sums.get(f"{name}_weight", sums["weight"]) for name in names}
     return {name: sums[name] / jnp.maximum(weights[name], 1e-9) for name in names}

@@ -16,7 +16,7 @@ from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import make_layout
-from rmjax.scoring.checkpoint import damage, find_checkpoint, list_checkpoints, load, load_tree, save_checkpoint
+from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load, load_tree, save_checkpoint, verify_files
 from rmjax.scoring.contract import FORMAT, check_canaries
 from rmjax.scoring.finalize import finalize
 
@@ -94,9 +94,9 @@ def test_a_run_its_checkpoints_folder_and_a_checkpoint_may_be_named(pristine):
 def test_a_flipped_byte_is_noticed_and_the_older_checkpoint_taken(run, capsys):
     newest = run / "checkpoints" / "000012"
     flip_a_byte(newest)
-    assert "has changed since it was written" in damage(newest)
+    assert "has changed since it was written" in verify_files(newest)
     assert find_checkpoint(run).name == "000005"
-    assert "passing over the damaged checkpoint" in capsys.readouterr().err
+    assert "skipping the damaged checkpoint" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"000012 is damaged: .* has changed"):
         find_checkpoint(newest)
     with pytest.raises(InputError, match="is damaged"):
@@ -106,7 +106,7 @@ def test_a_flipped_byte_is_noticed_and_the_older_checkpoint_taken(run, capsys):
 def test_a_missing_file_is_noticed(run, capsys):
     newest = run / "checkpoints" / "000012"
     (newest / "tokenizer" / "tokenizer.json").unlink()
-    assert damage(newest) == "tokenizer/tokenizer.json is missing"
+    assert verify_files(newest) == "tokenizer/tokenizer.json is missing"
     assert find_checkpoint(run).name == "000005"
     assert "tokenizer.json is missing" in capsys.readouterr().err
 
@@ -114,20 +114,20 @@ def test_a_missing_file_is_noticed(run, capsys):
 def test_a_changed_contract_is_noticed(run):
     path = run / "checkpoints" / "000012" / "contract.json"
     path.write_text(path.read_text().replace('"max_response": 12', '"max_response": 13'))
-    assert damage(path.parent) == "contract.json has changed since it was written"
+    assert verify_files(path.parent) == "contract.json has changed since it was written"
 
 
 @pytest.mark.parametrize("text", [None, "", "{"])
 def test_without_a_manifest_nothing_is_believed(run, text):
     path = run / "checkpoints" / "000012" / "manifest.json"
     path.unlink() if text is None else path.write_text(text)
-    assert damage(path.parent) == "no readable manifest.json"
+    assert verify_files(path.parent) == "no readable manifest.json"
 
 
 def test_when_all_are_damaged_it_is_an_error(run):
     for checkpoint in list_checkpoints(run / "checkpoints"):
         flip_a_byte(checkpoint)
-    with pytest.raises(InputError, match="holds no sound checkpoint"):
+    with pytest.raises(InputError, match="has no undamaged checkpoint"):
         find_checkpoint(run)
 
 
@@ -139,7 +139,7 @@ def test_a_partial_folder_is_ignored_and_written_over(run, save):
     final = save(root, 20)
     assert not (final / "left over").exists()
     assert not (root / "000020.partial").exists()
-    assert damage(final) == ""
+    assert verify_files(final) == ""
 
 
 def test_only_the_newest_are_kept(run, save):
@@ -153,14 +153,14 @@ def test_only_the_newest_are_kept(run, save):
 def test_the_same_step_is_written_over(run, save, params):
     other = jax.tree.map(lambda x: x + 1, params)
     path = save(run / "checkpoints", 12, other)
-    assert damage(path) == ""
+    assert verify_files(path) == ""
     jax.tree.map(np.testing.assert_array_equal, load_tree(path / "params", layout=ONE), other)
 
 
 def test_nothing_there_is_an_error_that_says_what_to_give(tmp_path):
     with pytest.raises(InputError, match=r"there is no checkpoint at .*nowhere: give a run directory"):
         find_checkpoint(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="holds no sound checkpoint"):
+    with pytest.raises(InputError, match="has no undamaged checkpoint"):
         find_checkpoint(tmp_path)
     assert list_checkpoints(tmp_path / "nowhere") == []
 
