@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rmjax.evaluation import metrics
-from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.pairs import Pairs
 
 

@@ -6,40 +6,18 @@ label is in the totals only.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from rmjax.data.comparisons import STRENGTHS, Comparison
 from rmjax.evaluation import metrics
+from rmjax.evaluation.bootstrap import Bootstrap
+from rmjax.evaluation.metrics import Metrics
 from rmjax.evaluation.pairs import Pairs
 
-Metrics = dict[str, Any]
-
-FEW_PROMPTS = 30  # below this a bootstrap interval is itself uncertain
 TURNS = ("1", "2", "3", "4+")
 LENGTH_BINS = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class Bootstrap:
-    """How intervals are made: `resamples` of the prompts (0 for no interval), drawn from `seed`."""
-
-    resamples: int
-    seed: int
-
-    def interval(self, value_P: np.ndarray, prompt_P: np.ndarray) -> tuple[float, float]:
-        """The 95 % interval of mean(value_P); see `metrics.bootstrap_interval`."""
-        return metrics.bootstrap_interval(value_P, prompt_P, resamples=self.resamples, seed=self.seed)
-
-    def accuracy_interval(self, credit_P: np.ndarray, prompt_P: np.ndarray) -> tuple[float, float]:
-        """The same of an accuracy; Wilson's with fewer than `FEW_PROMPTS` prompts and where all pairs are alike."""
-        few = len(np.unique(prompt_P)) < FEW_PROMPTS or np.ptp(credit_P) == 0
-        return (
-            metrics.wilson_interval(credit_P, prompt_P) if few and self.resamples else self.interval(credit_P, prompt_P)
-        )
 
 
 def part(gap_P: np.ndarray, prompt_P: np.ndarray, resampling: Bootstrap) -> Metrics:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rmjax.data.comparisons import Comparison
 from rmjax.evaluation import metrics
-from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.pairs import pair_arrays
 
 

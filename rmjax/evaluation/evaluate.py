@@ -16,8 +16,10 @@ from rmjax.data.comparisons import Comparison
 from rmjax.errors import InputError
 from rmjax.evaluation import metrics
 from rmjax.evaluation.agreement import agreement
-from rmjax.evaluation.breakdowns import Bootstrap, Metrics, breakdowns, matrix, part
+from rmjax.evaluation.bootstrap import Bootstrap
+from rmjax.evaluation.breakdowns import breakdowns, matrix, part
 from rmjax.evaluation.calibration import LogOdds, Temperature, as_log_odds, calibration, calibration_error, head_gaps
+from rmjax.evaluation.metrics import Metrics
 from rmjax.evaluation.pairs import Pairs, head_columns, pair_arrays, validate_scores
 from rmjax.evaluation.rankings import rankings
 from rmjax.evaluation.unsafe import unsafe_responses

@@ -8,8 +8,10 @@ import numpy as np
 
 from rmjax.data.comparisons import Comparison
 from rmjax.evaluation import metrics
-from rmjax.evaluation.breakdowns import Bootstrap, Metrics, part
+from rmjax.evaluation.bootstrap import Bootstrap
+from rmjax.evaluation.breakdowns import part
 from rmjax.evaluation.compare import compare
+from rmjax.evaluation.metrics import Metrics
 from rmjax.evaluation.pairs import head_scores, pair_arrays
 
 # Comparisons of a kind. With fewer, the agreement by which two thresholds are chosen has a standard error above 3.5

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rmjax.data.comparisons import Comparison
-from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.bootstrap import Bootstrap
 
 LEAST = 3  # responses of a ranking; of two, both measures are the pairwise accuracy again
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable, Sequence
 
-from rmjax.evaluation.breakdowns import FEW_PROMPTS, Metrics
+from rmjax.evaluation.bootstrap import FEW_PROMPTS
+from rmjax.evaluation.metrics import Metrics
 
 MOST_PARTS = 8  # subsets on the console, so that the verdict stays on the screen
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rmjax.data.comparisons import Comparison
-from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.metrics import mean_ranks
 
 

@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rmjax.evaluation.breakdowns import Metrics
-from rmjax.evaluation.metrics import CHANCE
+from rmjax.evaluation.metrics import CHANCE, Metrics
 from rmjax.evaluation.summary import percent
 from rmjax.report.html import Html, absent, details, joined, paragraph, table, tag
 

@@ -11,7 +11,7 @@ import numpy as np
 from rmjax.data.comparisons import Comparison
 from rmjax.data.truncation import Truncation
 from rmjax.errors import InputError
-from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.calibration import fit_temperatures
 from rmjax.evaluation.compare import compare
 from rmjax.evaluation.evaluate import evaluate_heads, json_safe

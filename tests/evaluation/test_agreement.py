@@ -6,7 +6,7 @@ import scipy.stats
 
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.evaluation.agreement import agreement
-from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.evaluate import evaluate
 from rmjax.evaluation.pairs import pair_arrays
 from rmjax.evaluation.summary import summary

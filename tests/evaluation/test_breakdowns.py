@@ -7,7 +7,8 @@ import pytest
 
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.evaluation import metrics
-from rmjax.evaluation.breakdowns import TURNS, Bootstrap, breakdowns, length_bins, turns
+from rmjax.evaluation.bootstrap import Bootstrap, bootstrap_interval
+from rmjax.evaluation.breakdowns import TURNS, breakdowns, length_bins, turns
 from rmjax.evaluation.pairs import pair_arrays
 
 RESAMPLING = Bootstrap(resamples=10, seed=0)
@@ -99,9 +100,8 @@ def test_the_parts_of_a_breakdown_add_up_to_the_whole():
         right = sum(part["accuracy"] * part["pairs"] for part in parts.values())
         assert right / len(gap_P) == pytest.approx(metrics.accuracy(gap_P))
     one_P = np.array([sum(m.role == "user" for m in comparisons[i].prompt) == 1 for i in pairs.comparison_P])
-    expected = metrics.bootstrap_interval(
-        metrics.pair_credit(gap_P[one_P]), pairs.prompt_P[one_P], resamples=10, seed=0
-    )
+    credit_P = metrics.pair_credit(gap_P[one_P])
+    expected = bootstrap_interval(credit_P, pairs.prompt_P[one_P], resamples=10, seed=0)
     assert result["turns"]["1"]["accuracy_ci95"] == expected
     lows = [int(name.split(" to ")[0]) for name in result["length_differences"]]
     assert lows == sorted(lows)

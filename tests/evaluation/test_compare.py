@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.compare import compare, mcnemar
 from rmjax.evaluation.evaluate import json_safe
 from rmjax.evaluation.summary import comparison_summary

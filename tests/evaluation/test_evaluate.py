@@ -7,7 +7,7 @@ import pytest
 
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.errors import InputError
-from rmjax.evaluation import metrics
+from rmjax.evaluation.bootstrap import wilson_interval
 from rmjax.evaluation.evaluate import evaluate, evaluate_scores
 from rmjax.evaluation.summary import summary
 
@@ -84,7 +84,7 @@ def test_counted_by_hand():
     assert result["reward_std"] == pytest.approx(every.std())
     assert result["ceiling"] is None
     assert result["ceiling_gain"] is None
-    expected = metrics.wilson_interval(np.array([1.0, 1.0, 0.0, 0.5]), np.array([0, 0, 1, 1]))
+    expected = wilson_interval(np.array([1.0, 1.0, 0.0, 0.5]), np.array([0, 0, 1, 1]))
     assert result["accuracy_ci95"] == pytest.approx(expected)
     assert "subsets" not in result
     assert "strengths" not in result

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.evaluate import json_safe
 from rmjax.evaluation.gates import evaluate_gate
 from rmjax.evaluation.summary import summary

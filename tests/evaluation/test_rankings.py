@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.rankings import kendall_tau_b, rankings, top1, top1_guessing
 
 RESAMPLING = Bootstrap(resamples=500, seed=0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.evaluate import evaluate_scores
 from rmjax.evaluation.summary import summary
 from rmjax.evaluation.unsafe import unsafe_responses

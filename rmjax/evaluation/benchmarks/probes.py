@@ -7,18 +7,18 @@ question is whether the scorer contradicts itself, not whether it is right.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from rmjax.data.comparisons import Comparison, Prompt
 from rmjax.errors import InputError
-from rmjax.evaluation import metrics
+from rmjax.evaluation.bootstrap import Bootstrap
+from rmjax.evaluation.evaluate import json_safe
+from rmjax.evaluation.metrics import Metrics
 
 TextScorer = Callable[[Sequence[Prompt], Sequence[Sequence[str]]], Sequence[np.ndarray]]
-Metrics = dict[str, Any]
 
 
 class Probe(NamedTuple):
@@ -99,12 +99,10 @@ def evaluate_probes(score_fn: TextScorer, comparisons: Sequence[Comparison], *, 
     std = float(score_N.std())
 
     def mean(name: str, values: np.ndarray, groups: np.ndarray) -> Metrics:
-        interval = metrics.bootstrap_interval(values, groups, resamples=bootstrap, seed=seed)
-        return {
-            name: float(values.mean()) if len(values) else None,
-            f"{name}_ci95": None if any(map(math.isnan, interval)) else list(interval),
-        }
+        interval = resampling.interval(values, groups)
+        return json_safe({name: float(values.mean()) if len(values) else None, f"{name}_ci95": interval})
 
+    resampling = Bootstrap(bootstrap, seed)
     probes = {}
     for (name, probe), edited_N in zip(PROBES.items(), score_ExN[1:], strict=True):
         change_N = (edited_N - score_N) / std if std else np.empty(0)

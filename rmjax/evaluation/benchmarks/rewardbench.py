@@ -13,15 +13,16 @@ from __future__ import annotations
 import collections
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from rmjax.errors import InputError
 from rmjax.evaluation.benchmarks.rewardbench_items import BEST_OF, DOMAINS, SECTIONS, SUBSETS, TIES, Item
-from rmjax.evaluation.breakdowns import FEW_PROMPTS
+from rmjax.evaluation.bootstrap import FEW_PROMPTS, cluster_interval
+from rmjax.evaluation.evaluate import json_safe
+from rmjax.evaluation.metrics import Metrics
 
-Metrics = dict[str, Any]
 Weights = Mapping[str, Mapping[str, float]]  # section -> column -> weight
 
 # math-prm counts in Reasoning as much as the six languages of code together: 984 = 6 * 164.
@@ -233,7 +234,8 @@ def _scored(
         if not counts_used.any(axis=0).all():
             return {"score": None, "score_ci95": None}
         value = float(sums_used.sum(axis=0) / counts_used.sum(axis=0) @ weight)
-        return {"score": value, "score_ci95": _interval(sums_used, counts_used, weight, resamples, seed)}
+        interval = cluster_interval(sums_used, counts_used, weight, resamples=resamples, seed=seed)
+        return json_safe({"score": value, "score_ci95": interval})
 
     rows = {name: np.array([section.get(c, 0.0) for c in columns]) for name, section in weights.items()}
     sections, missing = {}, []
@@ -254,23 +256,3 @@ def _scored(
         if len(parts) > 1:
             sections[name]["parts"] = parts
     return {**score(np.mean(list(rows.values()), axis=0)), "missing": missing, "sections": sections}
-
-
-def _interval(
-    sums: np.ndarray, counts: np.ndarray, weight: np.ndarray, resamples: int, seed: int
-) -> list[float] | None:
-    """Percentile interval of Σ_m weight_m · mean_m, by resampling clusters with replacement.
-
-    As `rmjax.evaluation.metrics.bootstrap_interval`, for several means at once: `sums` and `counts` are
-    [clusters, columns]. None with fewer than two clusters, without resamples, and where a resample misses a column.
-    """
-    clusters, columns = sums.shape
-    if clusters < 2 or resamples < 1:
-        return None
-    kinds, occurrences = np.unique(np.concatenate([sums, counts], axis=1), axis=0, return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(clusters, occurrences / clusters, size=resamples)
-    totals = drawn @ kinds
-    if not totals[:, columns:].all():
-        return None
-    low, high = np.quantile(totals[:, :columns] / totals[:, columns:] @ weight, [0.025, 0.975])
-    return [float(low), float(high)]
