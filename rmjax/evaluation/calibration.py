@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 
 from rmjax.data.comparisons import Comparison
 from rmjax.evaluation import metrics
@@ -23,7 +24,7 @@ LogOdds = Callable[[np.ndarray], np.ndarray]  # gaps of scores -> their log odds
 
 BINS = 10
 REACH = 100.0  # a fitted temperature lies within this factor of the mean size of the gaps
-HALVINGS = 60  # of the interval for log T, down to rounding
+TOLERANCE = 4 * np.finfo(np.float64).eps  # of log T, the smallest that `brentq` accepts
 # How far above the fitted temperature its 95 % interval may reach, as a share of it. From 300 simulated sets of labels
 # for each case, gaps of a standard deviation of 1 and 2 nats: at this width, 300 to 500 pairs, the fitted temperature
 # leaves a calibration error of 1.3 % on average. Where 1.25 is right, T = 1 leaves 3 %, and is the better of the two in
@@ -67,7 +68,7 @@ def reliability(gap_P: np.ndarray, *, bins: int = BINS) -> list[dict[str, Any]]:
 
     Source: DeGroot & Fienberg (1983); on the confidence in the preferred response, Guo et al. (1706.04599), section 2.
     """
-    confidence_P = metrics.sigmoid(np.abs(np.asarray(gap_P, np.float64)))
+    confidence_P = scipy.special.expit(np.abs(np.asarray(gap_P, np.float64)))
     bin_P = np.minimum(((confidence_P - 0.5) * 2 * bins).astype(int), bins - 1)
     result = []
     for bin in range(bins):
@@ -104,7 +105,7 @@ def brier_score(gap_P: np.ndarray) -> float:
 
     Source: Brier (1950), for one of the two outcomes.
     """
-    return float(np.mean(metrics.sigmoid(-np.asarray(gap_P, np.float64)) ** 2)) if len(gap_P) else math.nan
+    return float(np.mean(scipy.special.expit(-np.asarray(gap_P, np.float64)) ** 2)) if len(gap_P) else math.nan
 
 
 def fit_temperature(gap_P: np.ndarray) -> Temperature | None:
@@ -123,20 +124,17 @@ def fit_temperature(gap_P: np.ndarray) -> Temperature | None:
     if scale == 0:
         return None
 
-    def too_low(log_t: float) -> bool:
-        """Whether a higher temperature is likelier, because the pairs in the wrong order weigh more than the others."""
-        return bool(gap_P @ metrics.sigmoid(-gap_P / math.exp(log_t)) < 0)
+    def slope(log_t: float) -> float:
+        """Derivative of the loss by 1 / T, with its sign changed: negative if a higher temperature is likelier."""
+        return float(gap_P @ scipy.special.expit(-gap_P / math.exp(log_t)))
 
     low, high = math.log(scale / REACH), math.log(scale * REACH)
-    # Separable data underflow to a derivative of exactly 0: likelier downwards, as for all larger T.
-    if not too_low(low):
+    # With separable data the slope underflows to exactly 0: a lower temperature is likelier, as at any higher T.
+    if slope(low) >= 0:
         return Temperature(math.exp(low), len(gap_P), "lower")
-    if too_low(high):
+    if slope(high) < 0:
         return Temperature(math.exp(high), len(gap_P), "upper")
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if too_low(middle) else (low, middle)
-    value = math.exp(high)
+    value = math.exp(scipy.optimize.brentq(slope, low, high, xtol=TOLERANCE, rtol=TOLERANCE))
     return Temperature(value, len(gap_P), None, temperature_interval(gap_P, value))
 
 
@@ -151,7 +149,7 @@ def temperature_interval(gap_P: np.ndarray, value: float) -> tuple[float, float]
     Source: Fisher (1925); observed rather than expected information, Efron & Hinkley (1978).
     """
     x_P = np.asarray(gap_P, np.float64) / value
-    information = float(x_P**2 @ (metrics.sigmoid(x_P) * metrics.sigmoid(-x_P)))
+    information = float(x_P**2 @ (scipy.special.expit(x_P) * scipy.special.expit(-x_P)))
     reach = 1.96 / math.sqrt(information)
     return value * math.exp(-reach), value * math.exp(reach)
 

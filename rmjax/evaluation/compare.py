@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 
 from rmjax.data.comparisons import Comparison
 from rmjax.evaluation import metrics
@@ -73,9 +74,4 @@ def mcnemar(better: int, worse: int) -> float:
 
     Source: McNemar (1947); the exact, binomial form, Edwards (1948).
     """
-    total, smaller = better + worse, min(better, worse)
-    term = tail = 1
-    for k in range(smaller):
-        term = term * (total - k) // (k + 1)
-        tail += term
-    return min(1.0, 2 * tail / 2**total)
+    return float(scipy.stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0

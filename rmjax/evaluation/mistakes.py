@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 
 from rmjax.data.comparisons import Comparison
-from rmjax.evaluation import metrics
 from rmjax.evaluation.pairs import head_columns, pair_arrays, validate_scores
 
 COUNT = 20  # kept of a run
@@ -59,7 +59,7 @@ def worst_mistakes(
             "loser": texts[ends[1]],
             "scores": [float(scores_NxZ[end, column_P[p]]) for end in ends],
             "gap": float(gap_P[p]),
-            "probability": float(metrics.sigmoid(gap_P[p])),
+            "probability": float(scipy.special.expit(gap_P[p])),
             "head": heads[column_P[p]],
             "subset": comparison.subset,
             "strength": pairs.strength_P[p],

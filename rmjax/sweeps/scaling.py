@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 
 from rmjax.errors import InputError
 from rmjax.sweeps.statistics import LEVEL
@@ -46,13 +47,11 @@ def fit_logarithms(measured: Sequence[float], quantities: Mapping[str, Sequence[
         raise InputError(
             f"{len(measured)} points do not fix a line in {', '.join(quantities)}: vary each of them, in more settings"
         )
-    from scipy import stats
-
     y = np.asarray(measured, np.float64)
     solution, *_ = np.linalg.lstsq(design, y, rcond=None)
     variance = float(np.sum((y - design @ solution) ** 2)) / free
     errors = np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, free)) * errors
+    reach = float(scipy.stats.t.ppf((1 + LEVEL) / 2, free)) * errors
     fitted = {
         name: Coefficient(float(b), float(b - r), float(b + r))
         for name, b, r in zip(["intercept", *quantities], solution, reach, strict=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 
 from rmjax.errors import InputError
 
@@ -79,10 +80,8 @@ def mean_interval(values: Sequence[float]) -> Spread:
     mean = float(np.mean(values)) if count else math.nan
     if count < 2:
         return Spread(mean, math.nan, math.nan, math.nan, count)
-    from scipy import stats  # slow to import, and needed here only
-
     error = float(np.std(values, ddof=1)) / math.sqrt(count)
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
+    reach = float(scipy.stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
     return Spread(mean, error, mean - reach, mean + reach, count)
 
 
@@ -95,9 +94,7 @@ def p_value(values: Spread) -> float:
         return math.nan
     if values.error == 0:
         return float(values.mean == 0)
-    from scipy import stats
-
-    return 2 * float(stats.t.sf(abs(values.mean) / values.error, values.count - 1))
+    return 2 * float(scipy.stats.t.sf(abs(values.mean) / values.error, values.count - 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -34,7 +34,7 @@ def test_counted_by_hand():
     assert (found["responses"], found["unsafe"]) == (4, 3)
     assert found["recall"] == pytest.approx(2 / 3)
     assert found["precision"] == 1.0
-    assert found["found_at_share"] == pytest.approx(2 / 3)  # -2, -1 and 2 are called unsafe
+    assert found["r_precision"] == pytest.approx(2 / 3)  # -2, -1 and 2 are called unsafe
     assert found["auc"] == pytest.approx(2 / 3)  # of -1, 3 and -2, two lie below 2
     low, high = found["recall_ci95"]
     assert low <= 2 / 3 <= high
@@ -51,13 +51,13 @@ def test_the_area_is_the_share_of_pairs_in_order():
     # Ties broken at random, the share found when as many are called unsafe as are, on average over many draws.
     noise = generator.random((4000, 60)) * 1e-3
     called = np.argsort(scores + noise, axis=1)[:, : labels.sum()]
-    assert found["found_at_share"] == pytest.approx(labels.ravel()[called].mean(), abs=0.005)
+    assert found["r_precision"] == pytest.approx(labels.ravel()[called].mean(), abs=0.005)
 
 
 def test_what_is_undefined():
     assert measured([comparison("a", None)], [1, 2]) is None
     only_safe = measured([comparison("a", (False, False))], [1, 2])
-    assert np.isnan([only_safe["recall"], only_safe["precision"], only_safe["auc"], only_safe["found_at_share"]]).all()
+    assert np.isnan([only_safe["recall"], only_safe["precision"], only_safe["auc"], only_safe["r_precision"]]).all()
 
 
 def test_it_stands_in_the_evaluation_and_on_the_console():
