@@ -156,8 +156,7 @@ def evaluate_scores(
         InputError: a score is not finite, or no pair is untied.
         ValueError: the scores do not fit the comparisons.
     """
-    columns = [np.asarray(score_K)[..., None] for score_K in scores]
-    scores = [score_Kx1[:, 0] for score_Kx1 in validate_scores(comparisons, columns, ("reward",))]
+    scores = validate_scores(comparisons, scores, None)
     score_N = np.concatenate(scores)
     pairs = pair_arrays(comparisons)
     if not len(pairs.winner_P):

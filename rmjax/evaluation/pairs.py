@@ -6,6 +6,7 @@ The structure is the same for every head: a head's gaps are a difference of two 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,28 +76,45 @@ def pair_arrays(comparisons: Sequence[Comparison]) -> Pairs:
 
 
 def validate_scores(
-    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str]
+    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str] | None
 ) -> list[np.ndarray]:
-    """The scores of every comparison as `[K, Z] float64`.
+    """Returns the scores of every comparison in float64, as `[K, Z]`, or as `[K]` if `heads` is None.
 
     Raises:
         InputError: a score is not finite.
         ValueError: the scores do not fit the comparisons and the heads.
     """
-    if len(scores) != len(comparisons):
-        raise ValueError(f"found scores for {len(scores)} of {len(comparisons)} comparisons")
-    checked = [np.asarray(score_KxZ, np.float64) for score_KxZ in scores]
-    bad, first = 0, None
-    for index, (comparison, score_KxZ) in enumerate(zip(comparisons, checked, strict=True)):
-        expected = (len(comparison.responses), len(heads))
-        if score_KxZ.shape != expected:
-            raise ValueError(f"{where(comparison, index)} needs scores {expected}, but has scores {score_KxZ.shape}")
-        count = int((~np.isfinite(score_KxZ)).sum())
-        bad += count
-        first = first or (where(comparison, index) if count else None)
-    if bad:
-        raise InputError(f"{bad} of {sum(s.size for s in checked)} scores are not finite; the first is in {first}")
-    return checked
+    columns = () if heads is None else (len(heads),)
+    shapes = [(len(comparison.responses), *columns) for comparison in comparisons]
+    return validate_arrays(scores, list(map(comparison_name, comparisons, itertools.count())), shapes, "comparisons")
+
+
+def validate_arrays(
+    scores: Sequence[np.ndarray], names: Sequence[str], shapes: Sequence[tuple[int, ...]], kind: str
+) -> list[np.ndarray]:
+    """Returns arrays of scores in float64, after checks of their number, shapes and values.
+
+    Args:
+        scores: one array for each item.
+        names: the name of each item, for messages.
+        shapes: the shape that each array must have.
+        kind: the plural of what an item is, for messages.
+
+    Raises:
+        InputError: a score is not finite.
+        ValueError: the number or the shape of the arrays is wrong.
+    """
+    if len(scores) != len(names):
+        raise ValueError(f"found scores for {len(scores)} of {len(names)} {kind}")
+    arrays = [np.asarray(array, np.float64) for array in scores]
+    for name, array, shape in zip(names, arrays, shapes, strict=True):
+        if array.shape != shape:
+            raise ValueError(f"{name} needs scores of shape {shape}, but has scores of shape {array.shape}")
+    bad = [int((~np.isfinite(array)).sum()) for array in arrays]
+    if any(bad):
+        total, first = sum(array.size for array in arrays), names[np.flatnonzero(bad)[0]]
+        raise InputError(f"{sum(bad)} of {total} scores are not finite; the first is in {first}")
+    return arrays
 
 
 def head_columns(comparisons: Sequence[Comparison], heads: Sequence[str]) -> np.ndarray:
@@ -114,7 +132,7 @@ def head_columns(comparisons: Sequence[Comparison], heads: Sequence[str]) -> np.
         head = heads[0] if len(heads) == 1 else comparison.head
         if head not in heads:
             found = "names no head" if head is None else f"names the head {head!r}"
-            raise InputError(f"{where(comparison, index)} {found}, but the model has {', '.join(heads)}")
+            raise InputError(f"{comparison_name(comparison, index)} {found}, but the model has {', '.join(heads)}")
         columns.append(list(heads).index(head))
     return np.array(columns, int)
 
@@ -128,6 +146,6 @@ def head_scores(
     return [score_KxZ[:, z] for score_KxZ, z in zip(checked, columns, strict=True)]
 
 
-def where(comparison: Comparison, index: int) -> str:
-    """Which comparison it is, for messages."""
+def comparison_name(comparison: Comparison, index: int) -> str:
+    """Returns the name of a comparison for messages: its origin, or its number."""
     return f"the comparison at {comparison.origin}" if comparison.origin else f"comparison number {index + 1}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rmjax.data.audit import CONSEQUENCES, ROLES
-from rmjax.evaluation.summary import percent
+from rmjax.evaluation.text_table import percent
 from rmjax.report.html import Html, absent, details, joined, paragraph, table, tag
 
 Json = dict[str, Any]

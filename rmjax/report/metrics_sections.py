@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rmjax.evaluation.metrics import CHANCE, Metrics
-from rmjax.evaluation.summary import percent
+from rmjax.evaluation.text_table import percent
 from rmjax.report.html import Html, absent, details, joined, paragraph, table, tag
 
 Json = dict[str, Any]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rmjax.errors import InputError
 from rmjax.evaluation.metrics import Metrics
-from rmjax.evaluation.summary import NUMBERS, measured_heads, percent, verdict
+from rmjax.evaluation.summary import NUMBERS, measured_heads, verdict
+from rmjax.evaluation.text_table import percent
 from rmjax.report import data_sections as report_data
 from rmjax.report import metrics_sections as report_parts
 from rmjax.report.html import Html, absent, contents, details, figure, joined, page, paragraph, section, table, tag

@@ -76,9 +76,7 @@ def test_a_gate_as_good_as_its_heads_is_let_be():
 def test_a_gate_that_costs_something_is_said_to():
     right = {("gate", "helpful"): 80, ("gate", "safety"): 70, ("helpful", "helpful"): 80, ("safety", "safety"): 90}
     text = measured({**right, **WRONG_HEAD})["verdict"]
-    assert (
-        "Where the kind of a prompt is known, score it with the head of its kind instead (--head of score.py)." in text
-    )
+    assert "If the kind of a prompt is known, score it with the head of its kind instead (--head of score.py)." in text
     assert "Do not use" not in text
 
 

@@ -145,7 +145,7 @@ def test_scores_that_do_not_fit():
         evaluate_probes(scorer(len), [], bootstrap=0, seed=0)
     with pytest.raises(ValueError, match="scores for 0 of 1"):
         evaluate_probes(lambda prompts, responses: [], items, bootstrap=0, seed=0)
-    with pytest.raises(ValueError, match=r"comparison 1 with its edits has 18 texts, but scores of shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"number 1 with its edits needs scores of shape \(18,\), but has .* \(2,\)"):
         evaluate_probes(lambda prompts, responses: [np.zeros(2)], items, bootstrap=0, seed=0)
     with pytest.raises(InputError, match="not finite"):
         evaluate_probes(scorer(lambda text: math.nan), items, bootstrap=0, seed=0)

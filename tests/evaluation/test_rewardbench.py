@@ -271,7 +271,7 @@ def test_scores_that_do_not_fit():
         evaluate_rewardbench([], [], bootstrap=0, seed=0)
     with pytest.raises(ValueError, match="scores for 2 of 1"):
         evaluate_rewardbench([item], [RIGHT, RIGHT], bootstrap=0, seed=0)
-    with pytest.raises(ValueError, match=r"item 1 has 2 responses, but scores of shape \(4,\)"):
+    with pytest.raises(ValueError, match=r"item 1 needs scores of shape \(2,\), but has scores of shape \(4,\)"):
         evaluate_rewardbench([item], [RIGHT_2], bootstrap=0, seed=0)
-    with pytest.raises(InputError, match="item 2: a score is not finite"):
+    with pytest.raises(InputError, match="1 of 4 scores are not finite; the first is in item 2"):
         evaluate_rewardbench([item, item], [RIGHT, (math.nan, 1.0)], bootstrap=0, seed=0)

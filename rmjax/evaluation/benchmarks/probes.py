@@ -17,6 +17,8 @@ from rmjax.errors import InputError
 from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.evaluate import json_safe
 from rmjax.evaluation.metrics import Metrics
+from rmjax.evaluation.pairs import comparison_name, validate_arrays
+from rmjax.evaluation.text_table import interval_text, text_table
 
 TextScorer = Callable[[Sequence[Prompt], Sequence[Sequence[str]]], Sequence[np.ndarray]]
 
@@ -85,7 +87,10 @@ def evaluate_probes(score_fn: TextScorer, comparisons: Sequence[Comparison], *, 
         ]
         for comparison in comparisons
     ]
-    scores = _checked(comparisons, texts, score_fn([comparison.prompt for comparison in comparisons], texts))
+    scored = score_fn([comparison.prompt for comparison in comparisons], texts)
+    names = [f"{comparison_name(comparison, i)} with its edits" for i, comparison in enumerate(comparisons)]
+    checked = validate_arrays(scored, names, [(len(group),) for group in texts], "comparisons")
+    scores = [score.reshape(1 + len(PROBES), -1) for score in checked]  # [edits, K], the unedited responses first
     numbers: dict[Prompt, int] = {}
     prompts = [numbers.setdefault(comparison.prompt, len(numbers)) for comparison in comparisons]
     pairs, first = [], 0
@@ -129,29 +134,25 @@ def summary(result: Metrics) -> str:
         rows.append(
             (
                 name,
-                _cell(probe, "mean_change", "{:+.2f}", 1),
-                _cell(probe, "rises", "{:.1f}", 100),
+                _cell(probe, "mean_change", "+.2f", 1.0),
+                _cell(probe, "rises", ".1f", 100.0),
                 f"{100 * probe['unchanged']:.1f}",
-                _cell(probe, "flips", "{:.1f}", 100),
+                _cell(probe, "flips", ".1f", 100.0),
                 probe["about"],
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     head = (
         f"Edits that make no response better, of {result['responses']} responses to {result['prompts']} prompts "
         f"({result['pairs']} pairs).\nShares in %, 95 % intervals in brackets; where the model cuts a response it does "
         "not see what stands behind."
     )
-    return "\n".join([head, *lines])
+    return f"{head}\n{text_table(rows)}"
 
 
 def _cell(probe: Metrics, name: str, form: str, scale: float) -> str:
     if probe[name] is None:
         return "-"
-    interval = probe[f"{name}_ci95"]
-    bounds = f" ({' to '.join(form.format(scale * end) for end in interval)})" if interval else ""
-    return form.format(scale * probe[name]) + bounds
+    return f"{scale * probe[name]:{form}}" + interval_text(probe[f"{name}_ci95"], " ({})", form=form, scale=scale)
 
 
 def _unedited(text: str) -> str:
@@ -162,21 +163,3 @@ def _decisions(score_K: np.ndarray) -> list[tuple[int, int]]:
     """(higher, lower) for every pair that the scores do not tie."""
     count = len(score_K)
     return [(i, j) for i in range(count) for j in range(count) if score_K[i] > score_K[j]]
-
-
-def _checked(
-    comparisons: Sequence[Comparison], texts: Sequence[Sequence[str]], scores: Sequence[np.ndarray]
-) -> list[np.ndarray]:
-    """Scores [edits, K] of every comparison, the unedited responses first."""
-    if len(scores) != len(texts):
-        raise ValueError(f"found scores for {len(scores)} of {len(texts)} comparisons")
-    checked = []
-    for number, (comparison, group, score) in enumerate(zip(comparisons, texts, scores, strict=True), start=1):
-        where = comparison.origin or f"comparison {number}"
-        score = np.asarray(score, np.float64)
-        if score.shape != (len(group),):
-            raise ValueError(f"{where} with its edits has {len(group)} texts, but scores of shape {score.shape}")
-        if not np.isfinite(score).all():
-            raise InputError(f"{where}: a score of a response or of its edits is not finite")
-        checked.append(score.reshape(1 + len(PROBES), -1))
-    return checked

@@ -22,6 +22,8 @@ from rmjax.evaluation.benchmarks.rewardbench_items import BEST_OF, DOMAINS, SECT
 from rmjax.evaluation.bootstrap import FEW_PROMPTS, cluster_interval
 from rmjax.evaluation.evaluate import json_safe
 from rmjax.evaluation.metrics import Metrics
+from rmjax.evaluation.pairs import validate_arrays
+from rmjax.evaluation.text_table import interval_text, percent, text_table
 
 Weights = Mapping[str, Mapping[str, float]]  # section -> column -> weight
 
@@ -127,12 +129,11 @@ def evaluate_rewardbench2(items: Sequence[Item], scores: Sequence[np.ndarray], *
 
 def summary(result: Metrics) -> str:
     """The result of either evaluation as a table for the console, and what keeps it from being the published one."""
-    rows = [(result["benchmark"], _cell(result) + f", random {100 * result['baseline']:.1f} %")]
+    rows = [(result["benchmark"], _cell(result) + f", random {percent(result['baseline'])}")]
     for name, section in result["sections"].items():
         rows.append((f"  {name}", _cell(section)))
         rows += [(f"    {column}", _cell(part)) for column, part in section.get("parts", {}).items()]
-    width = max(len(label) for label, _ in rows)
-    lines = [f"{label.ljust(width)}  {cell}" for label, cell in rows]
+    lines = [text_table(rows)]
     if result["score_ties"]:
         lines.append(f"{result['score_ties']} chosen responses score the same as the best rejected one.")
     if result["missing"]:
@@ -144,11 +145,9 @@ def summary(result: Metrics) -> str:
 
 
 def _cell(part: Metrics) -> str:
-    interval = part.get("score_ci95")
-    bounds = f", 95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else ""
-    score = "-" if part["score"] is None else f"{100 * part['score']:.1f} %"
+    interval = interval_text(part.get("score_ci95"), ", 95 % interval {}")
     few = ", few prompts" if 0 < part["prompts"] < FEW_PROMPTS else ""
-    return f"{score} ({part['items']} items{few}{bounds})"
+    return f"{percent(part['score'])} ({part['items']} items{few}{interval})"
 
 
 # --- measurements -----------------------------------------------------------------------------------------------------
@@ -184,16 +183,8 @@ def _ties(scored: Sequence[tuple[Item, np.ndarray]]) -> list[Measurement]:
 def _checked(items: Sequence[Item], scores: Sequence[np.ndarray]) -> list[np.ndarray]:
     if not items:
         raise InputError("there is no item of the benchmark to evaluate on")
-    if len(scores) != len(items):
-        raise ValueError(f"found scores for {len(scores)} of {len(items)} items")
-    checked = [np.asarray(score_K, np.float64) for score_K in scores]
-    for number, (item, score_K) in enumerate(zip(items, checked, strict=True), start=1):
-        where = item.origin or f"item {number}"
-        if score_K.shape != (len(item.responses),):
-            raise ValueError(f"{where} has {len(item.responses)} responses, but scores of shape {score_K.shape}")
-        if not np.isfinite(score_K).all():
-            raise InputError(f"{where}: a score is not finite")
-    return checked
+    names = [item.origin or f"item {number}" for number, item in enumerate(items, start=1)]
+    return validate_arrays(scores, names, [(len(item.responses),) for item in items], "items")
 
 
 def _found(items: Sequence[Item]) -> collections.Counter[str]:
