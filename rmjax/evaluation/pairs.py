@@ -118,23 +118,16 @@ def validate_arrays(
 
 
 def head_columns(comparisons: Sequence[Comparison], heads: Sequence[str]) -> np.ndarray:
-    """The head that each comparison is judged by, as a position in `heads`, `[B]`.
-
-    A single head takes every comparison, whatever its label; of several, the comparison's `head` picks one.
+    """Returns the head that judges each comparison, as an index into `heads`, `[B]`; see `head_index`.
 
     Raises:
         InputError: there is no comparison, or one belongs to no head of the model.
     """
+    from rmjax.data.examples import head_index  # not at the top, because it imports jax
+
     if not comparisons:
         raise InputError("there is no comparison to evaluate on")
-    columns = []
-    for index, comparison in enumerate(comparisons):
-        head = heads[0] if len(heads) == 1 else comparison.head
-        if head not in heads:
-            found = "names no head" if head is None else f"names the head {head!r}"
-            raise InputError(f"{comparison_name(comparison, index)} {found}, but the model has {', '.join(heads)}")
-        columns.append(list(heads).index(head))
-    return np.array(columns, int)
+    return np.array([head_index(comparison, heads) for comparison in comparisons], int)
 
 
 def head_scores(

@@ -204,7 +204,7 @@ def test_the_summary_says_where_a_fit_stopped():
 
 
 def test_a_temperature_is_fitted_on_comparisons_of_the_heads_only():
-    with pytest.raises(InputError, match="names the head 'other'"):
+    with pytest.raises(InputError, match="is for the head 'other'"):
         fit_temperatures(judged("other", 2, 0), [np.zeros((2, 2))] * 2, ("helpful", "safety"))
 
 
