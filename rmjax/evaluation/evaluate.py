@@ -7,7 +7,7 @@ result out in plain words.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,35 +23,6 @@ from rmjax.evaluation.metrics import Metrics
 from rmjax.evaluation.pairs import Pairs, head_columns, pair_arrays, validate_scores
 from rmjax.evaluation.rankings import rankings
 from rmjax.evaluation.unsafe import unsafe_responses
-
-ScoreFn = Callable[[Sequence[Comparison]], Sequence[np.ndarray]]
-
-
-def evaluate(
-    score_fn: ScoreFn,
-    comparisons: Sequence[Comparison],
-    heads: tuple[str, ...],
-    *,
-    bootstrap: int,
-    seed: int,
-    temperatures: Mapping[str, Temperature] | None = None,
-    link: LogOdds | None = as_log_odds,
-) -> Metrics:
-    """Scores `comparisons`, once, and measures every head: `evaluate_heads` of `score_fn(comparisons)`.
-
-    Args:
-        score_fn: comparisons -> one array `[K, Z]` for each, in the given order.
-        comparisons: see `evaluate_heads`, as for all others.
-        heads: the names of the model's heads, one for each of the Z scores.
-        bootstrap: number of resamples for the intervals; 0 for none.
-        seed: of the resampling.
-        temperatures: of heads, fitted on other data.
-        link: see `evaluate_heads`.
-    """
-    head_columns(comparisons, heads)  # an error here should not cost the time of scoring
-    scores = score_fn(comparisons)
-    resampling = {"bootstrap": bootstrap, "seed": seed}
-    return evaluate_heads(comparisons, scores, heads, **resampling, temperatures=temperatures, link=link)
 
 
 def evaluate_heads(

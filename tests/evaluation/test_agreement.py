@@ -6,7 +6,7 @@ import pytest
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.evaluation.agreement import agreement
 from rmjax.evaluation.bootstrap import Bootstrap
-from rmjax.evaluation.evaluate import evaluate
+from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.evaluation.pairs import pair_arrays
 from rmjax.evaluation.summary import summary
 
@@ -75,8 +75,8 @@ def test_models_with_several_heads_are_told_of_it_and_others_are_not():
     comparisons = [judged(3, "helpful"), judged(4, "safety")]
     generator = np.random.default_rng(2)
     scores = [generator.normal(size=(count, 2)) for count in (3, 4)]
-    result = evaluate(lambda _: scores, comparisons, ("helpful", "safety"), bootstrap=10, seed=0)
+    result = evaluate_heads(comparisons, scores, ("helpful", "safety"), bootstrap=10, seed=0)
     assert result["agreement"]["helpful"]["safety"]["pairs"] == 9
     assert "helpful and safety order" in summary(result)
-    single = evaluate(lambda _: [score[:, :1] for score in scores], comparisons, ("helpful",), bootstrap=10, seed=0)
+    single = evaluate_heads(comparisons, [score[:, :1] for score in scores], ("helpful",), bootstrap=10, seed=0)
     assert "agreement" not in single

@@ -15,7 +15,7 @@ from rmjax.evaluation.calibration import (
     fit_temperatures,
     reliability,
 )
-from rmjax.evaluation.evaluate import evaluate
+from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.evaluation.summary import summary
 
 
@@ -114,7 +114,7 @@ def test_too_few_pairs_to_fit_a_temperature_are_said():
         np.array([[gap], [0.0]]) * (1 if c.ranks == (1, 2) else -1) for c, gap in zip(comparisons, gaps, strict=True)
     ]
     temperatures = fit_temperatures(comparisons, scores, ("helpful",))
-    result = evaluate(lambda _: scores, comparisons, ("helpful",), bootstrap=10, seed=0, temperatures=temperatures)
+    result = evaluate_heads(comparisons, scores, ("helpful",), bootstrap=10, seed=0, temperatures=temperatures)
     tempered = result["calibration"]["helpful"]["tempered"]
     low, high = tempered["temperature_ci95"]
     assert tempered["too_few_pairs"] is True
@@ -184,13 +184,13 @@ def test_each_head_has_the_temperature_of_its_own_comparisons():
         assert temperatures[head].value == pytest.approx(gap / np.log(share / (1 - share)))
         assert temperatures[head].pairs == count
 
-    result = evaluate(lambda _: scores, comparisons, heads, bootstrap=10, seed=0, temperatures=temperatures)
+    result = evaluate_heads(comparisons, scores, heads, bootstrap=10, seed=0, temperatures=temperatures)
     assert list(result["calibration"]) == ["helpful", "safety"]
     for head in ("helpful", "safety"):
         assert result["calibration"][head]["calibration_error"] == result["heads"][head]["calibration_error"]
         assert result["calibration"][head]["tempered"]["calibration_error"] == pytest.approx(0.0, abs=1e-9)
     assert "fitted on 50 pairs: too few" in summary(result)
-    alone = evaluate(lambda _: scores, comparisons, heads, bootstrap=10, seed=0)
+    alone = evaluate_heads(comparisons, scores, heads, bootstrap=10, seed=0)
     assert alone["heads"] == result["heads"]
     assert "fitted temperature" not in summary(alone)
 
@@ -199,7 +199,7 @@ def test_the_summary_says_where_a_fit_stopped():
     comparisons = judged("helpful", 20, 0)
     right = [np.array([[1.0], [0.0]]) * (1 if c.ranks == (1, 2) else -1) for c in comparisons]
     temperatures = fit_temperatures(comparisons, right, ("helpful",))
-    result = evaluate(lambda _: right, comparisons, ("helpful",), bootstrap=10, seed=0, temperatures=temperatures)
+    result = evaluate_heads(comparisons, right, ("helpful",), bootstrap=10, seed=0, temperatures=temperatures)
     assert "stopped at its lower bound" in summary(result)
 
 

@@ -8,7 +8,7 @@ import pytest
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.errors import InputError
 from rmjax.evaluation.bootstrap import wilson_interval
-from rmjax.evaluation.evaluate import evaluate, evaluate_scores
+from rmjax.evaluation.evaluate import evaluate_heads, evaluate_scores
 from rmjax.evaluation.summary import summary
 
 
@@ -173,12 +173,12 @@ def test_many_subsets_are_folded():
         for size in (3, 12, *range(4, 12))
         for n in range(size)
     ]
-    result = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0)
+    result = evaluate_heads(comparisons, by_length(comparisons, 1), ("reward",), bootstrap=10, seed=0)
     assert len(result["subsets"]) == 10
     names = [line[2:9] for line in summary(result).splitlines() if line.startswith("  part")]
     assert names == [f"part {n:02d}" for n in range(5, 13)]
     assert "  2 more subsets" in summary(result)
-    fewer = evaluate(by_length(1), comparisons[3:], ("reward",), bootstrap=10, seed=0)
+    fewer = evaluate_heads(comparisons[3:], by_length(comparisons[3:], 1), ("reward",), bootstrap=10, seed=0)
     assert len(fewer["subsets"]) == 9
     assert "more subsets" not in summary(fewer)
 
@@ -189,14 +189,16 @@ def test_parts_of_few_prompts_are_marked():
         for name, prompts in (("many", 30), ("few", 29))
         for n in range(60)
     ]
-    result = evaluate(by_length(1), comparisons, ("reward",), bootstrap=50, seed=0)
+    result = evaluate_heads(comparisons, by_length(comparisons, 1), ("reward",), bootstrap=50, seed=0)
     assert {name: part["prompts"] for name, part in result["subsets"].items()} == {"few": 29, "many": 30}
     text = summary(result)
     assert "60 pairs, few prompts, 95 % interval" in next(line for line in text.splitlines() if line[:5] == "  few")
     assert "few (60 pairs, few prompts)  many (60 pairs)" in text
     assert "(60 pairs, 95 % interval" in next(line for line in text.splitlines() if line[:6] == "  many")
     assert "by user turns of the prompt: 1: 100.0\n" in text
-    (part,) = evaluate(by_length(1), comparisons[60:], ("reward",), bootstrap=50, seed=0)["turns"].values()
+    (part,) = evaluate_heads(comparisons[60:], by_length(comparisons[60:], 1), ("reward",), bootstrap=50, seed=0)[
+        "turns"
+    ].values()
     assert (part["pairs"], part["prompts"]) == (60, 29)
     assert part["accuracy_ci95"][0] < 0.9  # all right on 29 prompts is not certainty
     # A result of an earlier version, without the number of prompts.
@@ -228,9 +230,9 @@ def test_scores_that_do_not_fit_are_a_defect_of_the_caller(scores):
     assert not isinstance(caught.value, InputError)
 
 
-def by_length(*signs):
-    """A score function whose heads like (1) or dislike (-1) long responses."""
-    return lambda comparisons: [np.outer([len(text) for text in c.responses], signs) for c in comparisons]
+def by_length(comparisons, *signs):
+    """Scores of heads that prefer long responses (1) or short ones (-1)."""
+    return [np.outer([len(text) for text in c.responses], signs) for c in comparisons]
 
 
 def test_each_head_is_measured_on_its_own_comparisons():
@@ -239,7 +241,9 @@ def test_each_head_is_measured_on_its_own_comparisons():
         comparison("b", ["xx", "y"], (1, 2), head="helpful"),
         comparison("c", ["xx", "y"], (1, 2), head="helpful"),
     ]
-    result = evaluate(by_length(1, -1, 1), comparisons, ("style", "helpful", "safety"), bootstrap=10, seed=0)
+    result = evaluate_heads(
+        comparisons, by_length(comparisons, 1, -1, 1), ("style", "helpful", "safety"), bootstrap=10, seed=0
+    )
     assert list(result["heads"]) == ["style", "helpful", "safety"]
     assert result["heads"]["style"] is None
     assert (result["heads"]["helpful"]["accuracy"], result["heads"]["helpful"]["pairs"]) == (0.0, 2)
@@ -252,10 +256,10 @@ def test_each_head_is_measured_on_its_own_comparisons():
 
 def test_scores_that_are_no_log_odds_have_no_probabilities():
     comparisons = [comparison("a", ["xx", "y"], (1, 2)), comparison("b", ["xx", "y"], (1, 2))]
-    odds = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0)
+    odds = evaluate_heads(comparisons, by_length(comparisons, 1), ("reward",), bootstrap=10, seed=0)
     assert odds["loss"] > 0
     assert odds["calibration"]["reward"]["brier"] > 0
-    other = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0, link=None)
+    other = evaluate_heads(comparisons, by_length(comparisons, 1), ("reward",), bootstrap=10, seed=0, link=None)
     assert other == {
         **odds,
         "loss": None,
@@ -271,7 +275,9 @@ def test_probabilities_follow_the_link():
     comparisons = [
         comparison(text, ["xx", "y"], ranks) for text, ranks in (("a", (1, 2)), ("b", (1, 2)), ("c", (2, 1)))
     ]
-    result = evaluate(by_length(1), comparisons, ("reward",), bootstrap=0, seed=0, link=lambda gap: 3 * gap)
+    result = evaluate_heads(
+        comparisons, by_length(comparisons, 1), ("reward",), bootstrap=0, seed=0, link=lambda gap: 3 * gap
+    )
     expected = (2 * np.log1p(np.exp(-3)) + np.log1p(np.exp(3))) / 3
     assert result["loss"] == pytest.approx(expected)
     assert result["calibration"]["reward"]["loss"] == pytest.approx(expected)
@@ -283,7 +289,7 @@ def test_probabilities_follow_the_link():
 
 def test_a_single_head_takes_every_comparison():
     comparisons = [comparison("a", ["xx", "y"], (1, 2), head="safety"), comparison("b", ["xx", "y"], (1, 2))]
-    result = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0)
+    result = evaluate_heads(comparisons, by_length(comparisons, 1), ("reward",), bootstrap=10, seed=0)
     assert result["pairs"] == 2
     assert list(result["heads"]) == ["reward"]
 
@@ -295,7 +301,7 @@ def test_every_head_is_measured_on_every_label():
         comparison("c", ["xx", "y", "zzz"], (1, 2, 1), head="helpful"),
     ]
     heads = ("helpful", "safety")
-    result = evaluate(by_length(-1, 1), comparisons, heads, bootstrap=10, seed=0)
+    result = evaluate_heads(comparisons, by_length(comparisons, -1, 1), heads, bootstrap=10, seed=0)
     credits = {(head, label): part["accuracy"] for head, row in result["matrix"].items() for label, part in row.items()}
     assert credits == {
         ("helpful", "helpful"): pytest.approx(1 / 3),
@@ -319,7 +325,7 @@ def test_a_single_head_is_also_measured_by_label():
     comparisons = [
         comparison(f"{n}", ["xx", "y"], (1, 2) if n else (2, 1), head=label) for n, label in enumerate(labels)
     ]
-    result = evaluate(by_length(1), comparisons, ("helpful",), bootstrap=10, seed=0)
+    result = evaluate_heads(comparisons, by_length(comparisons, 1), ("helpful",), bootstrap=10, seed=0)
     row = result["matrix"]["helpful"]
     assert result["labels"] == row
     assert [(name, part["accuracy"], part["pairs"]) for name, part in row.items()] == [
@@ -328,35 +334,31 @@ def test_a_single_head_is_also_measured_by_label():
         ("safety", 0.0, 1),
     ]
     assert result["pairs"] == 4
-    assert "matrix" not in evaluate(by_length(1), comparisons[2:], ("helpful",), bootstrap=10, seed=0)
+    assert "matrix" not in evaluate_heads(
+        comparisons[2:], by_length(comparisons[2:], 1), ("helpful",), bootstrap=10, seed=0
+    )
 
 
-def test_scores_are_asked_for_once_and_all_of_them_are_checked():
+def test_scores_of_every_head_must_be_finite():
     comparisons = [
         comparison("a", ["xx", "y"], (1, 2), head="safety"),
         comparison("b", ["xx", "y"], (1, 2), head="helpful"),
     ]
-    calls = []
-
-    def score(asked):
-        calls.append(list(asked))
-        return [np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[1.0, np.nan], [0.0, 1.0]])]
-
+    scores = [np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[1.0, np.nan], [0.0, 1.0]])]
     with pytest.raises(InputError, match="1 of 8 scores are not finite"):
-        evaluate(score, comparisons, ("helpful", "safety"), bootstrap=10, seed=0)
-    assert calls == [comparisons]
+        evaluate_heads(comparisons, scores, ("helpful", "safety"), bootstrap=10, seed=0)
 
 
 @pytest.mark.parametrize("head", [None, "style"])
 def test_among_several_heads_a_comparison_must_name_one(head):
     comparisons = [comparison("a", ["xx", "y"], (1, 2), head=head, origin="test.jsonl:3")]
     with pytest.raises(InputError, match=r"test\.jsonl:3.*helpful, safety"):
-        evaluate(pytest.fail, comparisons, ("helpful", "safety"), bootstrap=10, seed=0)
+        evaluate_heads(comparisons, [], ("helpful", "safety"), bootstrap=10, seed=0)
 
 
 def test_nothing_to_evaluate():
     with pytest.raises(InputError, match="no comparison"):
-        evaluate(pytest.fail, [], ("reward",), bootstrap=10, seed=0)
+        evaluate_heads([], [], ("reward",), bootstrap=10, seed=0)
 
 
 def test_summary_says_better_when_the_interval_says_so():

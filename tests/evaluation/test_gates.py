@@ -7,7 +7,7 @@ import pytest
 
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.evaluation.bootstrap import Bootstrap
-from rmjax.evaluation.evaluate import json_safe
+from rmjax.evaluation.evaluate import evaluate_heads, json_safe
 from rmjax.evaluation.gates import evaluate_gate
 from rmjax.evaluation.summary import summary
 
@@ -59,10 +59,8 @@ def test_a_gate_that_is_worse_than_chance_is_not_to_be_used():
 
 def evaluated():
     """The rest of an evaluation, so that the summary can be made."""
-    from rmjax.evaluation.evaluate import evaluate
-
     comparisons, _, scores = judged({**dict.fromkeys([(j, h) for j in ("gate", *HEADS) for h in HEADS], 50)})
-    return evaluate(lambda _: scores, comparisons, HEADS, bootstrap=0, seed=0)
+    return evaluate_heads(comparisons, scores, HEADS, bootstrap=0, seed=0)
 
 
 def test_a_gate_as_good_as_its_heads_is_let_be():
