@@ -1,4 +1,4 @@
-"""Evaluation of a gate: its score against chance, and against each head on the judgements made for it."""
+"""Evaluation of a gate: accuracy of its one score against chance and against each head on its own judgements."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from rmjax.data.comparisons import Comparison
 from rmjax.evaluation.bootstrap import Bootstrap
-from rmjax.evaluation.breakdowns import part
+from rmjax.evaluation.breakdowns import accuracy_with_interval
 from rmjax.evaluation.compare import compare
 from rmjax.evaluation.metrics import CHANCE, Metrics
 from rmjax.evaluation.pairs import head_scores, pair_arrays
 from rmjax.evaluation.text_table import comparison_word, interval_text, percent, points
 
-# Comparisons of a kind. With fewer, the agreement by which two thresholds are chosen has a standard error above 3.5
-# points (√(0.25 / 200)), more than what a gate can gain.
+# Number of comparisons of one kind. The two thresholds are chosen by agreement with the judgements. With fewer
+# comparisons its standard error is above 3.5 points (√(0.25 / 200)), more than a gate can gain.
 FEW_TO_FIT = 200
 
 
@@ -28,7 +28,7 @@ def evaluate_gate(
     resampling: Bootstrap,
     fitted: Mapping[str, int],
 ) -> Metrics:
-    """Measures the gate's one score on judgements of both kinds, and says whether to use it.
+    """Returns the metrics of the gate's one score on judgements of both kinds, and a verdict on its use.
 
     Args:
         gate_heads: the head for helpfulness and the head for safety that the gate combines.
@@ -36,16 +36,15 @@ def evaluate_gate(
         gate_scores: for each comparison its K scores by the gate.
         scores: for each comparison its scores `[K, Z]` by the heads.
         heads: the names of the heads.
-        resampling: how intervals are made.
-        fitted: label -> how many comparisons the thresholds were fitted on.
+        resampling: settings of the intervals.
+        fitted: label -> number of comparisons that the thresholds were fitted on.
 
     Returns:
         - accuracy, accuracy_ci95, pairs, prompts; the same for every label under `labels`
-        - against_heads: the gate against the scores of the head that the label of each comparison names, as
-          `compare.compare` gives it: `other_accuracy` is that of routing by the labels of the data, under `labels` that
-          of each head alone
+        - against_heads: `compare.compare` of the gate with the head that the label of each comparison names:
+          `other_accuracy` is the accuracy of routing by the labels of the data, under `labels` that of each head alone
         - fitted_comparisons: `fitted`
-        - verdict: what follows, in words
+        - verdict: see `gate_verdict`
 
     Raises:
         InputError: a comparison belongs to no head of the model.
@@ -58,8 +57,11 @@ def evaluate_gate(
     masks = {label: label_P == label for label in labels}
     against = compare(comparisons, gate_scores, head_scores(comparisons, scores, heads), resampling)
     result = {
-        **part(gap_P, pairs.prompt_P, resampling),
-        "labels": {label: part(gap_P[mask], pairs.prompt_P[mask], resampling) for label, mask in masks.items()},
+        **accuracy_with_interval(gap_P, pairs.prompt_P, resampling),
+        "labels": {
+            label: accuracy_with_interval(gap_P[mask], pairs.prompt_P[mask], resampling)
+            for label, mask in masks.items()
+        },
         "against_heads": against,
         "fitted_comparisons": dict(fitted),
     }

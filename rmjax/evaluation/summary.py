@@ -1,4 +1,4 @@
-"""The result of an evaluation in plain words, for the console: a table, what stands out, and a verdict."""
+"""Summary of an evaluation for the console: a table of metrics, breakdowns, and verdicts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rmjax.evaluation.bootstrap import FEW_PROMPTS
 from rmjax.evaluation.metrics import Metrics
 from rmjax.evaluation.text_table import comparison_word, interval_text, number, percent, points, text_table
 
-MOST_PARTS = 8  # subsets on the console, so that the verdict stays on the screen
+MOST_PARTS = 8  # subsets on the console; with more, the verdict would leave the screen
 
 
 def summary(result: Metrics) -> str:
-    """The result of `evaluate` (or of `evaluate_scores`): a table, one line for each finer breakdown, and verdicts."""
+    """Returns the summary of a result of `evaluate_heads` or `evaluate_scores`."""
     heads = measured_heads(result)
     rows = [("accuracy", [_accuracy_cell(head) for head in heads.values()])]
     for kind in ("subsets", "strengths"):
@@ -21,7 +21,7 @@ def summary(result: Metrics) -> str:
         sizes = collections.Counter()
         for each in parts:
             sizes.update({name: part["pairs"] for name, part in each.items()})
-        # A single further one takes the line that would count it.
+        # One more subset takes the line that would say "1 more".
         most = MOST_PARTS if len(sizes) > MOST_PARTS + 1 else len(sizes)
         shown = {name for name, _ in sizes.most_common(most)}
         for name in (name for name in sizes if name in shown):
@@ -48,7 +48,7 @@ def summary(result: Metrics) -> str:
 
 
 def measured_heads(result: Metrics) -> dict[str, Metrics]:
-    """The metrics of every head that has data, by its name, with its `calibration` (None where there is none)."""
+    """Returns the metrics of every head that has data, by name, with its `calibration` (None if there is none)."""
     measured = result.get("calibration", {})
     return {
         name: {**head, "calibration": measured.get(name)}
@@ -58,7 +58,7 @@ def measured_heads(result: Metrics) -> dict[str, Metrics]:
 
 
 def comparison_summary(compared: Metrics, name: str, other: str) -> str:
-    """The result of `compare.compare` for the checkpoints `name` and `other`: a table and a verdict."""
+    """Returns the summary of a result of `compare.compare`, of the checkpoints `name` and `other`."""
     columns = {"all pairs": compared, **compared.get("labels", {})}
     rows = [
         ("", *columns),
@@ -85,9 +85,9 @@ def _difference(compared: Metrics, unit: str = "") -> str:
 def _gate_text(gate: Metrics) -> str:
     labels = "".join(f"; {label} {_accuracy_cell(cell)}" for label, cell in gate["labels"].items())
     return (
-        f"One score by the gate: {_accuracy_cell(gate)}{labels}. Safety judges where refusing is safe with more than "
+        f"One score by the gate: {_accuracy_cell(gate)}{labels}. Safety judges if refusing is safe with more than "
         f"{percent(gate['prompt_threshold'])}, or the response with less than {percent(gate['response_threshold'])}."
-        + (f"\n{gate['verdict']}" if "verdict" in gate else "")  # results of earlier versions have none
+        + (f"\n{gate['verdict']}" if "verdict" in gate else "")  # results of earlier versions have no verdict
     )
 
 
@@ -112,7 +112,7 @@ def _agreement_text(agreement: dict[str, dict[str, Metrics]]) -> str:
 
 
 def _finer(name: str, head: Metrics) -> list[str]:
-    """The breakdowns of which every part is one number."""
+    """Returns a line for each breakdown whose entries are shown as one number."""
     kinds = {
         "turns": "% right by user turns of the prompt",
         "length_differences": "% right by characters that the winner has more",
@@ -130,7 +130,7 @@ def _named(name: str, text: str) -> str:
 
 
 def verdict(head: Metrics) -> str:
-    """In one or two sentences: is the head better than judging by length alone, and can its accuracy be true?"""
+    """Returns the verdict on a head: if it is better than judging by length alone, and if its accuracy is possible."""
     rule = f"judging by length alone (the {head['length_rule']} wins)"
     gain = f"{points(head['length_gain'])} points"
     if head["length_gain_ci95"] is None:
@@ -143,12 +143,12 @@ def verdict(head: Metrics) -> str:
             text += f" With only {head['prompts']} prompts the interval itself is rough."
     interval, ceiling = head["accuracy_ci95"], head["ceiling"]
     if interval is not None and ceiling is not None and interval[0] > ceiling:
-        text += " The accuracy lies above the ceiling: look for a leak."
+        text += " The accuracy is above the ceiling: look for a leak."
     return text
 
 
 def _few(part: Metrics) -> str:
-    """A mark where the interval is rough; results of earlier versions do not count the prompts of a part."""
+    """Returns a mark if the interval is rough; results of earlier versions have no number of prompts here."""
     return ", few prompts" if part.get("prompts", FEW_PROMPTS) < FEW_PROMPTS else ""
 
 
@@ -200,7 +200,7 @@ def _brier_cell(head: Metrics) -> str:
     return f"{number(head['calibration']['brier'])}{at_temperature}"
 
 
-# What is said of a head, in this order: a label, and the cell that its metrics give.
+# Rows of a head's metrics: label, and function of the metrics that returns the cell.
 NUMBERS: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
     ("length-only baseline (longer wins)", lambda head: percent(head["length_baseline"])),
     ("length-balanced accuracy", lambda head: percent(head["length_balanced_accuracy"])),

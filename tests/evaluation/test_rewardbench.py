@@ -83,7 +83,7 @@ def test_what_is_missing_leaves_no_score():
     assert result["sections"]["Reasoning"]["parts"]["hep-go"] == {"score": None, "items": 0, "prompts": 0}
     assert result["sections"]["Chat"]["score"] == 1.0
     text = summary(result)
-    assert "No overall score, for there are no items of: Safety; Reasoning: hep-go." in text
+    assert "No overall score, because there are no items of: Safety; Reasoning: hep-go." in text
     assert text.splitlines()[0].split()[1] == "-"
 
 

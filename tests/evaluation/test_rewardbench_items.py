@@ -144,7 +144,7 @@ def test_a_pair_that_is_refused(tmp_path, record, message):
         ({"subset": "Ties"}, "is ref:N or tied:N, which says what it is, found '40'"),
         ({"subset": "Ties", "id": None}, "is ref:N or tied:N, which says what it is, found None"),
         ({"subset": "Ties", "id": "tied:40"}, "tied:40 is a tied prompt"),
-        ({"subset": "Ties", "id": "ref:1"}, "the id ref:1 stands already at"),
+        ({"subset": "Ties", "id": "ref:1"}, "the id ref:1 is already used at"),
     ],
 )
 def test_several_responses_that_are_refused(tmp_path, changes, message):
@@ -198,6 +198,6 @@ def test_offline_both_ways_are_named_in_one_line(monkeypatch, tmp_path):
     with pytest.raises(InputError) as refusal:
         read_rewardbench2("allenai/reward-bench-2")
     message = str(refusal.value)
-    assert "run `hf download --repo-type dataset allenai/reward-bench-2` where there is a network" in message
+    assert "run `hf download --repo-type dataset allenai/reward-bench-2` on a machine with a network" in message
     assert "or name a local .jsonl" in message
     assert "\n" not in message

@@ -19,8 +19,8 @@ from rmjax.data.audit import audit
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.errors import InputError
 from rmjax.evaluation import mistakes
-from rmjax.evaluation.calibration import fit_temperatures
 from rmjax.evaluation.evaluate import evaluate_heads
+from rmjax.evaluation.temperature import fit_temperatures
 from rmjax.report import figures
 from rmjax.report.html import VOID, anchor, joined, tag
 from rmjax.report.metrics_sections import lowest
