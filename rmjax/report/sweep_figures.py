@@ -10,7 +10,8 @@ import numpy as np
 from rmjax.errors import InputError
 from rmjax.report.style import ABOVE, BLUE, COLOURS, FAINT, INK, dress, new_figure, save
 from rmjax.sweeps.results import SweepResults
-from rmjax.sweeps.statistics import UNITS, Measure, Row, at_setting, mean_interval, settings, show
+from rmjax.sweeps.rows import UNITS, Measure, Row, at_setting, settings, show
+from rmjax.sweeps.statistics import mean_interval
 
 
 def draw(results: SweepResults, folder: pathlib.Path) -> list[pathlib.Path]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from rmjax.report.data_sections import environment
 from rmjax.report.html import Html, absent, contents, details, figure, joined, page, paragraph, section, table, tag
 from rmjax.sweeps.results import SweepResults, fit_in_words, read_sweep
-from rmjax.sweeps.statistics import UNITS, Measure, Row, show
+from rmjax.sweeps.rows import UNITS, Measure, Row, show
 from rmjax.training.run_files import read_json
 
 STATUSES = ("finished", "failed", "missing")

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from rmjax.sweeps.launchers import Job, Launcher
 from rmjax.sweeps.plan import Sweep, label, run_folder
-from rmjax.sweeps.statistics import Measure, Row, read_measures
+from rmjax.sweeps.rows import Measure, Row, read_measures
 
 
 def run_jobs(jobs: Sequence[Job], launcher: Launcher, failed: dict[str, str]) -> None:

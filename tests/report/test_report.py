@@ -26,7 +26,8 @@ from rmjax.report.html import VOID, anchor, joined, tag
 from rmjax.report.metrics_sections import lowest
 from rmjax.report.run_report import report
 from rmjax.sweeps.results import read_sweep
-from rmjax.sweeps.statistics import Measure, Row, difference_table, table, to_csv
+from rmjax.sweeps.rows import Measure, Row, to_csv
+from rmjax.sweeps.tables import difference_table, table
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HOSTILE = (

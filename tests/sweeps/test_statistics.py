@@ -11,23 +11,10 @@ import pytest
 from rmjax.errors import InputError
 from rmjax.report import sweep_figures
 from rmjax.report.sweep_figures import curves, points
+from rmjax.sweeps.rows import Measure, Row, read_measures, settings, to_csv
 from rmjax.sweeps.scaling import fit_logarithms
-from rmjax.sweeps.statistics import (
-    Measure,
-    Row,
-    caption,
-    compared,
-    difference,
-    difference_table,
-    holm,
-    markdown,
-    mean_interval,
-    p_value,
-    read_measures,
-    settings,
-    table,
-    to_csv,
-)
+from rmjax.sweeps.statistics import holm, mean_interval, p_value
+from rmjax.sweeps.tables import caption, compared, difference, difference_table, table
 
 ACCURACY, LOSS = Measure("accuracy", "accuracy", "%"), Measure("loss", "loss", "")
 
@@ -151,11 +138,6 @@ def test_the_table():
         ["margin", "against", "accuracy, %", "loss"],
         ["small", "none", "+2.0 (-0.5 to +4.5)", "+0.000 (+0.000 to +0.000)"],
     ]
-
-
-def test_a_table_in_markdown():
-    text = "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |"
-    assert markdown([["a", "b"], ["1", "2"], ["3", "4"]]) == text
 
 
 def test_a_count_describes_a_setting_and_is_not_compared():
