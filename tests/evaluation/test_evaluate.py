@@ -1,43 +1,15 @@
-"""Evaluation of made-up scores: hand-counted numbers, breakdowns, heads, refusals and the words of the summary."""
+"""Evaluation of made-up scores, against hand counts: metrics, breakdowns, heads, labels, and refused inputs."""
 
 import json
 
 import numpy as np
 import pytest
+from evaluation.scored_comparisons import by_length, comparison, drawn, scored
 
-from rmjax.data.comparisons import Comparison, Message
 from rmjax.errors import InputError
 from rmjax.evaluation.bootstrap import wilson_interval
-from rmjax.evaluation.evaluate import evaluate_heads, evaluate_scores
+from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.evaluation.summary import summary
-
-
-def comparison(prompt, responses, ranks, **kwargs):
-    return Comparison((Message("user", prompt),), tuple(responses), tuple(ranks), **kwargs)
-
-
-def scored(comparisons, scores, bootstrap=200):
-    return evaluate_scores(comparisons, [np.array(s, np.float32) for s in scores], bootstrap=bootstrap, seed=0)
-
-
-def drawn(count, *, length_effect=0.0, seed=0):
-    """Pairs drawn by Bradley-Terry from utilities, some of which show as length; the scores are the utilities."""
-    generator = np.random.default_rng(seed)
-    comparisons, scores = [], []
-    for index in range(count):
-        utilities = generator.normal(size=2) * 2.0
-        first = generator.random() < 1 / (1 + np.exp(utilities[1] - utilities[0]))
-        lengths = np.clip(40 + length_effect * utilities + 5 * generator.normal(size=2), 1, None).astype(int)
-        comparisons.append(
-            comparison(
-                f"q{index}",
-                ["x" * length for length in lengths],
-                (1, 2) if first else (2, 1),
-                utilities=tuple(utilities),
-            )
-        )
-        scores.append(utilities)
-    return comparisons, scores
 
 
 def flat(result):
@@ -167,46 +139,6 @@ def test_breakdown_by_subset_and_strength():
     assert "no untied pair" in text
 
 
-def test_many_subsets_are_folded():
-    comparisons = [
-        comparison(f"{size} {n}", ["xx", "y"], (1, 2), subset=f"part {size:02d}")
-        for size in (3, 12, *range(4, 12))
-        for n in range(size)
-    ]
-    result = evaluate_heads(comparisons, by_length(comparisons, 1), ("reward",), bootstrap=10, seed=0)
-    assert len(result["subsets"]) == 10
-    names = [line[2:9] for line in summary(result).splitlines() if line.startswith("  part")]
-    assert names == [f"part {n:02d}" for n in range(5, 13)]
-    assert "  2 more subsets" in summary(result)
-    fewer = evaluate_heads(comparisons[3:], by_length(comparisons[3:], 1), ("reward",), bootstrap=10, seed=0)
-    assert len(fewer["subsets"]) == 9
-    assert "more subsets" not in summary(fewer)
-
-
-def test_parts_of_few_prompts_are_marked():
-    comparisons = [
-        comparison(f"{name} {n % prompts}", ["xx", "y"], (1, 2), subset=name, head=name)
-        for name, prompts in (("many", 30), ("few", 29))
-        for n in range(60)
-    ]
-    result = evaluate_heads(comparisons, by_length(comparisons, 1), ("reward",), bootstrap=50, seed=0)
-    assert {name: part["prompts"] for name, part in result["subsets"].items()} == {"few": 29, "many": 30}
-    text = summary(result)
-    assert "60 pairs, few prompts, 95 % interval" in next(line for line in text.splitlines() if line[:5] == "  few")
-    assert "few (60 pairs, few prompts)  many (60 pairs)" in text
-    assert "(60 pairs, 95 % interval" in next(line for line in text.splitlines() if line[:6] == "  many")
-    assert "by user turns of the prompt: 1: 100.0\n" in text
-    (part,) = evaluate_heads(comparisons[60:], by_length(comparisons[60:], 1), ("reward",), bootstrap=50, seed=0)[
-        "turns"
-    ].values()
-    assert (part["pairs"], part["prompts"]) == (60, 29)
-    assert part["accuracy_ci95"][0] < 0.9  # all right on 29 prompts is not certainty
-    # A result of an earlier version, without the number of prompts.
-    for part in result["heads"]["reward"]["subsets"].values():
-        del part["prompts"]
-    assert "few prompts" not in next(line for line in summary(result).splitlines() if line[:5] == "  few")
-
-
 def test_refuses_scores_that_are_not_finite():
     comparisons = [comparison("a", ["x", "y"], (1, 2)), comparison("b", ["x", "y"], (1, 2), origin="test.jsonl:7")]
     with pytest.raises(InputError, match=r"2 of 4 scores are not finite.*test\.jsonl:7"):
@@ -228,11 +160,6 @@ def test_scores_that_do_not_fit_are_a_defect_of_the_caller(scores):
     with pytest.raises(ValueError, match="scores") as caught:
         scored(comparisons, scores)
     assert not isinstance(caught.value, InputError)
-
-
-def by_length(comparisons, *signs):
-    """Scores of heads that prefer long responses (1) or short ones (-1)."""
-    return [np.outer([len(text) for text in c.responses], signs) for c in comparisons]
 
 
 def test_each_head_is_measured_on_its_own_comparisons():
@@ -359,43 +286,3 @@ def test_among_several_heads_a_comparison_must_name_one(head):
 def test_nothing_to_evaluate():
     with pytest.raises(InputError, match="no comparison"):
         evaluate_heads([], [], ("reward",), bootstrap=10, seed=0)
-
-
-def test_summary_says_better_when_the_interval_says_so():
-    comparisons, scores = drawn(400)
-    text = summary(scored(comparisons, scores))
-    assert "Better than judging by length alone" in text
-    assert "ceiling" in text
-
-
-def test_summary_is_not_taken_in_by_a_score_that_follows_length():
-    comparisons, _ = drawn(400, length_effect=10.0)
-    longer = [[float(len(r)) for r in c.responses] for c in comparisons]
-    result = scored(comparisons, longer)
-    assert result["accuracy"] > 0.6
-    assert result["length_gain"] == 0.0
-    assert "Not distinguishable from judging by length alone (the longer wins)" in summary(result)
-    # Where the short answer wins, the rule to beat is the shorter, not the longer.
-    comparisons, _ = drawn(400, length_effect=-10.0)
-    shorter = scored(comparisons, [[-float(len(r)) for r in c.responses] for c in comparisons])
-    assert shorter["accuracy"] > shorter["length_baseline"] + 0.2
-    assert "Not distinguishable from judging by length alone (the shorter wins)" in summary(shorter)
-    assert "Worse than" in summary(scored(comparisons, [-np.array(s) for s in drawn(400, length_effect=-10.0)[1]]))
-
-
-def test_summary_does_not_decide_where_the_interval_does_not():
-    comparisons, scores = drawn(400)
-    result = scored(comparisons, scores)
-    for interval, word in (([-0.01, 0.2], "Not distinguishable"), ([0.01, 0.2], "Better"), ([-0.2, -0.01], "Worse")):
-        assert word in summary({**result, "length_gain_ci95": interval})
-
-
-def test_summary_warns_of_few_prompts_missing_intervals_and_leaks():
-    comparisons, scores = drawn(400)
-    assert "rough" in summary(scored(comparisons[:10], scores[:10]))
-    assert "(10 pairs, few prompts, 95 % interval" in summary(scored(comparisons[:10], scores[:10]))
-    assert "few prompts" not in summary(scored(comparisons, scores, bootstrap=0))
-    assert "without an interval" in summary(scored(comparisons, scores, bootstrap=0))
-    labels = [[-float(rank) for rank in c.ranks] for c in comparisons]
-    assert "above the ceiling" in summary(scored(comparisons, labels))
-    assert "above the ceiling" not in summary(scored(comparisons, scores))
