@@ -15,7 +15,7 @@ def scored(comparisons, scores, bootstrap=200):
 
 
 def drawn(count, *, length_effect=0.0, seed=0):
-    """Pairs drawn by Bradley-Terry from utilities, some of which show as length; the scores are the utilities."""
+    """Pairs drawn by Bradley-Terry from utilities, on which the lengths depend; the scores are the utilities."""
     generator = np.random.default_rng(seed)
     comparisons, scores = [], []
     for index in range(count):

@@ -33,7 +33,7 @@ def test_order_by_hand_with_ties():
     assert result["pairs"] == 4
 
 
-def test_correlations_are_those_within_prompts():
+def test_correlations_are_within_prompts():
     generator = np.random.default_rng(0)
     scores = [generator.normal(size=(count, 2)) for count in (2, 4, 7)]
     result = measured(scores, ("x", "y"))["x"]["y"]
@@ -71,7 +71,7 @@ def test_pairs_of_one_prompt_are_drawn_together():
     assert width(range(240)) < 0.7 * width(range(60))
 
 
-def test_models_with_several_heads_are_told_of_it_and_others_are_not():
+def test_only_models_with_several_heads_have_an_agreement():
     comparisons = [judged(3, "helpful"), judged(4, "safety")]
     generator = np.random.default_rng(2)
     scores = [generator.normal(size=(count, 2)) for count in (3, 4)]

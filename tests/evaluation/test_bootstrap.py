@@ -41,7 +41,7 @@ def test_pairs_of_one_prompt_count_as_one_piece_of_evidence():
     assert high - low == pytest.approx((alone[1] - alone[0]) / 3, rel=0.1)
 
 
-def test_interval_is_seeded_and_blind_to_order_and_names_of_prompts():
+def test_interval_depends_on_the_seed_but_not_on_order_or_names_of_prompts():
     generator = np.random.default_rng(2)
     prompt_P, value_P = generator.integers(0, 40, 150), generator.integers(0, 2, 150).astype(float)
     interval = bootstrap_interval(value_P, prompt_P, seed=3)
@@ -57,7 +57,7 @@ def test_interval_widens_with_its_level():
 
 
 @pytest.mark.parametrize(("prompts", "resamples"), [([0, 0, 0], 100), ([0, 1, 2], 0), ([], 100)])
-def test_interval_is_undefined_without_spread_to_resample(prompts, resamples):
+def test_interval_is_undefined_for_one_prompt_or_no_resample(prompts, resamples):
     interval = bootstrap_interval(np.ones(len(prompts)), np.array(prompts, int), resamples=resamples)
     assert np.isnan(interval).all()
 
@@ -79,8 +79,8 @@ def test_interval_is_undefined_if_a_resample_has_no_value_for_a_mean():
     assert np.isnan(cluster_interval(sums, counts, np.array([1.0, 0.0]), resamples=50, seed=0)).all()
 
 
-def test_wilson_interval_ends_where_a_score_test_would_just_not_reject():
-    """|a - p| = t √(p (1 - p) / m), with the effective number m of pairs worked out prompt by prompt."""
+def test_wilson_interval_ends_at_the_limits_of_a_score_test():
+    """|a - p| = t √(p (1 - p) / m), with the effective number m of pairs from a loop over prompts."""
     generator = np.random.default_rng(3)
     prompt_P = np.repeat(np.arange(12), generator.integers(1, 9, 12))
     credit_P = generator.choice([0.0, 0.5, 1.0], len(prompt_P), p=[0.2, 0.1, 0.7])

@@ -1,4 +1,4 @@
-"""Parts of the pairs: which pair falls into which, and what their sums must be."""
+"""Breakdowns against hand counts, and against the total over all pairs."""
 
 import itertools
 
@@ -28,7 +28,7 @@ def test_only_user_turns_count():
     assert set(counts) == set(TURNS)
 
 
-def test_pairs_fall_to_the_turns_of_their_prompt():
+def test_pairs_are_grouped_by_the_turns_of_their_prompt():
     comparisons = [
         Comparison(conversation(1), ("a", "b"), (1, 2)),
         Comparison(conversation(4), ("a", "b", "c"), (3, 1, 2)),
@@ -63,7 +63,7 @@ def test_length_bins_by_hand():
     }
 
 
-def test_length_bins_hold_equally_many_pairs_and_do_not_overlap():
+def test_length_bins_have_equally_many_pairs_and_do_not_overlap():
     gap_P = np.random.default_rng(0).integers(-400, 600, 1003).astype(float)
     bin_P = length_bins(gap_P)
     names, counts = np.unique(bin_P.astype(str), return_counts=True)

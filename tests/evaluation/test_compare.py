@@ -46,7 +46,7 @@ def test_mcnemar_of_very_many_pairs_is_a_number():
     assert 0.0 <= mcnemar(9000, 100) < 1e-300
 
 
-def test_turning_the_models_around_turns_the_result_around():
+def test_swapping_the_models_changes_the_sign():
     generator = np.random.default_rng(0)
     comparisons = [pair(f"q{n % 40}") for n in range(90)]
     one, other = (scores(generator.integers(-1, 3, 90)) for _ in range(2))
@@ -65,7 +65,7 @@ def test_a_model_does_not_differ_from_itself():
 
 
 def test_the_interval_is_of_the_paired_difference():
-    """Two models that fail on the same pairs are told apart by few others, which two separate intervals would hide."""
+    """Two models that fail on the same pairs differ on few others; two separate intervals would hide that."""
     comparisons = [pair(f"q{n}") for n in range(400)]
     common = np.random.default_rng(1).choice([1.0, -1.0], 400, p=[0.6, 0.4])
     better = common.copy()
@@ -78,7 +78,7 @@ def test_the_interval_is_of_the_paired_difference():
     assert high - low == pytest.approx(2 * half_width, rel=0.15)
 
 
-def test_pairs_of_one_prompt_are_no_further_evidence_for_the_interval_but_for_mcnemar():
+def test_only_mcnemar_counts_copies_of_a_prompt_as_evidence():
     gaps, other = np.tile([1.0, -1.0, 1.0, 1.0], 10), np.tile([1.0, 1.0, -1.0, -1.0], 10)
     once = compare([pair(f"q{n}") for n in range(40)], scores(gaps), scores(other), RESAMPLING)
     copies = [pair(f"q{n}") for n in range(40) for _ in range(5)]
@@ -87,7 +87,7 @@ def test_pairs_of_one_prompt_are_no_further_evidence_for_the_interval_but_for_mc
     assert five["mcnemar_p"] < 0.01 < once["mcnemar_p"]
 
 
-def test_labels_are_compared_apart():
+def test_labels_are_compared_separately():
     comparisons = [pair("a", head="safety"), pair("b", head="helpful"), pair("c", head="helpful"), pair("d")]
     result = compare(comparisons, scores([1, 1, -1, 1]), scores([-1, 1, 1, 1]), RESAMPLING)
     assert list(result["labels"]) == ["helpful", "safety"]
@@ -97,7 +97,7 @@ def test_labels_are_compared_apart():
     assert text.splitlines()[0].split() == ["all", "pairs", "helpful", "safety"]
 
 
-def test_the_summary_leads_with_the_interval():
+def test_the_verdict_follows_the_interval():
     comparisons = [pair(f"q{n}") for n in range(60)]
 
     def verdict(one, other, resampling=RESAMPLING):

@@ -13,7 +13,7 @@ from rmjax.evaluation.summary import summary
 
 
 def flat(result):
-    """Every number of a result by its path."""
+    """Returns every number of a result by its path."""
     found = {}
     for key, value in result.items():
         items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -112,7 +112,7 @@ def test_neither_the_order_of_comparisons_nor_that_of_responses_matters():
     assert again["length_rule"] == result["length_rule"]
 
 
-def test_length_correlation_sees_preference_not_prompts():
+def test_length_correlation_is_within_prompts():
     # Prompts with long answers get high scores, but within a prompt the longer answer always scores lower.
     comparisons = [comparison(f"q{n}", ["x" * n, "x" * (n + 3)], (1, 2)) for n in range(1, 40)]
     result = scored(comparisons, [[float(n), n - 0.5] for n in range(1, 40)])
@@ -149,13 +149,13 @@ def test_refuses_scores_that_are_not_finite():
         scored(comparisons, [[np.nan, 1], [0, np.nan]])
 
 
-def test_refuses_when_there_is_nothing_to_be_right_about():
+def test_refuses_comparisons_without_an_untied_pair():
     with pytest.raises(InputError, match="all 1 pairs"):
         scored([comparison("a", ["x", "y"], (1, 1))], [[0, 1]])
 
 
 @pytest.mark.parametrize("scores", [[[0, 1]], [[0, 1], [0, 1, 2]], [[0, 1], [[0], [1]]]])
-def test_scores_that_do_not_fit_are_a_defect_of_the_caller(scores):
+def test_scores_of_the_wrong_number_or_shape_are_a_value_error(scores):
     comparisons = [comparison("a", ["x", "y"], (1, 2)), comparison("b", ["x", "y"], (1, 2))]
     with pytest.raises(ValueError, match="scores") as caught:
         scored(comparisons, scores)
@@ -198,7 +198,7 @@ def test_scores_that_are_no_log_odds_have_no_probabilities():
 
 
 def test_probabilities_follow_the_link():
-    """By hand: a gap of 1 that means log odds of 3, in one pair of three the wrong way."""
+    """A gap of 1 means log odds of 3; one pair of three is in the wrong order."""
     comparisons = [
         comparison(text, ["xx", "y"], ranks) for text, ranks in (("a", (1, 2)), ("b", (1, 2)), ("c", (2, 1)))
     ]
@@ -238,7 +238,7 @@ def test_every_head_is_measured_on_every_label():
     }
     assert result["matrix"]["safety"]["helpful"]["pairs"] == 3
     assert result["labels"] == {head: result["matrix"][head][head] for head in ("helpful", "safety")}
-    # On its own label, a head's place in the matrix is its headline.
+    # On its own label, the entry of a head equals its own metrics.
     for head in heads:
         assert result["matrix"][head][head] == {key: result["heads"][head][key] for key in result["matrix"][head][head]}
     rows = {line.split()[0]: line for line in summary(result).splitlines() if line.startswith("  ") and "%" in line}

@@ -13,7 +13,7 @@ def test_credit_and_accuracy_by_hand():
     assert np.isnan(metrics.accuracy(np.array([])))
 
 
-def test_turning_every_pair_turns_the_accuracy():
+def test_swapping_every_pair_gives_one_minus_the_accuracy():
     gap_P = np.random.default_rng(0).integers(-3, 4, 101).astype(float)
     assert metrics.accuracy(gap_P) + metrics.accuracy(-gap_P) == pytest.approx(1.0)
 
@@ -25,7 +25,7 @@ def test_a_tied_pair_counts_half():
     assert np.isnan(metrics.accuracy_with_ties(np.array([]), 0))
 
 
-def test_length_balanced_accuracy_takes_the_length_rule_down_to_a_half():
+def test_length_balanced_accuracy_of_the_length_rule_is_a_half():
     length_gap_P = np.array([5.0, 3.0, 8.0, -2.0, 0.0])
     assert metrics.accuracy(length_gap_P) == 3.5 / 5
     assert metrics.length_balanced_accuracy(length_gap_P, length_gap_P) == 0.5
@@ -34,7 +34,7 @@ def test_length_balanced_accuracy_takes_the_length_rule_down_to_a_half():
     assert np.isnan(metrics.length_balanced_accuracy(gap_P[:3], length_gap_P[:3]))
 
 
-def test_ceiling_is_what_the_true_utilities_earn_on_average():
+def test_ceiling_is_the_expected_accuracy_of_the_utilities():
     assert metrics.bayes_accuracy(np.log([3.0, 1 / 4, 1.0])) == pytest.approx((0.75 + 0.8 + 0.5) / 3)
     assert metrics.bayes_accuracy([5000.0, -5000.0]) == 1.0
     generator = np.random.default_rng(5)

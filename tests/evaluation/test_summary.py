@@ -7,7 +7,7 @@ from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.evaluation.summary import summary
 
 
-def test_many_subsets_are_folded():
+def test_only_the_largest_of_many_subsets_are_shown():
     comparisons = [
         comparison(f"{size} {n}", ["xx", "y"], (1, 2), subset=f"part {size:02d}")
         for size in (3, 12, *range(4, 12))
@@ -47,21 +47,21 @@ def test_parts_of_few_prompts_are_marked():
     assert "few prompts" not in next(line for line in summary(result).splitlines() if line[:5] == "  few")
 
 
-def test_summary_says_better_when_the_interval_says_so():
+def test_verdict_better_if_the_interval_is_above_zero():
     comparisons, scores = drawn(400)
     text = summary(scored(comparisons, scores))
     assert "Better than judging by length alone" in text
     assert "ceiling" in text
 
 
-def test_summary_is_not_taken_in_by_a_score_that_follows_length():
+def test_a_score_that_follows_length_is_not_better_than_length():
     comparisons, _ = drawn(400, length_effect=10.0)
     longer = [[float(len(r)) for r in c.responses] for c in comparisons]
     result = scored(comparisons, longer)
     assert result["accuracy"] > 0.6
     assert result["length_gain"] == 0.0
     assert "Not distinguishable from judging by length alone (the longer wins)" in summary(result)
-    # Where the short answer wins, the rule to beat is the shorter, not the longer.
+    # If short answers win, the rule to beat is "the shorter wins".
     comparisons, _ = drawn(400, length_effect=-10.0)
     shorter = scored(comparisons, [[-float(len(r)) for r in c.responses] for c in comparisons])
     assert shorter["accuracy"] > shorter["length_baseline"] + 0.2
@@ -69,7 +69,7 @@ def test_summary_is_not_taken_in_by_a_score_that_follows_length():
     assert "Worse than" in summary(scored(comparisons, [-np.array(s) for s in drawn(400, length_effect=-10.0)[1]]))
 
 
-def test_summary_does_not_decide_where_the_interval_does_not():
+def test_verdict_follows_the_interval():
     comparisons, scores = drawn(400)
     result = scored(comparisons, scores)
     for interval, word in (([-0.01, 0.2], "Not distinguishable"), ([0.01, 0.2], "Better"), ([-0.2, -0.01], "Worse")):

@@ -28,7 +28,7 @@ ROWS = [
 ]
 
 
-def test_settings_of_a_figure_are_named_by_their_places(tmp_path, monkeypatch):
+def test_settings_of_a_figure_are_named_by_their_values(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(sweep_figures, "save", lambda figure, path: drawn.append(figure))
     points(tmp_path / "p.png", [row({"size": 1000, "start": s}, 0, 0.6) for s in "ab"], [ACCURACY], "Starts")
@@ -47,8 +47,8 @@ def test_figures_are_written_also_where_runs_are_missing(tmp_path):
         curves(tmp_path / "no.png", ROWS, ACCURACY, "margin", "Margin")
 
 
-def test_a_measure_on_the_axis_takes_the_place_of_what_it_stands_for(tmp_path, monkeypatch):
-    """Parameters for width: a line for each amount of data, with a point for each width."""
+def test_a_measure_on_the_axis_replaces_a_setting(tmp_path, monkeypatch):
+    """Parameters replace width: a line for each amount of data, with a point for each width."""
     drawn = []
     monkeypatch.setattr(sweep_figures, "save", lambda figure, path: drawn.append(figure))
     rows = [

@@ -1,4 +1,4 @@
-"""A sweep's directory read back: equal to what was written, with its types; figures and fit as its page asks."""
+"""Results of a sweep read from its directory: rows with their types, figures, and fit."""
 
 import dataclasses
 import json
@@ -43,7 +43,7 @@ def write(folder, rows, **changes):
     (folder / "results.csv").write_text(to_csv(rows, [ACCURACY, LOSS]))
 
 
-def test_rows_come_back_as_they_were(tmp_path):
+def test_rows_are_read_as_they_were_written(tmp_path):
     rows = [*ROWS[:-1], FAILED]
     write(tmp_path, rows)
     found = read_sweep(tmp_path)
@@ -52,7 +52,7 @@ def test_rows_come_back_as_they_were(tmp_path):
     assert found.finished == rows[:-1]
 
 
-def test_figures_and_fit_are_those_of_the_page(tmp_path):
+def test_figures_and_fit_follow_the_page(tmp_path):
     write(tmp_path, ROWS)
     found = read_sweep(tmp_path)
     assert [path.name for path in draw(found, tmp_path / "figures")] == ["curve.png", "dots.png"]
@@ -64,14 +64,14 @@ def test_figures_and_fit_are_those_of_the_page(tmp_path):
 
 
 def test_the_caption_counts_the_differences_that_have_an_interval(tmp_path):
-    """Two sizes against each other from two starts: the loss was not measured, and one run failed."""
+    """Two sizes are compared for two starts; the loss was not measured, and one run failed."""
     write(tmp_path, [*ROWS[:-1], FAILED], seeds=2, compare="size", against=[])
     assert "differences in this table, 1." in read_sweep(tmp_path).caption
     write(tmp_path, ROWS, seeds=2, compare="size", against=[])
     assert "differences in this table, 2." in read_sweep(tmp_path).caption
 
 
-def test_nothing_finished_draws_nothing_and_no_fit_says_nothing(tmp_path):
+def test_without_finished_runs_there_are_no_figures_and_no_fit(tmp_path):
     write(tmp_path, [FAILED], fit=[])
     found = read_sweep(tmp_path)
     assert draw(found, tmp_path / "figures") == []
@@ -80,7 +80,7 @@ def test_nothing_finished_draws_nothing_and_no_fit_says_nothing(tmp_path):
     assert fit_in_words(read_sweep(tmp_path)).startswith("No fit: ")
 
 
-def test_what_does_not_belong_together_is_refused(tmp_path):
+def test_files_of_different_sweeps_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"sweep\.json is missing"):
         read_sweep(tmp_path)
     write(tmp_path, ROWS)

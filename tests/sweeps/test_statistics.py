@@ -22,7 +22,7 @@ def test_one_run_has_no_error_and_none_no_mean():
     assert np.isnan(mean_interval([]).mean)
 
 
-def test_the_interval_covers_what_it_says():
+def test_the_interval_has_its_nominal_coverage():
     draws = np.random.default_rng(0).normal(size=(4000, 5))
     inside = np.mean([(low <= 0 <= high) for _, _, low, high, _ in map(mean_interval, draws)])
     assert inside == pytest.approx(0.95, abs=0.011)  # three standard errors of a share of 4,000
@@ -48,13 +48,13 @@ def test_the_p_value_of_equal_values_and_of_one_value():
 
 
 def test_holm_by_hand():
-    # Sorted: 4 * 0.005, 3 * 0.01, 2 * 0.03, and 1 * 0.04, which may not come out below the one before it.
+    # Sorted: 4 * 0.005, 3 * 0.01, 2 * 0.03, and 1 * 0.04, which must not be below the one before it.
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, np.nan, 0.6]) == pytest.approx([1.0, np.nan, 1.0], nan_ok=True)
     assert holm([]) == []
 
 
-def test_holm_rejects_what_its_sequential_procedure_rejects():
+def test_holm_equals_its_sequential_procedure():
     """The smallest p against α / m, the next against α / (m - 1), up to the first that is too large."""
     generator = np.random.default_rng(0)
     for _ in range(200):
@@ -67,7 +67,7 @@ def test_holm_rejects_what_its_sequential_procedure_rejects():
         assert ((np.array(holm(p)) <= 0.05) == rejected).all()
 
 
-def test_a_line_in_logarithms_is_found_again():
+def test_a_line_in_logarithms_is_recovered():
     generator = np.random.default_rng(0)
     parameters, comparisons = np.exp(generator.uniform(8, 14, 60)), np.exp(generator.uniform(6, 10, 60))
     accuracy = 0.5 + 0.007 * np.log(parameters) + 0.015 * np.log(comparisons) + generator.normal(scale=0.002, size=60)
@@ -80,6 +80,6 @@ def test_a_line_in_logarithms_is_found_again():
 
 
 @pytest.mark.parametrize("quantity", [[10, 20], [10, 10, 10, 10]])
-def test_too_few_runs_or_a_quantity_that_stands_still_fix_no_line(quantity):
+def test_too_few_runs_or_a_constant_quantity_fix_no_line(quantity):
     with pytest.raises(InputError, match="do not fix a line"):
         fit_logarithms([0.5, 0.6, 0.7, 0.8][: len(quantity)], {"comparisons": quantity})

@@ -29,7 +29,7 @@ ROWS = [
 ]
 
 
-def test_a_table_marks_what_remains_of_all_its_differences():
+def test_a_table_marks_differences_that_remain_significant():
     """Two of four intervals exclude zero; p = 0.0002 remains after Holm, p = 0.045 does not."""
     strong, weak = (0.10, 0.101, 0.102), (0.010, 0.015, 0.007)
     rows = [
@@ -47,7 +47,7 @@ def test_a_table_marks_what_remains_of_all_its_differences():
     assert difference_table(rows[:6], [LOSS], "loss", ())[1][2].endswith("+0.021)*")  # the only test
 
 
-def test_the_caption_says_what_intervals_and_marks_mean():
+def test_the_caption_explains_intervals_and_marks():
     text = caption(3, 24)
     assert "An interval covers seeds only" in text
     assert "the sampling of its prompts is not in it" in text
@@ -97,13 +97,13 @@ def test_every_setting_is_compared_along_one_axis():
     ]
 
 
-def test_a_page_says_what_is_compared_with_what():
+def test_a_page_can_name_the_comparisons():
     places = [{"shown": s, "size": n} for s, n in (("once", 1), ("once", 2), ("once", 4), ("again", 1), ("again", 2))]
     found = [(at["shown"], at["size"], other["size"]) for at, other in compared(places, "size", ((2, 1), (4, 2)))]
     assert found == [("once", 2, 1), ("once", 4, 2), ("again", 2, 1)]
 
 
-def test_what_failed_or_was_not_measured_is_said():
+def test_failed_runs_and_missing_values_are_shown():
     rows = [
         *ROWS[:3],
         row({"margin": "bad"}, 0, None, status="failed", error="unknown margin, 'bad'"),
@@ -118,7 +118,7 @@ def test_what_failed_or_was_not_measured_is_said():
     assert float(read[1]["accuracy"]) == 0.64
 
 
-def test_a_mean_of_fewer_values_than_runs_says_so():
+def test_a_mean_of_fewer_values_than_runs_shows_their_number():
     rows = [*ROWS[:2], dataclasses.replace(ROWS[2], values={"accuracy": None, "loss": 0.5})]
     assert table(rows, [ACCURACY, LOSS])[1] == ["none", "62.0 ± 2.0 (of 2)", "0.500 ± 0.000", "3 of 3"]
 
