@@ -102,12 +102,12 @@ def evaluate_probes(score_fn: TextScorer, comparisons: Sequence[Comparison], *, 
     score_ExN = np.concatenate(scores, axis=1)
     score_N = score_ExN[0]
     std = float(score_N.std())
+    resampling = Bootstrap(bootstrap, seed)
 
     def mean(name: str, values: np.ndarray, groups: np.ndarray) -> Metrics:
         interval = resampling.interval(values, groups)
         return json_safe({name: float(values.mean()) if len(values) else None, f"{name}_ci95": interval})
 
-    resampling = Bootstrap(bootstrap, seed)
     probes = {}
     for (name, probe), edited_N in zip(PROBES.items(), score_ExN[1:], strict=True):
         change_N = (edited_N - score_N) / std if std else np.empty(0)
