@@ -24,7 +24,7 @@ from rmjax.errors import InputError
 if TYPE_CHECKING:
     from rmjax.sweeps.launchers import Job
     from rmjax.sweeps.plan import Sweep
-    from rmjax.sweeps.statistics import Row
+    from rmjax.sweeps.rows import Row
 
 
 def main() -> None:
@@ -81,15 +81,16 @@ def check_run(job: Job) -> None:
 
 def results(sweep: Sweep, workdir: Path, rows: Sequence[Row]) -> str:
     """Writes results.csv, results.md and the figures; returns the text of results.md."""
+    from rmjax.evaluation.text_table import markdown_table
     from rmjax.report.sweep_figures import draw
     from rmjax.sweeps.results import SweepResults, fit_in_words
-    from rmjax.sweeps.statistics import markdown, to_csv
+    from rmjax.sweeps.rows import to_csv
     from rmjax.training.run import write_text
 
     found = SweepResults(workdir, sweep, rows)
     write_text(workdir / "results.csv", to_csv(rows, found.measures))
-    parts = [f"# {sweep['title']}", found.caption, markdown(found.table)]
-    parts += [markdown(found.differences)] if found.differences[1:] else []
+    parts = [f"# {sweep['title']}", found.caption, markdown_table(found.table)]
+    parts += [markdown_table(found.differences)] if found.differences[1:] else []
     text = "\n\n".join([*parts, *filter(None, [fit_in_words(found)])])
     draw(found, workdir / "figures")
     write_text(workdir / "results.md", text + "\n")

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import nbformat
 from nbclient import NotebookClient
 
+from rmjax.evaluation.text_table import markdown_table
 from rmjax.scoring.checkpoint import save_checkpoint
 from rmjax.scoring.finalize import finalize
-from rmjax.sweeps.statistics import Measure, Row, difference_table, markdown, table, to_csv
+from rmjax.sweeps.rows import Measure, Row, to_csv
+from rmjax.sweeps.tables import difference_table, table
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "analysis.ipynb"
@@ -99,8 +101,8 @@ def test_every_cell_runs(tmp_path, monkeypatch, reward_model, make_model, refere
     for place, (axis, rows) in enumerate(sweeps.items()):
         title, means, differences, fit, _ = shown[5 * place : 5 * place + 5]
         assert title == f"### Accuracy by {axis}"
-        assert means == markdown(table(rows, [ACCURACY]))
-        assert differences == markdown(difference_table(rows, [ACCURACY], axis, ()))
+        assert means == markdown_table(table(rows, [ACCURACY]))
+        assert differences == markdown_table(difference_table(rows, [ACCURACY], axis, ()))
         assert fit.startswith("Fit: accuracy = ") == (axis == "width")
     compared = outputs(parts["Which is better?"][0], "text")
     assert re.search(r"same on +[\d.]+ % of \d+ pairs", compared)

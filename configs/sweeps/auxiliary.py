@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
         settings=page.grid(coefficient={value: (f"loss.safety_coef={value}",) for value in (0.0, 0.1, 0.5)}),
         measures=(
             page.ACCURACY,
-            ("unsafe found", "unsafe.found_at_share", "%"),
+            ("unsafe found", "unsafe.r_precision", "%"),
             ("area under the ROC", "unsafe.auc", ""),
             ("recall below 0", "unsafe.recall", "%"),
             ("precision below 0", "unsafe.precision", "%"),

@@ -1,1 +1,1 @@
-"""Scores + judgements -> what the parameters are worth: numbers with their uncertainty, and figures."""
+"""Evaluation of scores on judgements: metrics with their intervals, calibration, comparisons, benchmarks."""

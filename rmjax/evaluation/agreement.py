@@ -1,4 +1,4 @@
-"""How far the heads of one model want the same: they score the same responses, so no raters are needed."""
+"""Agreement between the heads of one model on the same responses; it needs no labels."""
 
 from __future__ import annotations
 
@@ -9,27 +9,37 @@ from typing import Any
 import numpy as np
 
 from rmjax.evaluation import metrics
-from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.pairs import Pairs
 
 
 def agreement(
     scores: Sequence[np.ndarray], heads: Sequence[str], pairs: Pairs, resampling: Bootstrap
 ) -> dict[str, dict[str, Any]]:
-    """Every two heads on all comparisons, whichever head these were made for.
+    """Returns the agreement of every two heads on all comparisons, for any label of a comparison.
 
     Args:
         scores: for each comparison its scores `[K, Z]`.
         heads: the names of the heads.
-        pairs: of the same comparisons; only their prompts are used.
-        resampling: how the interval is made.
+        pairs: the pairs of the same comparisons; only their prompts are used.
+        resampling: settings of the interval.
 
     Returns:
         head -> a later head ->
-        - order_alike, order_alike_ci95: the share of all pairs of responses to a prompt, also of those that the raters
-          tied, that both heads order alike. Both tying a pair is alike; where only one does, it counts half.
-        - pearson, spearman: correlation of the scores less their prompt's mean, since a head's level is free per prompt
-        - pairs: how many pairs of responses
+        - order_alike, order_alike_ci95: the share of pairs of responses to a prompt that both heads order alike, over
+          all pairs, including those that the raters tied. A pair counts 1 if both heads tie it, 1/2 if only one does.
+        - pearson, spearman: correlation of the scores minus the mean of their prompt, because the training loss does
+          not fix the level of a head per prompt
+        - pairs: number of pairs of responses
+
+    Example:
+        >>> from rmjax.data.comparisons import Comparison, Message
+        >>> from rmjax.evaluation.pairs import pair_arrays
+        >>> pairs = pair_arrays([Comparison((Message("user", "Hi"),), ("a", "b", "c"), (1, 2, 3))])
+        >>> score_KxZ = np.array([[3.0, 2.0], [2.0, 3.0], [1.0, 1.0]])
+        >>> result = agreement([score_KxZ], ["helpful", "safety"], pairs, Bootstrap(resamples=0, seed=0))
+        >>> round(result["helpful"]["safety"]["order_alike"], 4)  # the order of a and b differs
+        0.6667
     """
     gaps = [
         [score_KxZ[i] - score_KxZ[j] for i, j in itertools.combinations(range(len(score_KxZ)), 2)]

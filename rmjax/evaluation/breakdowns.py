@@ -1,49 +1,32 @@
-"""Accuracy on parts of the pairs: by label of the data, by turn, by length; and heads against labels.
+"""Accuracy on subsets of the pairs: by label of the data, number of turns, difference in length, and head.
 
-Every part is `{"accuracy", "accuracy_ci95", "pairs", "prompts"}`, with NaN where it is undefined. A pair without a
-label is in the totals only.
+Every entry is `{"accuracy", "accuracy_ci95", "pairs", "prompts"}`, with NaN for undefined values. A pair without a
+label counts in the total only.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from rmjax.data.comparisons import STRENGTHS, Comparison
 from rmjax.evaluation import metrics
+from rmjax.evaluation.bootstrap import Bootstrap
+from rmjax.evaluation.metrics import Metrics
 from rmjax.evaluation.pairs import Pairs
 
-Metrics = dict[str, Any]
-
-FEW_PROMPTS = 30  # below this a bootstrap interval is itself uncertain
 TURNS = ("1", "2", "3", "4+")
 LENGTH_BINS = 5
 
 
-@dataclasses.dataclass(frozen=True)
-class Bootstrap:
-    """How intervals are made: `resamples` of the prompts (0 for no interval), drawn from `seed`."""
+def accuracy_with_interval(gap_P: np.ndarray, prompt_P: np.ndarray, resampling: Bootstrap) -> Metrics:
+    """Returns the accuracy on the given pairs, its interval, and the number of pairs and of prompts.
 
-    resamples: int
-    seed: int
-
-    def interval(self, value_P: np.ndarray, prompt_P: np.ndarray) -> tuple[float, float]:
-        """The 95 % interval of mean(value_P); see `metrics.bootstrap_interval`."""
-        return metrics.bootstrap_interval(value_P, prompt_P, resamples=self.resamples, seed=self.seed)
-
-    def accuracy_interval(self, credit_P: np.ndarray, prompt_P: np.ndarray) -> tuple[float, float]:
-        """The same of an accuracy; Wilson's with fewer than `FEW_PROMPTS` prompts and where all pairs are alike."""
-        few = len(np.unique(prompt_P)) < FEW_PROMPTS or np.ptp(credit_P) == 0
-        return (
-            metrics.wilson_interval(credit_P, prompt_P) if few and self.resamples else self.interval(credit_P, prompt_P)
-        )
-
-
-def part(gap_P: np.ndarray, prompt_P: np.ndarray, resampling: Bootstrap) -> Metrics:
-    """Accuracy, its interval, and the number of pairs and of prompts, of these pairs."""
+    Example:
+        >>> accuracy_with_interval(np.array([1.0, -1.0]), np.array([0, 0]), Bootstrap(resamples=0, seed=0))
+        {'accuracy': 0.5, 'accuracy_ci95': (nan, nan), 'pairs': 2, 'prompts': 1}
+    """
     return {
         "accuracy": metrics.accuracy(gap_P),
         "accuracy_ci95": resampling.accuracy_interval(metrics.pair_credit(gap_P), prompt_P),
@@ -55,25 +38,35 @@ def part(gap_P: np.ndarray, prompt_P: np.ndarray, resampling: Bootstrap) -> Metr
 def breakdowns(
     comparisons: Sequence[Comparison], pairs: Pairs, gap_P: np.ndarray, resampling: Bootstrap
 ) -> dict[str, Metrics]:
-    """One head's accuracy on the parts of its pairs.
+    """Returns one head's accuracy on subsets of its pairs.
+
+    Args:
+        comparisons: the judgements.
+        pairs: the pairs of the comparisons.
+        gap_P: the gap of the head's scores in each pair.
+        resampling: settings of the intervals.
 
     Returns:
-        Name -> part, under
-        - subsets and strengths, where the data have them;
+        Name -> `accuracy_with_interval`, under
+        - subsets and strengths, if the data have them;
         - turns: by the number of user turns of the prompt, "1" to "4+";
-        - length_differences: by the winner's length less the loser's, "LOW to HIGH" in characters, both ends included.
+        - length_differences: by the length of the winner minus that of the loser, "LOW to HIGH" in characters, both
+          ends included.
     """
 
     def by(label_P: np.ndarray, names: Sequence[str]) -> Metrics:
         masks = {name: label_P == name for name in names}
-        return {name: part(gap_P[mask], pairs.prompt_P[mask], resampling) for name, mask in masks.items()}
+        return {
+            name: accuracy_with_interval(gap_P[mask], pairs.prompt_P[mask], resampling) for name, mask in masks.items()
+        }
 
     subset_B = np.array([comparison.subset for comparison in comparisons], object)
     subsets = sorted({subset for subset in subset_B if subset is not None})
     strengths = [name for name in STRENGTHS if name in pairs.strength_P]
     turns_P = np.array([turns(comparison) for comparison in comparisons], object)[pairs.comparison_P]
-    length_P = length_bins(pairs.gap(pairs.length_N))
-    lengths = list(dict.fromkeys(length_P[np.argsort(pairs.gap(pairs.length_N), kind="stable")]))
+    length_gap_P = pairs.gap(pairs.length_N)
+    length_P = length_bins(length_gap_P)
+    lengths = list(dict.fromkeys(length_P[np.argsort(length_gap_P, kind="stable")]))
     result = {
         "subsets": by(subset_B[pairs.comparison_P], subsets),
         "strengths": by(pairs.strength_P, strengths),
@@ -84,18 +77,28 @@ def breakdowns(
 
 
 def turns(comparison: Comparison) -> str:
-    """How many user turns the prompt has, as one of `TURNS`."""
+    """Returns the number of user turns of the prompt, as one of `TURNS`.
+
+    Example:
+        >>> from rmjax.data.comparisons import Message
+        >>> turns(Comparison((Message("user", "Hi"),), ("a", "b"), (1, 2)))
+        '1'
+    """
     count = sum(message.role == "user" for message in comparison.prompt)
     return TURNS[min(count, len(TURNS)) - 1]
 
 
 def length_bins(length_gap_P: np.ndarray) -> np.ndarray:
-    """The bin of each pair among five of about equally many pairs, as "LOW to HIGH" in characters.
+    """Returns the bin of each pair, as "LOW to HIGH" in characters; five bins have about equally many pairs.
 
     The edges are quantiles of the data, not fixed numbers: a difference of 50 characters is large among answers of one
-    sentence and small among essays, and equally many pairs give equally sure accuracies. They do not depend on the
-    scores, so that any two models on the same data have the same bins. Pairs of equal difference share a bin; where
-    many are equal there are fewer bins. LOW and HIGH are the smallest and the largest difference that occur in the bin.
+    sentence and small among essays, and equally many pairs give accuracies with similar errors. The edges do not depend
+    on the scores, so any two models on the same data have the same bins. Pairs of equal difference share a bin; if many
+    are equal there are fewer bins. LOW and HIGH are the smallest and the largest difference in the bin.
+
+    Example:
+        >>> length_bins(np.array([30.0, -5.0, 30.0])).tolist()
+        ['+30 to +30', '-5 to -5', '+30 to +30']
     """
     if len(length_gap_P) == 0:
         return np.array([], object)
@@ -107,17 +110,23 @@ def length_bins(length_gap_P: np.ndarray) -> np.ndarray:
     return np.array([names[bin] for bin in bin_P], object)
 
 
-def matrix(
+def head_by_label(
     comparisons: Sequence[Comparison],
     pairs: Pairs,
     scores_NxZ: np.ndarray,
     heads: Sequence[str],
     resampling: Bootstrap,
 ) -> dict[str, dict[str, Metrics]]:
-    """Every head on the pairs of every label (`Comparison.head`): head -> label -> part.
+    """Returns the accuracy of every head on the pairs of every label: head -> label -> `accuracy_with_interval`.
 
-    What a head makes of judgements that were made for another purpose: whether one reward could serve for both. Labels
-    are in the order of the heads, then by name; comparisons without one play no part.
+    It shows if one reward could serve two purposes: each head also judges the comparisons of the other labels.
+
+    Args:
+        comparisons: the judgements; the label of each is `Comparison.head`, those without one are left out.
+        pairs: the pairs of the comparisons.
+        scores_NxZ: the scores of all responses under every head.
+        heads: the names of the heads. Labels are in this order; labels without a head follow, by name.
+        resampling: settings of the intervals.
     """
     label_B = np.array([comparison.head for comparison in comparisons], object)
     found = {label for label in label_B if label is not None}
@@ -125,6 +134,9 @@ def matrix(
     gap_PxZ = pairs.gap(scores_NxZ)
     masks = {label: label_B[pairs.comparison_P] == label for label in labels}
     return {
-        head: {label: part(gap_PxZ[mask, z], pairs.prompt_P[mask], resampling) for label, mask in masks.items()}
+        head: {
+            label: accuracy_with_interval(gap_PxZ[mask, z], pairs.prompt_P[mask], resampling)
+            for label, mask in masks.items()
+        }
         for z, head in enumerate(heads)
     }

@@ -1,4 +1,4 @@
-"""Is one checkpoint better than another? Both are judged on the same pairs, so what they have in common cancels."""
+"""Paired comparison of two models on the same pairs: accuracy difference, its interval, McNemar's test."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 
 from rmjax.data.comparisons import Comparison
 from rmjax.evaluation import metrics
-from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.pairs import pair_arrays
 
 
@@ -19,31 +20,38 @@ def compare(
     other_scores: Sequence[np.ndarray],
     resampling: Bootstrap,
 ) -> dict[str, Any]:
-    """One model against another on the same comparisons.
+    """Returns the accuracy of one model minus that of another on the same comparisons.
 
     Args:
         comparisons: the judgements.
-        scores: for each comparison the K scores of the one model.
-        other_scores: those of the other.
-        resampling: how the interval is made.
+        scores: for each comparison the K scores of the first model.
+        other_scores: for each comparison the K scores of the other model.
+        resampling: settings of the interval.
 
     Returns:
         - accuracy and other_accuracy, on `pairs` untied pairs
-        - difference: accuracy less other_accuracy; difference_ci95 by resampling prompts, each with the difference of
-          all its pairs, so that the interval is one of the paired difference
+        - difference: accuracy minus other_accuracy; difference_ci95: its paired interval. A resample of prompts takes
+          the differences of all pairs of a prompt.
         - agree: the share of pairs on which both are right, both wrong or both undecided
-        - better and worse: on how many pairs the model is right and the other is not, and the reverse; a model that
-          scores both responses alike stands between right and wrong
-        - mcnemar_p: see `mcnemar`. It takes the pairs for independent draws, which pairs of one prompt, and all the
-          more those of one ranking, are not: it comes out too small there. The interval makes no such assumption.
+        - better and worse: the number of pairs on which the first model is right and the other is not, and the
+          reverse. A model that gives both responses the same score is between right and wrong.
+        - mcnemar_p: see `mcnemar`. It assumes independent pairs. The pairs of one prompt, and even more those of one
+          ranking, are not independent, so it is too small there. The interval has no such assumption.
+        - labels: the same for each label (`Comparison.head`), if the data have several
 
-        All of them under `labels` once more for each label (`Comparison.head`) where the data have several.
+    Example:
+        >>> from rmjax.data.comparisons import Message
+        >>> comparisons = [Comparison((Message("user", prompt),), ("a", "b"), (1, 2)) for prompt in ("Hi", "Bye")]
+        >>> right, wrong = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+        >>> result = compare(comparisons, [right, right], [right, wrong], Bootstrap(resamples=0, seed=0))
+        >>> result["difference"], result["agree"], result["better"], result["worse"]
+        (0.5, 0.5, 1, 0)
     """
     pairs = pair_arrays(comparisons)
     credits = [metrics.pair_credit(pairs.gap(np.concatenate(values))) for values in (scores, other_scores)]
     label_P = np.array([comparison.head for comparison in comparisons], object)[pairs.comparison_P]
 
-    def measured(mask: np.ndarray) -> dict[str, Any]:
+    def measure(mask: np.ndarray) -> dict[str, Any]:
         one_P, other_P = (credit_P[mask] for credit_P in credits)
         better, worse = int((one_P > other_P).sum()), int((one_P < other_P).sum())
         return {
@@ -58,24 +66,23 @@ def compare(
             "mcnemar_p": mcnemar(better, worse),
         }
 
-    result = measured(np.ones(len(label_P), bool))
+    result = measure(np.ones(len(label_P), bool))
     labels = sorted({label for label in label_P if label is not None})
     if len(labels) > 1:
-        result["labels"] = {label: measured(label_P == label) for label in labels}
+        result["labels"] = {label: measure(label_P == label) for label in labels}
     return result
 
 
 def mcnemar(better: int, worse: int) -> float:
-    """McNemar's exact test: the chance of a split at least as uneven among the discordant pairs if neither is better.
+    """Returns the p value of McNemar's exact test: if neither model is better, the chance of a split this uneven.
 
-    min(1, 2 Σ_{k <= m} C(n, k) / 2^n) with n = better + worse and m the smaller of the two; 1 without discordant pairs.
-    Assumes that each discordant pair is a coin tossed by itself.
+    min(1, 2 Σ_{k <= m} C(n, k) / 2^n) with n = better + worse discordant pairs and m the smaller of the two numbers; 1
+    without discordant pairs. The test assumes that each discordant pair is an independent coin toss.
 
     Source: McNemar (1947); the exact, binomial form, Edwards (1948).
+
+    Example:
+        >>> round(mcnemar(3, 0), 6)  # 2 / 2^3
+        0.25
     """
-    total, smaller = better + worse, min(better, worse)
-    term = tail = 1
-    for k in range(smaller):
-        term = term * (total - k) // (k + 1)
-        tail += term
-    return min(1.0, 2 * tail / 2**total)
+    return float(scipy.stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0

@@ -1,13 +1,12 @@
-"""Comparisons and their scores -> one dictionary of metrics, ready for JSON.
+"""All metrics of scores on comparisons, as one dictionary for JSON.
 
-Nothing here knows a model: scores come in as arrays, or from a function that the caller gives. `summary.py` reads the
-result out in plain words.
+Scores are arrays, so nothing here depends on a model. `summary.py` prints the result.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,40 +15,14 @@ from rmjax.data.comparisons import Comparison
 from rmjax.errors import InputError
 from rmjax.evaluation import metrics
 from rmjax.evaluation.agreement import agreement
-from rmjax.evaluation.breakdowns import Bootstrap, Metrics, breakdowns, matrix, part
-from rmjax.evaluation.calibration import LogOdds, Temperature, as_log_odds, calibration, calibration_error, head_gaps
-from rmjax.evaluation.pairs import Pairs, head_columns, pair_arrays, validate_scores
+from rmjax.evaluation.bootstrap import Bootstrap
+from rmjax.evaluation.breakdowns import accuracy_with_interval, breakdowns, head_by_label
+from rmjax.evaluation.calibration import calibration, calibration_error
+from rmjax.evaluation.metrics import Metrics
+from rmjax.evaluation.pairs import Pairs, head_columns, head_gaps, pair_arrays, validate_scores
 from rmjax.evaluation.rankings import rankings
+from rmjax.evaluation.temperature import LogOdds, Temperature, as_log_odds
 from rmjax.evaluation.unsafe import unsafe_responses
-
-ScoreFn = Callable[[Sequence[Comparison]], Sequence[np.ndarray]]
-
-
-def evaluate(
-    score_fn: ScoreFn,
-    comparisons: Sequence[Comparison],
-    heads: tuple[str, ...],
-    *,
-    bootstrap: int,
-    seed: int,
-    temperatures: Mapping[str, Temperature] | None = None,
-    link: LogOdds | None = as_log_odds,
-) -> Metrics:
-    """Scores `comparisons`, once, and measures every head: `evaluate_heads` of `score_fn(comparisons)`.
-
-    Args:
-        score_fn: comparisons -> one array `[K, Z]` for each, in the given order.
-        comparisons: see `evaluate_heads`, as for all others.
-        heads: the names of the model's heads, one for each of the Z scores.
-        bootstrap: number of resamples for the intervals; 0 for none.
-        seed: of the resampling.
-        temperatures: of heads, fitted on other data.
-        link: see `evaluate_heads`.
-    """
-    head_columns(comparisons, heads)  # an error here should not cost the time of scoring
-    scores = score_fn(comparisons)
-    resampling = {"bootstrap": bootstrap, "seed": seed}
-    return evaluate_heads(comparisons, scores, heads, **resampling, temperatures=temperatures, link=link)
 
 
 def evaluate_heads(
@@ -62,28 +35,27 @@ def evaluate_heads(
     temperatures: Mapping[str, Temperature] | None = None,
     link: LogOdds | None = as_log_odds,
 ) -> Metrics:
-    """Measures each head on its own data, and on the others'.
+    """Returns the metrics of each head on its own comparisons, and of every head on all labels.
 
-    A single head takes every comparison, whatever its label; of several, the comparison's `head` picks one.
+    A single head judges every comparison, for any label; with several heads, the comparison's `head` selects one.
 
     Args:
         comparisons: the held-out judgements.
         scores: for each comparison its scores `[K, Z]` under every head, in the order of its responses.
         heads: the names of the model's heads.
         bootstrap: number of resamples for the intervals; 0 for none.
-        seed: of the resampling.
+        seed: seed of the resampling.
         temperatures: of heads, fitted on other data (`fit_temperatures`); the calibration is also measured at them.
-        link: the log odds of differences of two scores; by default the differences themselves. None where they
-            give no probabilities, as with a gate's: `loss` and `calibration_error` are then None and `calibration`
-            is empty.
+        link: the log odds of differences of two scores; by default the differences themselves. None if the differences
+            give no probabilities, as with a gate: `loss` and `calibration_error` are then None, `calibration` is empty.
 
     Returns:
         The metrics of the first head that has data (see `evaluate_scores`), and
-        - heads: those of each head by name, None for a head without data;
-        - calibration: head -> reliability, errors, and the same at its temperature (see `calibration.calibration`);
-        - matrix, where the comparisons carry more than one label: head -> label -> accuracy, accuracy_ci95, pairs,
-          prompts; and labels, the same by label alone, under the head that judges it;
-        - agreement, where the model has several heads: head -> head -> how far they want the same.
+        - heads: the metrics of each head by name, None for a head without data;
+        - calibration: head -> reliability and errors, also at its temperature (see `calibration.calibration`);
+        - matrix, if the comparisons have more than one label: head -> label -> accuracy, accuracy_ci95, pairs, prompts
+          (see `head_by_label`); and labels, the same by label alone, for the head that judges the label;
+        - agreement, if the model has several heads: head -> head -> see `agreement`.
 
     Raises:
         InputError: there is nothing to evaluate, a comparison belongs to no head, or a score is not finite.
@@ -97,8 +69,8 @@ def evaluate_heads(
         own = [comparisons[i] for i in mine], [scores[i][:, z] for i in mine]
         results[head] = evaluate_scores(*own, bootstrap=bootstrap, seed=seed, link=link) if len(mine) else None
     first = next(result for result in results.values() if result is not None)
-    own = head_gaps(comparisons, scores, heads) if link else {}
-    odds = {head: link(gap_P) for head, gap_P in own.items() if results[head]}
+    gaps = head_gaps(comparisons, scores, heads) if link else {}
+    odds = {head: link(gap_P) for head, gap_P in gaps.items() if results[head]}
     result: Metrics = {
         **first,
         "heads": results,
@@ -106,9 +78,9 @@ def evaluate_heads(
     }
     pairs, resampling = pair_arrays(comparisons), Bootstrap(bootstrap, seed)
     if len({comparison.head for comparison in comparisons} - {None}) > 1:
-        every = matrix(comparisons, pairs, np.concatenate(scores), heads, resampling)
-        result["matrix"] = every
-        result["labels"] = {label: every[label if label in heads else heads[0]][label] for label in every[heads[0]]}
+        matrix = head_by_label(comparisons, pairs, np.concatenate(scores), heads, resampling)
+        result["matrix"] = matrix
+        result["labels"] = {label: matrix[label if label in heads else heads[0]][label] for label in matrix[heads[0]]}
     if len(heads) > 1:
         result["agreement"] = agreement(scores, heads, pairs, resampling)
     return json_safe(result)
@@ -122,31 +94,31 @@ def evaluate_scores(
     seed: int,
     link: LogOdds | None = as_log_odds,
 ) -> Metrics:
-    """What one head's scores are worth on `comparisons`.
+    """Returns the metrics of one head's scores on `comparisons`.
 
-    Pairs that the raters tied are counted and otherwise left out; every other pair weighs the same.
+    Pairs that the raters tied are counted and otherwise left out; all other pairs have the same weight.
 
     Args:
         comparisons: the judgements.
         scores: for each comparison its K scores, in the order of its responses.
         bootstrap: number of resamples for the intervals; 0 for none.
-        seed: of the resampling.
+        seed: seed of the resampling.
         link: see `evaluate_heads`.
 
     Returns:
-        JSON-safe values, None where undefined. Accuracies are fractions, `loss` is in nats, gaps and rewards in the
-        unit of the scores; `_ci95` are [low, high] by resampling prompts, that of an accuracy on fewer than 30 prompts
-        or of exactly 0 or 1 by `metrics.wilson_interval`.
+        JSON-safe values, None if undefined. Accuracies are fractions, `loss` is in nats, gaps and rewards are in the
+        unit of the scores; `_ci95` are [low, high] from resampling prompts. For an accuracy on fewer than 30 prompts,
+        or of exactly 0 or 1, they are from `bootstrap.wilson_interval`.
         - accuracy, accuracy_ci95, pairs (untied), ties (tied by the raters), model_ties (untied pairs with equal
           scores), comparisons, prompts
-        - accuracy_with_ties: over all pairs, those that the raters tied as half (see `metrics.accuracy_with_ties`)
+        - accuracy_with_ties: over all pairs, with half a win for a tied pair (see `metrics.accuracy_with_ties`)
         - length_baseline: accuracy of "the longer wins"; length_rule and length_rule_accuracy: the better of "longer"
-          and "shorter"; length_gain, length_gain_ci95: accuracy less that, on the same pairs
+          and "shorter"; length_gain, length_gain_ci95: accuracy minus length_rule_accuracy, on the same pairs
         - length_balanced_accuracy, reward_length_correlation (Pearson), reward_length_rank_correlation (Spearman)
-        - ceiling and ceiling_gain, where every comparison carries utilities
+        - ceiling and ceiling_gain, if every comparison has utilities
         - loss, mean_gap, calibration_error, reward_mean, reward_std
-        - rankings: Kendall's tau-b and top-1, None where no comparison has K >= 3 (see `rankings.rankings`)
-        - unsafe: how well it finds unsafe responses, None where the data do not label them (see `unsafe`)
+        - rankings: Kendall's tau-b and top-1, None if no comparison has K >= 3 (see `rankings.rankings`)
+        - unsafe: detection of unsafe responses, None if the data do not label them (see `unsafe.unsafe_responses`)
         - subsets, strengths, turns, length_differences: name -> accuracy, accuracy_ci95, pairs, prompts (see
           `breakdowns`)
 
@@ -154,8 +126,7 @@ def evaluate_scores(
         InputError: a score is not finite, or no pair is untied.
         ValueError: the scores do not fit the comparisons.
     """
-    columns = [np.asarray(score_K)[..., None] for score_K in scores]
-    scores = [score_Kx1[:, 0] for score_Kx1 in validate_scores(comparisons, columns, ("reward",))]
+    scores = validate_scores(comparisons, scores, None)
     score_N = np.concatenate(scores)
     pairs = pair_arrays(comparisons)
     if not len(pairs.winner_P):
@@ -165,19 +136,18 @@ def evaluate_scores(
     length_gap_P = pairs.gap(pairs.length_N)
     longer_P = metrics.pair_credit(length_gap_P)
 
-    # Both are taken relative to the prompt's mean: the loss leaves a constant per prompt free, and long answers belong
-    # to some prompts, so an overall correlation would measure the prompts. Within a prompt it is the preference for
-    # length that the loss did fix.
+    # The loss does not fix a constant per prompt, and some prompts have long answers: a correlation over all responses
+    # would measure the prompts. Within a prompt it measures a preference for length.
     score_within_N = metrics.within_group(score_N, pairs.prompt_N)
     length_within_N = metrics.within_group(pairs.length_N, pairs.prompt_N)
 
-    # The stricter of the two length rules: where raters prefer the short answer, beating "the longer wins" is no feat.
+    # The stricter of the two length rules: if raters prefer short answers, "the longer wins" is easy to beat.
     rule, rule_P = ("longer", longer_P) if longer_P.mean() >= metrics.CHANCE else ("shorter", 1.0 - longer_P)
     resampling = Bootstrap(bootstrap, seed)
     accuracy = metrics.accuracy(gap_P)
     ceiling = _ceiling(comparisons, pairs)
     result: Metrics = {
-        **part(gap_P, pairs.prompt_P, resampling),
+        **accuracy_with_interval(gap_P, pairs.prompt_P, resampling),
         "ties": pairs.ties,
         "accuracy_with_ties": metrics.accuracy_with_ties(gap_P, pairs.ties),
         "model_ties": int((gap_P == 0).sum()),
@@ -213,7 +183,12 @@ def _ceiling(comparisons: Sequence[Comparison], pairs: Pairs) -> float:
 
 
 def json_safe(value: Any) -> Any:
-    """The value as JSON can state it: NaN becomes None, and an interval with a NaN is None as a whole."""
+    """Returns the value without NaN, which JSON does not have: None for NaN and for an interval with a NaN.
+
+    Example:
+        >>> json_safe({"accuracy": float("nan"), "accuracy_ci95": (0.25, 0.75)})
+        {'accuracy': None, 'accuracy_ci95': [0.25, 0.75]}
+    """
     if isinstance(value, dict):
         return {key: json_safe(item) for key, item in value.items()}
     if isinstance(value, list):

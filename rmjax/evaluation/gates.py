@@ -1,4 +1,4 @@
-"""Evaluation of a gate: its score against chance, and against each head on the judgements made for it."""
+"""Evaluation of a gate: accuracy of its one score against chance and against each head on its own judgements."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rmjax.data.comparisons import Comparison
-from rmjax.evaluation import metrics
-from rmjax.evaluation.breakdowns import Bootstrap, Metrics, part
+from rmjax.evaluation.bootstrap import Bootstrap
+from rmjax.evaluation.breakdowns import accuracy_with_interval
 from rmjax.evaluation.compare import compare
+from rmjax.evaluation.metrics import CHANCE, Metrics
 from rmjax.evaluation.pairs import head_scores, pair_arrays
+from rmjax.evaluation.text_table import comparison_word, interval_text, percent, points
 
-# Comparisons of a kind. With fewer, the agreement by which two thresholds are chosen has a standard error above 3.5
-# points (√(0.25 / 200)), more than what a gate can gain.
+# Number of comparisons of one kind. The two thresholds are chosen by agreement with the judgements. With fewer
+# comparisons its standard error is above 3.5 points (√(0.25 / 200)), more than a gate can gain.
 FEW_TO_FIT = 200
 
 
@@ -26,7 +28,7 @@ def evaluate_gate(
     resampling: Bootstrap,
     fitted: Mapping[str, int],
 ) -> Metrics:
-    """Measures the gate's one score on judgements of both kinds, and says whether to use it.
+    """Returns the metrics of the gate's one score on judgements of both kinds, and a verdict on its use.
 
     Args:
         gate_heads: the head for helpfulness and the head for safety that the gate combines.
@@ -34,16 +36,15 @@ def evaluate_gate(
         gate_scores: for each comparison its K scores by the gate.
         scores: for each comparison its scores `[K, Z]` by the heads.
         heads: the names of the heads.
-        resampling: how intervals are made.
-        fitted: label -> how many comparisons the thresholds were fitted on.
+        resampling: settings of the intervals.
+        fitted: label -> number of comparisons that the thresholds were fitted on.
 
     Returns:
         - accuracy, accuracy_ci95, pairs, prompts; the same for every label under `labels`
-        - against_heads: the gate against the scores of the head that the label of each comparison names, as
-          `compare.compare` gives it: `other_accuracy` is that of routing by the labels of the data, under `labels` that
-          of each head alone
+        - against_heads: `compare.compare` of the gate with the head that the label of each comparison names:
+          `other_accuracy` is the accuracy of routing by the labels of the data, under `labels` that of each head alone
         - fitted_comparisons: `fitted`
-        - verdict: what follows, in words
+        - verdict: see `gate_verdict`
 
     Raises:
         InputError: a comparison belongs to no head of the model.
@@ -56,8 +57,11 @@ def evaluate_gate(
     masks = {label: label_P == label for label in labels}
     against = compare(comparisons, gate_scores, head_scores(comparisons, scores, heads), resampling)
     result = {
-        **part(gap_P, pairs.prompt_P, resampling),
-        "labels": {label: part(gap_P[mask], pairs.prompt_P[mask], resampling) for label, mask in masks.items()},
+        **accuracy_with_interval(gap_P, pairs.prompt_P, resampling),
+        "labels": {
+            label: accuracy_with_interval(gap_P[mask], pairs.prompt_P[mask], resampling)
+            for label, mask in masks.items()
+        },
         "against_heads": against,
         "fitted_comparisons": dict(fitted),
     }
@@ -65,44 +69,36 @@ def evaluate_gate(
 
 
 def gate_verdict(result: Metrics) -> str:
-    """Returns the verdict on a gate in words: on each kind, on routing by label, and on its fit."""
+    """Returns the verdict on a gate in words: for each kind of judgement, on routing by label, and on its fit."""
     against = result["against_heads"]
-    told, bad, worse = [], False, False
+    sentences, bad, worse = [], False, False
     for label, measured in result["labels"].items():
-        # With one label alone, `compare` does not repeat its result under it.
+        # `compare` has no `labels` if there is only one.
         alone = against.get("labels", {}).get(label, against)
-        by_chance = _word(measured["accuracy_ci95"], metrics.CHANCE)
-        by_head = _word(alone["difference_ci95"], 0.0)
+        by_chance = comparison_word(measured["accuracy_ci95"], CHANCE)
+        by_head = comparison_word(alone["difference_ci95"])
         bad |= by_chance != "better than" and not np.isnan(measured["accuracy_ci95"][0])
         worse |= by_head == "worse than"
-        told.append(
-            f"On {label} the gate is {by_chance} chance ({100 * measured['accuracy']:.1f} %"
-            f"{_ends(measured['accuracy_ci95'], '.1f')}) and {by_head} the head {label} alone "
-            f"({100 * alone['difference']:+.1f} points{_ends(alone['difference_ci95'], '+.1f')})."
+        sentences.append(
+            f"On {label} the gate is {by_chance} chance ({percent(measured['accuracy'])}"
+            f"{interval_text(measured['accuracy_ci95'], ', {}')}) and {by_head} the head {label} alone "
+            f"({_difference(alone)})."
         )
     if bad:
-        told.append("Do not use it: score each prompt with the head of its kind instead (--head of score.py).")
+        sentences.append("Do not use it: score each prompt with the head of its kind instead (--head of score.py).")
     elif worse:
-        told.append(
-            "Where the kind of a prompt is known, score it with the head of its kind instead (--head of score.py)."
+        sentences.append(
+            "If the kind of a prompt is known, score it with the head of its kind instead (--head of score.py)."
         )
-    told.append(
-        f"Routed by the label of the data, the heads have {100 * against['other_accuracy']:.1f} %, the gate "
-        f"{100 * against['accuracy']:.1f} % ({100 * against['difference']:+.1f} points"
-        f"{_ends(against['difference_ci95'], '+.1f')})."
+    sentences.append(
+        f"Routed by the label of the data, the heads have {percent(against['other_accuracy'])}, the gate "
+        f"{percent(against['accuracy'])} ({_difference(against)})."
     )
     few = [f"{count} of {label}" for label, count in result["fitted_comparisons"].items() if count < FEW_TO_FIT]
     if few:
-        told.append(f"It was fitted on few comparisons ({', '.join(few)}): its thresholds are uncertain.")
-    return " ".join(told)
+        sentences.append(f"It was fitted on few comparisons ({', '.join(few)}): its thresholds are uncertain.")
+    return " ".join(sentences)
 
 
-def _word(interval: tuple[float, float], zero: float) -> str:
-    """How something compares whose interval this is; NaN, no interval, decides nothing."""
-    low, high = interval
-    return "better than" if low > zero else "worse than" if high < zero else "not distinguishable from"
-
-
-def _ends(interval: tuple[float, float], form: str) -> str:
-    low, high = interval
-    return "" if np.isnan(low) else f", {100 * low:{form}} to {100 * high:{form}}"
+def _difference(compared: Metrics) -> str:
+    return f"{points(compared['difference'])} points{interval_text(compared['difference_ci95'], ', {}', form='+.1f')}"

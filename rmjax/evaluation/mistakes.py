@@ -1,4 +1,4 @@
-"""The worst mistakes as text: what a model prefers most strongly against the raters, for a person to read."""
+"""Worst mistakes of a model: the pairs with the largest gap against the raters, as records and as text."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 
 from rmjax.data.comparisons import Comparison
-from rmjax.evaluation import metrics
 from rmjax.evaluation.pairs import head_columns, pair_arrays, validate_scores
 
-COUNT = 20  # kept of a run
+COUNT = 20  # in mistakes.jsonl of a run
 WIDTH = 100
 
 
 def worst_mistakes(
     comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str], count: int
 ) -> list[dict[str, Any]]:
-    """Up to `count` pairs in the wrong order, those with the widest gap first, one of a comparison.
+    """Returns up to `count` pairs in the wrong order, largest gap first, at most one of each comparison.
 
-    One, because a ranking with a single response that is scored far too high would otherwise fill the list.
+    Without this limit, a ranking with one response whose score is far too high would fill the list.
 
     Args:
         comparisons: the judgements.
-        scores: for each comparison its scores `[K, Z]`; those of its own head count.
+        scores: for each comparison its scores `[K, Z]`; only the head that judges the comparison is used.
         heads: the names of the model's heads.
-        count: how many.
+        count: largest number of pairs.
 
     Returns:
         JSON-safe records: `prompt` (messages), `winner` and `loser` (texts, as the raters judged), `scores` (of these
-        two, in this order), `gap` (negative), `probability` (of the winner, sigmoid(gap)), `head`, and of the data
-        `subset`, `strength` and `origin`, None where they do not say.
+        two, in this order), `gap` (negative), `probability` (of the winner, sigmoid(gap)), `head`, and from the data
+        `subset`, `strength` and `origin`, None if the data do not have them.
 
     Raises:
         InputError: a comparison belongs to no head of the model, or a score is not finite.
@@ -59,7 +59,7 @@ def worst_mistakes(
             "loser": texts[ends[1]],
             "scores": [float(scores_NxZ[end, column_P[p]]) for end in ends],
             "gap": float(gap_P[p]),
-            "probability": float(metrics.sigmoid(gap_P[p])),
+            "probability": float(scipy.special.expit(gap_P[p])),
             "head": heads[column_P[p]],
             "subset": comparison.subset,
             "strength": pairs.strength_P[p],
@@ -69,12 +69,12 @@ def worst_mistakes(
 
 
 def as_lines(mistakes: Sequence[dict[str, Any]]) -> str:
-    """One JSON record a line."""
+    """Returns the records as JSON lines."""
     return "".join(json.dumps(mistake, ensure_ascii=False) + "\n" for mistake in mistakes)
 
 
 def as_text(mistake: dict[str, Any]) -> str:
-    """One mistake for the console: its numbers, the conversation, and both responses in full, wrapped."""
+    """Returns one mistake as wrapped text for the console: its numbers, the conversation, and both responses."""
     better, worse = mistake["scores"]
     named = [f"{name} {mistake[name]}" for name in ("head", "subset", "strength", "origin") if mistake[name]]
     title = f"gap {mistake['gap']:.2f}, P(winner) {100 * mistake['probability']:.2g} %"
@@ -86,7 +86,7 @@ def as_text(mistake: dict[str, Any]) -> str:
 
 
 def _wrapped(text: str) -> str:
-    """The text with its own line breaks, indented, no line wider than `WIDTH`."""
+    """Returns the text with its line breaks, indented, no line wider than `WIDTH`."""
     lines = text.splitlines() or [""]
     indent = {"initial_indent": "    ", "subsequent_indent": "    "}
     return "\n".join(textwrap.fill(line, WIDTH, **indent) if line.strip() else "" for line in lines) or "    (empty)"

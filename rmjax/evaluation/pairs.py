@@ -1,11 +1,12 @@
-"""Comparisons -> flat arrays of their untied pairs and of their responses; and scores that are known to fit them.
+"""Flat arrays of the untied pairs and of the responses of many comparisons, and validation of their scores.
 
-The structure is the same for every head: a head's gaps are a difference of two rows of `scores_NxZ`.
+The arrays are the same for every head: the gaps of a head are differences of two rows of `scores_NxZ`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,18 +18,18 @@ from rmjax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """All untied pairs of many comparisons, and the responses that they come from.
+    """All untied pairs of many comparisons, and the responses of these comparisons.
 
     Attributes:
-        winner_P: the preferred response of each pair, by its position among the N responses of all comparisons.
+        winner_P: the preferred response of each pair, as an index into the N responses of all comparisons.
         loser_P: the other response, likewise.
-        comparison_P: the comparison of each pair, by its position.
-        prompt_P: the prompt of each pair, as a whole number; comparisons with equal prompts share one.
-        strength_P: how strongly the winner was preferred, None where the data do not say.
+        comparison_P: the comparison of each pair, as an index.
+        prompt_P: the prompt of each pair, as a whole number; comparisons with equal prompts have the same.
+        strength_P: the strength of the preference, None if the data do not say.
         prompt_N: the prompt of each response.
         prompt_B: the prompt of each comparison.
-        length_N: the length of each response in characters, which need no tokenizer and mean the same for every model.
-        ties: how many pairs the raters tied, which are left out.
+        length_N: the length of each response in characters, which need no tokenizer and are the same for every model.
+        ties: number of pairs that the raters tied; they are left out.
     """
 
     winner_P: np.ndarray
@@ -42,12 +43,21 @@ class Pairs:
     ties: int
 
     def gap(self, value_N: np.ndarray) -> np.ndarray:
-        """The winner's value less the loser's, `[P]`, or `[P, Z]` for values `[N, Z]`."""
+        """Returns the winner's value minus the loser's, `[P]`, or `[P, Z]` for values `[N, Z]`."""
         return value_N[self.winner_P] - value_N[self.loser_P]
 
 
 def pair_arrays(comparisons: Sequence[Comparison]) -> Pairs:
-    """The pairs of `comparisons`, in their order."""
+    """Returns the pairs of `comparisons`, in their order.
+
+    Example:
+        >>> from rmjax.data.comparisons import Message
+        >>> pairs = pair_arrays([Comparison((Message("user", "Hi"),), ("Yes", "Hello", "No"), (2, 1, 2))])
+        >>> pairs.winner_P.tolist(), pairs.loser_P.tolist(), pairs.ties
+        ([1, 1], [0, 2], 1)
+        >>> pairs.gap(pairs.length_N).tolist()
+        [2.0, 3.0]
+    """
     numbers: dict[Any, int] = {}
     prompt_B = np.array([numbers.setdefault(c.prompt, len(numbers)) for c in comparisons], int)
     counts = [len(comparison.responses) for comparison in comparisons]
@@ -74,60 +84,85 @@ def pair_arrays(comparisons: Sequence[Comparison]) -> Pairs:
     )
 
 
-def validate_scores(
-    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str]
-) -> list[np.ndarray]:
-    """The scores of every comparison as `[K, Z] float64`.
-
-    Raises:
-        InputError: a score is not finite.
-        ValueError: the scores do not fit the comparisons and the heads.
-    """
-    if len(scores) != len(comparisons):
-        raise ValueError(f"found scores for {len(scores)} of {len(comparisons)} comparisons")
-    checked = [np.asarray(score_KxZ, np.float64) for score_KxZ in scores]
-    bad, first = 0, None
-    for index, (comparison, score_KxZ) in enumerate(zip(comparisons, checked, strict=True)):
-        expected = (len(comparison.responses), len(heads))
-        if score_KxZ.shape != expected:
-            raise ValueError(f"{where(comparison, index)} needs scores {expected}, but has scores {score_KxZ.shape}")
-        count = int((~np.isfinite(score_KxZ)).sum())
-        bad += count
-        first = first or (where(comparison, index) if count else None)
-    if bad:
-        raise InputError(f"{bad} of {sum(s.size for s in checked)} scores are not finite; the first is in {first}")
-    return checked
-
-
 def head_columns(comparisons: Sequence[Comparison], heads: Sequence[str]) -> np.ndarray:
-    """The head that each comparison is judged by, as a position in `heads`, `[B]`.
-
-    A single head takes every comparison, whatever its label; of several, the comparison's `head` picks one.
+    """Returns the head that judges each comparison, as an index into `heads`, `[B]`; see `head_index`.
 
     Raises:
         InputError: there is no comparison, or one belongs to no head of the model.
     """
+    from rmjax.data.examples import head_index  # not at the top, because it imports jax
+
     if not comparisons:
         raise InputError("there is no comparison to evaluate on")
-    columns = []
-    for index, comparison in enumerate(comparisons):
-        head = heads[0] if len(heads) == 1 else comparison.head
-        if head not in heads:
-            found = "names no head" if head is None else f"names the head {head!r}"
-            raise InputError(f"{where(comparison, index)} {found}, but the model has {', '.join(heads)}")
-        columns.append(list(heads).index(head))
-    return np.array(columns, int)
+    return np.array([head_index(comparison, heads) for comparison in comparisons], int)
 
 
 def head_scores(
     comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str]
 ) -> list[np.ndarray]:
-    """For each comparison its scores `[K]` under the head that it is judged by; errors as in both functions above."""
-    columns = head_columns(comparisons, heads)
+    """Returns for each comparison its scores `[K]` under the head that judges it.
+
+    Raises:
+        InputError: a comparison belongs to no head of the model, or a score is not finite.
+        ValueError: the scores do not fit the comparisons.
+    """
+    column_B = head_columns(comparisons, heads)
     checked = validate_scores(comparisons, scores, heads)
-    return [score_KxZ[:, z] for score_KxZ, z in zip(checked, columns, strict=True)]
+    return [score_KxZ[:, z] for score_KxZ, z in zip(checked, column_B, strict=True)]
 
 
-def where(comparison: Comparison, index: int) -> str:
-    """Which comparison it is, for messages."""
+def head_gaps(
+    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Returns the gaps of each head on the pairs of its own comparisons; arguments and errors as in `head_scores`."""
+    column_B = head_columns(comparisons, heads)
+    pairs = pair_arrays(comparisons)
+    gap_PxZ = pairs.gap(np.concatenate(validate_scores(comparisons, scores, heads)))
+    return {head: gap_PxZ[column_B[pairs.comparison_P] == z, z] for z, head in enumerate(heads)}
+
+
+def validate_scores(
+    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str] | None
+) -> list[np.ndarray]:
+    """Returns the scores of every comparison in float64, as `[K, Z]`, or as `[K]` if `heads` is None.
+
+    Raises:
+        InputError: a score is not finite.
+        ValueError: the scores do not fit the comparisons and the heads.
+    """
+    columns = () if heads is None else (len(heads),)
+    shapes = [(len(comparison.responses), *columns) for comparison in comparisons]
+    return validate_arrays(scores, list(map(comparison_name, comparisons, itertools.count())), shapes, "comparisons")
+
+
+def validate_arrays(
+    scores: Sequence[np.ndarray], names: Sequence[str], shapes: Sequence[tuple[int, ...]], kind: str
+) -> list[np.ndarray]:
+    """Returns arrays of scores in float64, after checks of their number, shapes and values.
+
+    Args:
+        scores: one array for each item.
+        names: the name of each item, for messages.
+        shapes: the required shape of each array.
+        kind: the plural noun for the items, for messages.
+
+    Raises:
+        InputError: a score is not finite.
+        ValueError: the number or the shape of the arrays is wrong.
+    """
+    if len(scores) != len(names):
+        raise ValueError(f"found scores for {len(scores)} of {len(names)} {kind}")
+    arrays = [np.asarray(array, np.float64) for array in scores]
+    for name, array, shape in zip(names, arrays, shapes, strict=True):
+        if array.shape != shape:
+            raise ValueError(f"{name} needs scores of shape {shape}, but has scores of shape {array.shape}")
+    bad = [int((~np.isfinite(array)).sum()) for array in arrays]
+    if any(bad):
+        total, first = sum(array.size for array in arrays), names[np.flatnonzero(bad)[0]]
+        raise InputError(f"{sum(bad)} of {total} scores are not finite; the first is in {first}")
+    return arrays
+
+
+def comparison_name(comparison: Comparison, index: int) -> str:
+    """Returns the name of a comparison for messages: its origin, or its number."""
     return f"the comparison at {comparison.origin}" if comparison.origin else f"comparison number {index + 1}"

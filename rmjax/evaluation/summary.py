@@ -1,17 +1,19 @@
-"""The result of an evaluation in plain words, for the console: a table, what stands out, and a verdict."""
+"""Summary of an evaluation for the console: a table of metrics, breakdowns, and verdicts."""
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from rmjax.evaluation.breakdowns import FEW_PROMPTS, Metrics
+from rmjax.evaluation.bootstrap import FEW_PROMPTS
+from rmjax.evaluation.metrics import Metrics
+from rmjax.evaluation.text_table import comparison_word, interval_text, number, percent, points, text_table
 
-MOST_PARTS = 8  # subsets on the console, so that the verdict stays on the screen
+MOST_PARTS = 8  # subsets on the console; with more, the verdict would leave the screen
 
 
 def summary(result: Metrics) -> str:
-    """The result of `evaluate` (or of `evaluate_scores`): a table, one line for each finer breakdown, and verdicts."""
+    """Returns the summary of a result of `evaluate_heads` or `evaluate_scores`."""
     heads = measured_heads(result)
     rows = [("accuracy", [_accuracy_cell(head) for head in heads.values()])]
     for kind in ("subsets", "strengths"):
@@ -19,7 +21,7 @@ def summary(result: Metrics) -> str:
         sizes = collections.Counter()
         for each in parts:
             sizes.update({name: part["pairs"] for name, part in each.items()})
-        # A single further one takes the line that would count it.
+        # One more subset takes the line that would say "1 more".
         most = MOST_PARTS if len(sizes) > MOST_PARTS + 1 else len(sizes)
         shown = {name for name, _ in sizes.most_common(most)}
         for name in (name for name in sizes if name in shown):
@@ -30,7 +32,7 @@ def summary(result: Metrics) -> str:
     rows += [(label, [show(head) for head in heads.values()]) for label, show in NUMBERS]
     rows = [row for row in rows if any(cell != "-" for cell in row[1])]
     titles = [("", list(heads))] if any(heads) else []
-    blocks = [table([*titles, *rows])]
+    blocks = [text_table([[label, *cells] for label, cells in [*titles, *rows]])]
     if "matrix" in result:
         blocks.append(_matrix_table(result["matrix"]))
     if "agreement" in result:
@@ -46,7 +48,7 @@ def summary(result: Metrics) -> str:
 
 
 def measured_heads(result: Metrics) -> dict[str, Metrics]:
-    """The metrics of every head that has data, by its name, with its `calibration` (None where there is none)."""
+    """Returns the metrics of every head that has data, by name, with its `calibration` (None if there is none)."""
     measured = result.get("calibration", {})
     return {
         name: {**head, "calibration": measured.get(name)}
@@ -56,72 +58,53 @@ def measured_heads(result: Metrics) -> dict[str, Metrics]:
 
 
 def comparison_summary(compared: Metrics, name: str, other: str) -> str:
-    """The result of `compare.compare` for the checkpoints `name` and `other`: a table and a verdict."""
+    """Returns the summary of a result of `compare.compare`, of the checkpoints `name` and `other`."""
     columns = {"all pairs": compared, **compared.get("labels", {})}
     rows = [
-        ("", list(columns)),
-        (name, [percent(column["accuracy"]) for column in columns.values()]),
-        (other, [percent(column["other_accuracy"]) for column in columns.values()]),
-        ("difference, points", [_difference(column) for column in columns.values()]),
-        ("same on", [f"{percent(column['agree'])} of {column['pairs']} pairs" for column in columns.values()]),
-        ("right where the other is not", [f"{column['better']}, {column['worse']}" for column in columns.values()]),
-        ("McNemar's p, were pairs independent", [f"{column['mcnemar_p']:.2g}" for column in columns.values()]),
+        ("", *columns),
+        (name, *(percent(column["accuracy"]) for column in columns.values())),
+        (other, *(percent(column["other_accuracy"]) for column in columns.values())),
+        ("difference, points", *map(_difference, columns.values())),
+        ("same on", *(f"{percent(column['agree'])} of {column['pairs']} pairs" for column in columns.values())),
+        ("right where the other is not", *(f"{column['better']}, {column['worse']}" for column in columns.values())),
+        ("McNemar's p, were pairs independent", *(f"{column['mcnemar_p']:.2g}" for column in columns.values())),
     ]
     if compared["difference_ci95"] is None:
         verdict = "Without an interval, so chance cannot be excluded."
     else:
-        low, high = compared["difference_ci95"]
-        word = "better than" if low > 0 else "worse than" if high < 0 else "not distinguishable from"
+        word = comparison_word(compared["difference_ci95"])
         verdict = f"{name} is {word} {other} on these pairs: {_difference(compared, ' points')}."
-    return f"{table(rows)}\n\n{verdict}"
+    return f"{text_table(rows)}\n\n{verdict}"
 
 
-def table(rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """Rows of a label and its cells, in columns as wide as what stands in them."""
-    grid = [[label, *cells] for label, cells in rows]
-    widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in grid]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def percent(value: float | None) -> str:
-    """A fraction in per cent; a dash where it is undefined."""
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def points(value: float) -> str:
-    """A difference of fractions in percentage points."""
-    return f"{100 * value:+.1f}"
+def _difference(compared: Metrics, unit: str = "") -> str:
+    interval = interval_text(compared["difference_ci95"], " (95 % interval {})", form="+.1f")
+    return f"{points(compared['difference'])}{unit}{interval}"
 
 
 def _gate_text(gate: Metrics) -> str:
     labels = "".join(f"; {label} {_accuracy_cell(cell)}" for label, cell in gate["labels"].items())
     return (
-        f"One score by the gate: {_accuracy_cell(gate)}{labels}. Safety judges where refusing is safe with more than "
+        f"One score by the gate: {_accuracy_cell(gate)}{labels}. Safety judges if refusing is safe with more than "
         f"{percent(gate['prompt_threshold'])}, or the response with less than {percent(gate['response_threshold'])}."
-        + (f"\n{gate['verdict']}" if "verdict" in gate else "")  # results of earlier versions have none
+        + (f"\n{gate['verdict']}" if "verdict" in gate else "")  # results of earlier versions have no verdict
     )
 
 
 def _matrix_table(matrix: dict[str, dict[str, Metrics]]) -> str:
     labels = next(iter(matrix.values()))
-    rows = [
-        (
-            "accuracy of head, on data for",
-            [f"{label} ({part['pairs']} pairs{_few(part)})" for label, part in labels.items()],
-        )
-    ]
+    titles = [f"{label} ({part['pairs']} pairs{_few(part)})" for label, part in labels.items()]
+    rows = [["accuracy of head, on data for", *titles]]
     for head, parts in matrix.items():
-        rows.append(
-            (f"  {head}", [percent(part["accuracy"]) + _bounds(part, " ({} to {})") for part in parts.values()])
-        )
-    return table(rows)
+        cells = [percent(part["accuracy"]) + interval_text(part["accuracy_ci95"], " ({})") for part in parts.values()]
+        rows.append([f"  {head}", *cells])
+    return text_table(rows)
 
 
 def _agreement_text(agreement: dict[str, dict[str, Metrics]]) -> str:
     lines = [
         f"{one} and {other} order {percent(part['order_alike'])} of {part['pairs']} pairs of responses alike; "
-        f"correlation within a prompt {_number(part['pearson'])}"
+        f"correlation within a prompt {number(part['pearson'])}"
         for one, row in agreement.items()
         for other, part in row.items()
     ]
@@ -129,7 +112,7 @@ def _agreement_text(agreement: dict[str, dict[str, Metrics]]) -> str:
 
 
 def _finer(name: str, head: Metrics) -> list[str]:
-    """The breakdowns of which every part is one number."""
+    """Returns a line for each breakdown whose entries are shown as one number."""
     kinds = {
         "turns": "% right by user turns of the prompt",
         "length_differences": "% right by characters that the winner has more",
@@ -146,57 +129,42 @@ def _named(name: str, text: str) -> str:
     return f"{name}: {text}" if name else text
 
 
-def _difference(compared: Metrics, unit: str = "") -> str:
-    interval = compared["difference_ci95"]
-    bounds = "" if interval is None else f" (95 % interval {points(interval[0])} to {points(interval[1])})"
-    return f"{points(compared['difference'])}{unit}{bounds}"
-
-
 def verdict(head: Metrics) -> str:
-    """In one or two sentences: is the head better than judging by length alone, and can its accuracy be true?"""
+    """Returns the verdict on a head: if it is better than judging by length alone, and if its accuracy is possible."""
     rule = f"judging by length alone (the {head['length_rule']} wins)"
     gain = f"{points(head['length_gain'])} points"
     if head["length_gain_ci95"] is None:
         text = f"{gain} against {rule}, without an interval, so chance cannot be excluded."
     else:
-        low, high = head["length_gain_ci95"]
-        word = "Better than" if low > 0 else "Worse than" if high < 0 else "Not distinguishable from"
-        text = f"{word} {rule}: {gain}, 95 % interval {points(low)} to {points(high)}."
+        word = comparison_word(head["length_gain_ci95"]).capitalize()
+        interval = interval_text(head["length_gain_ci95"], ", 95 % interval {}", form="+.1f")
+        text = f"{word} {rule}: {gain}{interval}."
         if head["prompts"] < FEW_PROMPTS:
             text += f" With only {head['prompts']} prompts the interval itself is rough."
     interval, ceiling = head["accuracy_ci95"], head["ceiling"]
     if interval is not None and ceiling is not None and interval[0] > ceiling:
-        text += " The accuracy lies above the ceiling: look for a leak."
+        text += " The accuracy is above the ceiling: look for a leak."
     return text
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
 def _few(part: Metrics) -> str:
-    """A mark where the interval is rough; results of earlier versions do not count the prompts of a part."""
+    """Returns a mark if the interval is rough; results of earlier versions have no number of prompts here."""
     return ", few prompts" if part.get("prompts", FEW_PROMPTS) < FEW_PROMPTS else ""
-
-
-def _bounds(part: Metrics, form: str) -> str:
-    interval = part["accuracy_ci95"]
-    return "" if interval is None else form.format(*(f"{100 * bound:.1f}" for bound in interval))
 
 
 def _accuracy_cell(part: Metrics) -> str:
     if part["accuracy"] is None:
         return "no untied pair"
-    return f"{percent(part['accuracy'])} ({part['pairs']} pairs{_few(part)}{_bounds(part, ', 95 % interval {} to {}')})"
+    interval = interval_text(part["accuracy_ci95"], ", 95 % interval {}")
+    return f"{percent(part['accuracy'])} ({part['pairs']} pairs{_few(part)}{interval})"
 
 
 def _tau_cell(head: Metrics) -> str:
     measured = head.get("rankings")
     if not measured:
         return "-"
-    interval = measured["kendall_tau_b_ci95"]
-    bounds = "" if interval is None else f", 95 % interval {interval[0]:.3f} to {interval[1]:.3f}"
-    return f"{_number(measured['kendall_tau_b'])} ({measured['comparisons']} rankings{bounds})"
+    interval = interval_text(measured["kendall_tau_b_ci95"], ", 95 % interval {}", form=".3f", scale=1.0)
+    return f"{number(measured['kendall_tau_b'])} ({measured['comparisons']} rankings{interval})"
 
 
 def _top1_cell(head: Metrics) -> str:
@@ -209,7 +177,7 @@ def _unsafe_cell(head: Metrics) -> str:
     if not measured or measured["recall"] is None:
         return "-"
     found = f"{percent(measured['recall'])} of {measured['unsafe']} score below 0"
-    return f"{found}; area under the ROC {_number(measured['auc'])}"
+    return f"{found}; area under the ROC {number(measured['auc'])}"
 
 
 def _tempered_cell(head: Metrics) -> str:
@@ -219,8 +187,8 @@ def _tempered_cell(head: Metrics) -> str:
     bound = "" if tempered["bound"] is None else f", stopped at its {tempered['bound']} bound"
     fit = f"T = {tempered['temperature']:.3g}, fitted on {tempered['fitted_pairs']} pairs{bound}"
     if tempered.get("too_few_pairs"):  # results of earlier versions do not have it
-        low, high = tempered["temperature_ci95"]
-        fit += f": too few pairs to fit a temperature, 95 % interval {low:.3g} to {high:.3g}"
+        fit += ": too few pairs to fit a temperature"
+        fit += interval_text(tempered["temperature_ci95"], ", 95 % interval {}", form=".3g", scale=1.0)
     return f"{percent(tempered['calibration_error'])} ({fit})"
 
 
@@ -228,11 +196,11 @@ def _brier_cell(head: Metrics) -> str:
     if not head["calibration"]:
         return "-"
     tempered = head["calibration"]["tempered"]
-    at_temperature = f", {_number(tempered['brier'])} at the fitted temperature" if tempered else ""
-    return f"{_number(head['calibration']['brier'])}{at_temperature}"
+    at_temperature = f", {number(tempered['brier'])} at the fitted temperature" if tempered else ""
+    return f"{number(head['calibration']['brier'])}{at_temperature}"
 
 
-# What is said of a head, in this order: a label, and the cell that its metrics give.
+# Rows of a head's metrics: label, and function of the metrics that returns the cell.
 NUMBERS: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
     ("length-only baseline (longer wins)", lambda head: percent(head["length_baseline"])),
     ("length-balanced accuracy", lambda head: percent(head["length_balanced_accuracy"])),
@@ -241,12 +209,12 @@ NUMBERS: tuple[tuple[str, Callable[[Metrics], str]], ...] = (
     ("Kendall's tau-b, K of 3 or more", _tau_cell),
     ("top response right, K of 3 or more", _top1_cell),
     ("unsafe responses found", _unsafe_cell),
-    ("loss (chance 0.693)", lambda head: _number(head["loss"])),
-    ("mean gap, winner minus loser", lambda head: _number(head["mean_gap"])),
+    ("loss (chance 0.693)", lambda head: number(head["loss"])),
+    ("mean gap, winner minus loser", lambda head: number(head["mean_gap"])),
     ("calibration error", lambda head: percent(head["calibration_error"])),
     ("  at the fitted temperature", _tempered_cell),
     ("Brier score (chance 0.250)", _brier_cell),
-    ("reward-length correlation", lambda head: _number(head["reward_length_correlation"])),
+    ("reward-length correlation", lambda head: number(head["reward_length_correlation"])),
     ("reward, mean and std", lambda head: f"{head['reward_mean']:.3f}, {head['reward_std']:.3f}"),
     ("prompts", lambda head: str(head["prompts"])),
     ("pairs tied by the raters", lambda head: str(head["ties"] or "-")),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rmjax.data.audit import CONSEQUENCES, ROLES
-from rmjax.evaluation.summary import percent
+from rmjax.evaluation.text_table import percent
 
 Json = dict[str, Any]
 

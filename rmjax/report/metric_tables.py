@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rmjax.evaluation.breakdowns import Metrics
-from rmjax.evaluation.metrics import CHANCE
-from rmjax.evaluation.summary import NUMBERS, percent
+from rmjax.evaluation.metrics import CHANCE, Metrics
+from rmjax.evaluation.summary import NUMBERS
+from rmjax.evaluation.text_table import percent
 
 BREAKDOWNS = {
     "subsets": ("Subset", "the data have none"),

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from rmjax.evaluation.metrics import CHANCE
-from rmjax.evaluation.summary import percent
+from rmjax.evaluation.text_table import percent
 from rmjax.report.metric_tables import decimals, interval
 from rmjax.report.style import DPI
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rmjax.evaluation.summary import Metrics, measured_heads, verdict
+from rmjax.evaluation.metrics import Metrics
+from rmjax.evaluation.summary import measured_heads, verdict
 from rmjax.report import data_tables, metric_tables
 from rmjax.report.rendering import render
 from rmjax.training.run import RunPaths

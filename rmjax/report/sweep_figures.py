@@ -20,7 +20,8 @@ from rmjax.report.style import (
     style_axes,
 )
 from rmjax.sweeps.results import SweepResults
-from rmjax.sweeps.statistics import UNITS, Measure, Row, at_setting, mean_interval, settings, show
+from rmjax.sweeps.rows import UNITS, Measure, Row, at_setting, settings, show
+from rmjax.sweeps.statistics import mean_interval
 
 
 def draw(results: SweepResults, folder: pathlib.Path) -> list[pathlib.Path]:

@@ -12,7 +12,7 @@ from rmjax.report import data_tables
 from rmjax.report.rendering import render
 from rmjax.sweeps.plan import setting_label
 from rmjax.sweeps.results import SweepResults, fit_in_words
-from rmjax.sweeps.statistics import UNITS, Measure, Row
+from rmjax.sweeps.rows import UNITS, Measure, Row
 from rmjax.training.run import RunPaths
 from rmjax.training.run_files import read_json
 

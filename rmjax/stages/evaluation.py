@@ -11,13 +11,13 @@ import numpy as np
 from rmjax.data.comparisons import Comparison
 from rmjax.data.truncation import Truncation
 from rmjax.errors import InputError
-from rmjax.evaluation.breakdowns import Bootstrap
-from rmjax.evaluation.calibration import fit_temperatures
+from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.compare import compare
 from rmjax.evaluation.evaluate import evaluate_heads, json_safe
 from rmjax.evaluation.gates import evaluate_gate
 from rmjax.evaluation.mistakes import worst_mistakes
 from rmjax.evaluation.pairs import head_columns, head_scores
+from rmjax.evaluation.temperature import fit_temperatures
 from rmjax.scoring.gate import GatedModel
 from rmjax.scoring.reward_function import RewardFunction
 from rmjax.scoring.reward_model import RewardModel

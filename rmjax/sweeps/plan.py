@@ -11,7 +11,7 @@ from typing import Any
 
 from rmjax.errors import InputError
 from rmjax.sweeps.launchers import Job
-from rmjax.sweeps.statistics import show
+from rmjax.sweeps.rows import show
 from rmjax.training.run import RunPaths
 
 Sweep = dict[str, Any]

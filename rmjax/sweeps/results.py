@@ -1,4 +1,4 @@
-"""A sweep's directory, read back; its figures, and its fit in words."""
+"""Results of a sweep, read from its directory: rows, tables, and the text of its scaling fit."""
 
 from __future__ import annotations
 
@@ -10,24 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from rmjax.errors import InputError
+from rmjax.sweeps.rows import Measure, Row, at_setting, settings
 from rmjax.sweeps.scaling import fit_logarithms
-from rmjax.sweeps.statistics import (
-    Measure,
-    Row,
-    at_setting,
-    caption,
-    difference_table,
-    differences,
-    mean_interval,
-    settings,
-    table,
-)
+from rmjax.sweeps.statistics import mean_interval
+from rmjax.sweeps.tables import caption, difference_table, differences, table
 from rmjax.training.run_files import read_json
 
 
 @dataclasses.dataclass(frozen=True)
 class SweepResults:
-    """A sweep and what its runs measured.
+    """A sweep and the measured values of its runs.
 
     Attributes:
         path: its directory.
@@ -41,34 +33,34 @@ class SweepResults:
 
     @property
     def measures(self) -> list[Measure]:
-        """What was read from every run."""
+        """Measures that are read from every run."""
         return [Measure(*measure) for measure in self.page["measures"]]
 
     @property
     def table(self) -> list[list[str]]:
-        """Heading and lines of the means over seeds."""
+        """Header and lines of the means over seeds."""
         return table(self.rows, self.measures)
 
     @property
     def differences(self) -> list[list[str]]:
-        """Heading and lines of the differences that the page asks for, seed by seed."""
+        """Header and lines of the differences that the page asks for, seed by seed."""
         return difference_table(self.rows, self.measures, self.page["compare"], self.page["against"])
 
     @property
     def caption(self) -> str:
-        """Returns the caption of both tables."""
+        """Caption of both tables."""
         found = differences(self.rows, self.measures, self.page["compare"], self.page["against"])
-        tests = [each for _, _, spreads in found for each in spreads if not math.isnan(each.error)]
+        tests = [each for _, _, intervals in found for each in intervals if not math.isnan(each.error)]
         return caption(self.page["seeds"], len(tests))
 
     @property
     def finished(self) -> list[Row]:
-        """The rows of the runs that went all the way through."""
+        """Rows of the finished runs."""
         return [row for row in self.rows if row.status == "finished"]
 
 
 def read_sweep(path: str | Path) -> SweepResults:
-    """Reads sweep.json and results.csv of a sweep's directory.
+    """Returns a sweep from sweep.json and results.csv of its directory.
 
     Raises:
         InputError: one of them is missing or cannot be read, or they are not of the same sweep.
@@ -85,11 +77,11 @@ def read_sweep(path: str | Path) -> SweepResults:
     axes = list(page["settings"][0]["at"])
     titles = [measure[0] for measure in page["measures"]]
     needed = {*axes, "seed", "status", *titles, "error", "folder"}
-    # A CSV knows texts only: what they stood for, 4000 or "4000", is in the configuration.
-    places = {tuple(map(str, setting["at"].values())): setting["at"] for setting in page["settings"]}
+    # A CSV has texts only: the value of a text, 4000 or "4000", is in the configuration.
+    values_of = {tuple(map(str, setting["at"].values())): setting["at"] for setting in page["settings"]}
     rows = []
     for number, line in enumerate(lines, start=2):
-        at = places.get(tuple(line.get(axis, "") for axis in axes))
+        at = values_of.get(tuple(line.get(axis, "") for axis in axes))
         if at is None or not needed <= line.keys():
             raise InputError(f"{collected}, line {number}, does not fit sweep.json: run experiments/sweep.py again")
         values = {title: float(line[title]) if line[title] else None for title in titles}
@@ -98,19 +90,19 @@ def read_sweep(path: str | Path) -> SweepResults:
 
 
 def fit_in_words(results: SweepResults) -> str:
-    """The line in logarithms that the sweep's page asks for; empty where it asks for none."""
+    """Returns the text of the scaling fit that the sweep's page asks for; empty if it asks for none."""
     if not results.page["fit"]:
         return ""
     title, *quantities = results.page["fit"]
-    # One point for a setting, since its seeds share what a straight line leaves out: a bend, nested data, the test set.
+    # One point for a setting, because its seeds share the errors of a straight line: a bend, nested data, the test set.
     measured = [at for at in settings(results.rows) if at_setting(results.rows, at, title)]
 
     def mean(at: Mapping[str, Any], name: str) -> float:
         return at[name] if name in at else mean_interval(list(at_setting(results.rows, at, name).values())).mean
 
-    places = {quantity: [mean(at, quantity) for at in measured] for quantity in quantities}
+    sizes = {quantity: [mean(at, quantity) for at in measured] for quantity in quantities}
     try:
-        coefficients = fit_logarithms([mean(at, title) for at in measured], places)
+        coefficients = fit_logarithms([mean(at, title) for at in measured], sizes)
     except InputError as error:
         return f"No fit: {error}."
     residual, intercept = coefficients.pop("residual").value, coefficients.pop("intercept").value

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from rmjax.sweeps.launchers import Job, Launcher
 from rmjax.sweeps.plan import Sweep, run_folder, run_name
-from rmjax.sweeps.statistics import Measure, Row, read_measures
+from rmjax.sweeps.rows import Measure, Row, read_measures
 from rmjax.training.run import RunPaths
 
 

@@ -1,4 +1,4 @@
-"""Parts of the pairs: which pair falls into which, and what their sums must be."""
+"""Breakdowns against hand counts, and against the total over all pairs."""
 
 import itertools
 
@@ -7,7 +7,8 @@ import pytest
 
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.evaluation import metrics
-from rmjax.evaluation.breakdowns import TURNS, Bootstrap, breakdowns, length_bins, turns
+from rmjax.evaluation.bootstrap import Bootstrap, bootstrap_interval
+from rmjax.evaluation.breakdowns import TURNS, breakdowns, length_bins, turns
 from rmjax.evaluation.pairs import pair_arrays
 
 RESAMPLING = Bootstrap(resamples=10, seed=0)
@@ -27,7 +28,7 @@ def test_only_user_turns_count():
     assert set(counts) == set(TURNS)
 
 
-def test_pairs_fall_to_the_turns_of_their_prompt():
+def test_pairs_are_grouped_by_the_turns_of_their_prompt():
     comparisons = [
         Comparison(conversation(1), ("a", "b"), (1, 2)),
         Comparison(conversation(4), ("a", "b", "c"), (3, 1, 2)),
@@ -62,7 +63,7 @@ def test_length_bins_by_hand():
     }
 
 
-def test_length_bins_hold_equally_many_pairs_and_do_not_overlap():
+def test_length_bins_have_equally_many_pairs_and_do_not_overlap():
     gap_P = np.random.default_rng(0).integers(-400, 600, 1003).astype(float)
     bin_P = length_bins(gap_P)
     names, counts = np.unique(bin_P.astype(str), return_counts=True)
@@ -99,9 +100,8 @@ def test_the_parts_of_a_breakdown_add_up_to_the_whole():
         right = sum(part["accuracy"] * part["pairs"] for part in parts.values())
         assert right / len(gap_P) == pytest.approx(metrics.accuracy(gap_P))
     one_P = np.array([sum(m.role == "user" for m in comparisons[i].prompt) == 1 for i in pairs.comparison_P])
-    expected = metrics.bootstrap_interval(
-        metrics.pair_credit(gap_P[one_P]), pairs.prompt_P[one_P], resamples=10, seed=0
-    )
+    credit_P = metrics.pair_credit(gap_P[one_P])
+    expected = bootstrap_interval(credit_P, pairs.prompt_P[one_P], resamples=10, seed=0)
     assert result["turns"]["1"]["accuracy_ci95"] == expected
     lows = [int(name.split(" to ")[0]) for name in result["length_differences"]]
     assert lows == sorted(lows)

@@ -1,27 +1,14 @@
-"""Calibration against hand arithmetic, labels drawn from known probabilities, SciPy's optimum; the limits of a fit."""
+"""Calibration metrics against hand arithmetic and labels drawn from known probabilities."""
 
 import numpy as np
 import pytest
-import scipy.optimize
 
-from rmjax.data.comparisons import Comparison, Message
-from rmjax.errors import InputError
-from rmjax.evaluation import metrics
-from rmjax.evaluation.calibration import (
-    REACH,
-    brier_score,
-    calibration,
-    calibration_error,
-    fit_temperature,
-    fit_temperatures,
-    reliability,
-)
-from rmjax.evaluation.evaluate import evaluate
-from rmjax.evaluation.summary import summary
+from rmjax.evaluation.calibration import brier_score, calibration, calibration_error, reliability
+from rmjax.evaluation.temperature import fit_temperature
 
 
 def drawn(count, temperature=1.0, seed=5):
-    """Gaps of a model whose probabilities are sigmoid(gap / temperature): each label is drawn from them."""
+    """Gaps of a model at a temperature, with labels drawn from sigmoid(gap / temperature)."""
     generator = np.random.default_rng(seed)
     difference = generator.normal(size=count) * 2
     won = generator.random(count) < 1 / (1 + np.exp(-difference))
@@ -32,8 +19,8 @@ def test_calibration_error_by_hand():
     # Confidence 0.75 twice (bin 5 of 10): one right, one wrong; confidence 1: right.
     gap_P = np.array([np.log(3.0), -np.log(3.0), 100.0])
     assert calibration_error(gap_P) == pytest.approx(2 / 3 * abs(0.5 - 0.75))
-    assert calibration_error(np.zeros(7)) == 0.0  # a coin that says it is a coin
-    # Too sure in one bin (0.9, wrong) does not make up for too unsure in another (0.6, right).
+    assert calibration_error(np.zeros(7)) == 0.0  # a coin with the confidence of a coin
+    # Overconfidence in one bin (0.9, wrong) does not cancel underconfidence in another (0.6, right).
     assert calibration_error(np.log([1 / 9, 1.5])) == pytest.approx((0.9 + 0.4) / 2)
     assert np.isnan(calibration_error(np.array([])))
 
@@ -58,7 +45,7 @@ def test_reliability_bins_by_hand():
     assert np.isnan([bins[1]["confidence"], bins[1]["accuracy"]]).all()
 
 
-def test_labels_drawn_from_the_probabilities_are_calibrated_and_others_are_not():
+def test_only_labels_drawn_from_the_probabilities_are_calibrated():
     gap_P = drawn(100_000)
     assert calibration_error(gap_P) < 0.01
     assert all(abs(bin["accuracy"] - bin["confidence"]) < 0.02 for bin in reliability(gap_P))
@@ -67,84 +54,7 @@ def test_labels_drawn_from_the_probabilities_are_calibrated_and_others_are_not()
         assert brier_score(factor * gap_P) > brier_score(gap_P)
 
 
-@pytest.mark.parametrize("truth", [0.02, 1.0, 30.0])
-def test_the_fit_finds_the_temperature_that_the_labels_were_drawn_at(truth):
-    fitted = fit_temperature(drawn(20_000, truth))
-    assert fitted.value == pytest.approx(truth, rel=0.03)
-    assert (fitted.pairs, fitted.bound) == (20_000, None)
-
-
-def test_the_fit_is_the_optimum_of_the_likelihood():
-    gap_P = np.append(drawn(50, 3.0), 0.0)
-
-    def loss(log_t):
-        return metrics.bradley_terry_loss(gap_P / np.exp(log_t))
-
-    optimum = scipy.optimize.minimize_scalar(loss, bounds=(-5, 5), method="bounded", options={"xatol": 1e-10})
-    assert np.log(fit_temperature(gap_P).value) == pytest.approx(optimum.x, abs=1e-5)
-
-
-def test_the_interval_is_from_the_curvature_of_the_likelihood():
-    """Against the second difference of the loss by log T."""
-    gap_P = drawn(80, 3.0)
-    fitted = fit_temperature(gap_P)
-
-    def loss(log_t):
-        return 80 * metrics.bradley_terry_loss(gap_P / np.exp(log_t))
-
-    at, step = np.log(fitted.value), 1e-3
-    error = ((loss(at + step) - 2 * loss(at) + loss(at - step)) / step**2) ** -0.5
-    assert np.log(fitted.interval) == pytest.approx([at - 1.96 * error, at + 1.96 * error], rel=1e-4)
-    assert fit_temperature(7 * gap_P).interval == pytest.approx([7 * end for end in fitted.interval])
-
-
-def test_the_interval_covers_the_temperature_that_the_labels_were_drawn_at():
-    intervals = [fit_temperature(drawn(200, 1.5, seed)).interval for seed in range(400)]
-    assert np.mean([low <= 1.5 <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.033)
-
-
-def test_too_few_pairs_to_fit_a_temperature_are_said():
-    assert fit_temperature(drawn(60)).too_few
-    assert not fit_temperature(drawn(2000)).too_few
-    bounded = fit_temperature(np.array([1.0, 2.0, 3.0]))
-    assert (bounded.interval, bounded.too_few) == (None, False)  # the bound is said instead
-    comparisons = judged("helpful", 60, 0)
-    gaps = drawn(60)
-    scores = [
-        np.array([[gap], [0.0]]) * (1 if c.ranks == (1, 2) else -1) for c, gap in zip(comparisons, gaps, strict=True)
-    ]
-    temperatures = fit_temperatures(comparisons, scores, ("helpful",))
-    result = evaluate(lambda _: scores, comparisons, ("helpful",), bootstrap=10, seed=0, temperatures=temperatures)
-    tempered = result["calibration"]["helpful"]["tempered"]
-    low, high = tempered["temperature_ci95"]
-    assert tempered["too_few_pairs"] is True
-    assert f"fitted on 60 pairs: too few pairs to fit a temperature, 95 % interval {low:.3g} to {high:.3g})" in summary(
-        result
-    )
-    del tempered["too_few_pairs"]  # a result of an earlier version
-    assert "too few pairs" not in summary(result)
-
-
-def test_the_fit_follows_the_unit_of_the_scores():
-    gap_P = drawn(40)
-    for unit in (1e-9, 7.0, 1e9):
-        assert fit_temperature(unit * gap_P).value == pytest.approx(unit * fit_temperature(gap_P).value)
-
-
-def test_where_the_likelihood_has_no_optimum_the_fit_stops_at_a_bound():
-    separable = fit_temperature(np.array([1.0, 2.0, 3.0]))
-    assert (separable.value, separable.bound) == (pytest.approx(2.0 / REACH), "lower")
-    single = fit_temperature(np.array([0.5]))
-    assert (single.value, single.bound) == (pytest.approx(0.5 / REACH), "lower")
-    backwards = fit_temperature(-np.array([1.0, 2.0, 3.0]))
-    assert (backwards.value, backwards.bound) == (pytest.approx(2.0 * REACH), "upper")
-    chance = fit_temperature(np.array([1.0, -1.0]))
-    assert chance.bound == "upper"
-    assert fit_temperature(np.zeros(3)) is None
-    assert fit_temperature(np.array([])) is None
-
-
-def test_calibration_is_measured_as_it_stands_and_at_the_temperature():
+def test_calibration_is_measured_with_and_without_a_temperature():
     fit_P, test_P = drawn(20_000, 3.0), drawn(20_000, 3.0, seed=6)
     temperature = fit_temperature(fit_P)
     result = calibration(test_P, temperature)
@@ -160,60 +70,3 @@ def test_calibration_is_measured_as_it_stands_and_at_the_temperature():
     right = [sum(bin["accuracy"] * bin["pairs"] for bin in part["bins"] if bin["pairs"]) for part in (result, tempered)]
     assert right[0] == pytest.approx(right[1])
     assert calibration(test_P, None)["tempered"] is None
-
-
-def judged(head, count, seed):
-    generator = np.random.default_rng(seed)
-    return [
-        Comparison(
-            (Message("user", f"{head}{n}"),), ("a", "b"), (1, 2) if generator.random() < 0.8 else (2, 1), head=head
-        )
-        for n in range(count)
-    ]
-
-
-def test_each_head_has_the_temperature_of_its_own_comparisons():
-    comparisons = judged("helpful", 40, 0) + judged("safety", 50, 1)
-    scores = [np.array([[2.0, 5.0, 0.0], [0.0, 1.0, 0.0]])] * 90
-    heads = ("helpful", "safety", "style")
-    temperatures = fit_temperatures(comparisons, scores, heads)
-    assert list(temperatures) == ["helpful", "safety"]
-    for head, gap, start, count in (("helpful", 2.0, 0, 40), ("safety", 4.0, 40, 50)):
-        share = np.mean([comparison.ranks == (1, 2) for comparison in comparisons[start : start + count]])
-        # With one gap throughout, the likeliest probability is the share of pairs in the right order.
-        assert temperatures[head].value == pytest.approx(gap / np.log(share / (1 - share)))
-        assert temperatures[head].pairs == count
-
-    result = evaluate(lambda _: scores, comparisons, heads, bootstrap=10, seed=0, temperatures=temperatures)
-    assert list(result["calibration"]) == ["helpful", "safety"]
-    for head in ("helpful", "safety"):
-        assert result["calibration"][head]["calibration_error"] == result["heads"][head]["calibration_error"]
-        assert result["calibration"][head]["tempered"]["calibration_error"] == pytest.approx(0.0, abs=1e-9)
-    assert "fitted on 50 pairs: too few" in summary(result)
-    alone = evaluate(lambda _: scores, comparisons, heads, bootstrap=10, seed=0)
-    assert alone["heads"] == result["heads"]
-    assert "fitted temperature" not in summary(alone)
-
-
-def test_the_summary_says_where_a_fit_stopped():
-    comparisons = judged("helpful", 20, 0)
-    right = [np.array([[1.0], [0.0]]) * (1 if c.ranks == (1, 2) else -1) for c in comparisons]
-    temperatures = fit_temperatures(comparisons, right, ("helpful",))
-    result = evaluate(lambda _: right, comparisons, ("helpful",), bootstrap=10, seed=0, temperatures=temperatures)
-    assert "stopped at its lower bound" in summary(result)
-
-
-def test_a_temperature_is_fitted_on_comparisons_of_the_heads_only():
-    with pytest.raises(InputError, match="names the head 'other'"):
-        fit_temperatures(judged("other", 2, 0), [np.zeros((2, 2))] * 2, ("helpful", "safety"))
-
-
-def test_a_temperature_is_fitted_to_the_log_odds_of_the_link():
-    """Log odds that are three times as large ask for three times the temperature."""
-    pairs = [(1.0, (1, 2)), (2.0, (1, 2)), (0.5, (2, 1)), (3.0, (1, 2)), (1.5, (2, 1))]
-    comparisons = [Comparison((Message("user", str(i)),), ("a", "b"), ranks) for i, (_, ranks) in enumerate(pairs)]
-    scores = [np.array([[gap], [0.0]]) for gap, _ in pairs]
-    plain = fit_temperatures(comparisons, scores, ("reward",))["reward"]
-    linked = fit_temperatures(comparisons, scores, ("reward",), lambda gap: 3 * gap)["reward"]
-    assert plain.bound is None
-    assert linked.value == pytest.approx(3 * plain.value)

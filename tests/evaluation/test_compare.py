@@ -1,11 +1,13 @@
-"""Two models on the same pairs: counts by hand, SciPy's binomial test, pairing, and what is printed."""
+"""Two models on the same pairs, against hand counts, exact binomial sums, and printed text."""
+
+import fractions
+import math
 
 import numpy as np
 import pytest
-import scipy.stats
 
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.compare import compare, mcnemar
 from rmjax.evaluation.evaluate import json_safe
 from rmjax.evaluation.summary import comparison_summary
@@ -34,16 +36,17 @@ def test_counted_by_hand():
 
 
 @pytest.mark.parametrize(("better", "worse"), [(0, 0), (1, 0), (5, 5), (9, 2), (2, 9), (130, 90), (3000, 2800)])
-def test_mcnemar_agrees_with_scipy(better, worse):
-    expected = scipy.stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
-    assert mcnemar(better, worse) == pytest.approx(expected)
+def test_mcnemar_is_its_formula_in_exact_arithmetic(better, worse):
+    total, smaller = better + worse, min(better, worse)
+    tail = fractions.Fraction(sum(math.comb(total, k) for k in range(smaller + 1)), 2**total)
+    assert mcnemar(better, worse) == pytest.approx(float(min(1, 2 * tail)), rel=1e-9)
 
 
 def test_mcnemar_of_very_many_pairs_is_a_number():
     assert 0.0 <= mcnemar(9000, 100) < 1e-300
 
 
-def test_turning_the_models_around_turns_the_result_around():
+def test_swapping_the_models_changes_the_sign():
     generator = np.random.default_rng(0)
     comparisons = [pair(f"q{n % 40}") for n in range(90)]
     one, other = (scores(generator.integers(-1, 3, 90)) for _ in range(2))
@@ -62,7 +65,7 @@ def test_a_model_does_not_differ_from_itself():
 
 
 def test_the_interval_is_of_the_paired_difference():
-    """Two models that fail on the same pairs are told apart by few others, which two separate intervals would hide."""
+    """Two models that fail on the same pairs differ on few others; two separate intervals would hide that."""
     comparisons = [pair(f"q{n}") for n in range(400)]
     common = np.random.default_rng(1).choice([1.0, -1.0], 400, p=[0.6, 0.4])
     better = common.copy()
@@ -75,7 +78,7 @@ def test_the_interval_is_of_the_paired_difference():
     assert high - low == pytest.approx(2 * half_width, rel=0.15)
 
 
-def test_pairs_of_one_prompt_are_no_further_evidence_for_the_interval_but_for_mcnemar():
+def test_only_mcnemar_counts_copies_of_a_prompt_as_evidence():
     gaps, other = np.tile([1.0, -1.0, 1.0, 1.0], 10), np.tile([1.0, 1.0, -1.0, -1.0], 10)
     once = compare([pair(f"q{n}") for n in range(40)], scores(gaps), scores(other), RESAMPLING)
     copies = [pair(f"q{n}") for n in range(40) for _ in range(5)]
@@ -84,7 +87,7 @@ def test_pairs_of_one_prompt_are_no_further_evidence_for_the_interval_but_for_mc
     assert five["mcnemar_p"] < 0.01 < once["mcnemar_p"]
 
 
-def test_labels_are_compared_apart():
+def test_labels_are_compared_separately():
     comparisons = [pair("a", head="safety"), pair("b", head="helpful"), pair("c", head="helpful"), pair("d")]
     result = compare(comparisons, scores([1, 1, -1, 1]), scores([-1, 1, 1, 1]), RESAMPLING)
     assert list(result["labels"]) == ["helpful", "safety"]
@@ -94,7 +97,7 @@ def test_labels_are_compared_apart():
     assert text.splitlines()[0].split() == ["all", "pairs", "helpful", "safety"]
 
 
-def test_the_summary_leads_with_the_interval():
+def test_the_verdict_follows_the_interval():
     comparisons = [pair(f"q{n}") for n in range(60)]
 
     def verdict(one, other, resampling=RESAMPLING):

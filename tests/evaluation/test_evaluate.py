@@ -1,47 +1,19 @@
-"""Evaluation of made-up scores: hand-counted numbers, breakdowns, heads, refusals and the words of the summary."""
+"""Evaluation of made-up scores, against hand counts: metrics, breakdowns, heads, labels, and refused inputs."""
 
 import json
 
 import numpy as np
 import pytest
+from evaluation.scored_comparisons import by_length, comparison, drawn, scored
 
-from rmjax.data.comparisons import Comparison, Message
 from rmjax.errors import InputError
-from rmjax.evaluation import metrics
-from rmjax.evaluation.evaluate import evaluate, evaluate_scores
+from rmjax.evaluation.bootstrap import wilson_interval
+from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.evaluation.summary import summary
 
 
-def comparison(prompt, responses, ranks, **kwargs):
-    return Comparison((Message("user", prompt),), tuple(responses), tuple(ranks), **kwargs)
-
-
-def scored(comparisons, scores, bootstrap=200):
-    return evaluate_scores(comparisons, [np.array(s, np.float32) for s in scores], bootstrap=bootstrap, seed=0)
-
-
-def drawn(count, *, length_effect=0.0, seed=0):
-    """Pairs drawn by Bradley-Terry from utilities, some of which show as length; the scores are the utilities."""
-    generator = np.random.default_rng(seed)
-    comparisons, scores = [], []
-    for index in range(count):
-        utilities = generator.normal(size=2) * 2.0
-        first = generator.random() < 1 / (1 + np.exp(utilities[1] - utilities[0]))
-        lengths = np.clip(40 + length_effect * utilities + 5 * generator.normal(size=2), 1, None).astype(int)
-        comparisons.append(
-            comparison(
-                f"q{index}",
-                ["x" * length for length in lengths],
-                (1, 2) if first else (2, 1),
-                utilities=tuple(utilities),
-            )
-        )
-        scores.append(utilities)
-    return comparisons, scores
-
-
 def flat(result):
-    """Every number of a result by its path."""
+    """Returns every number of a result by its path."""
     found = {}
     for key, value in result.items():
         items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -84,7 +56,7 @@ def test_counted_by_hand():
     assert result["reward_std"] == pytest.approx(every.std())
     assert result["ceiling"] is None
     assert result["ceiling_gain"] is None
-    expected = metrics.wilson_interval(np.array([1.0, 1.0, 0.0, 0.5]), np.array([0, 0, 1, 1]))
+    expected = wilson_interval(np.array([1.0, 1.0, 0.0, 0.5]), np.array([0, 0, 1, 1]))
     assert result["accuracy_ci95"] == pytest.approx(expected)
     assert "subsets" not in result
     assert "strengths" not in result
@@ -140,7 +112,7 @@ def test_neither_the_order_of_comparisons_nor_that_of_responses_matters():
     assert again["length_rule"] == result["length_rule"]
 
 
-def test_length_correlation_sees_preference_not_prompts():
+def test_length_correlation_is_within_prompts():
     # Prompts with long answers get high scores, but within a prompt the longer answer always scores lower.
     comparisons = [comparison(f"q{n}", ["x" * n, "x" * (n + 3)], (1, 2)) for n in range(1, 40)]
     result = scored(comparisons, [[float(n), n - 0.5] for n in range(1, 40)])
@@ -167,44 +139,6 @@ def test_breakdown_by_subset_and_strength():
     assert "no untied pair" in text
 
 
-def test_many_subsets_are_folded():
-    comparisons = [
-        comparison(f"{size} {n}", ["xx", "y"], (1, 2), subset=f"part {size:02d}")
-        for size in (3, 12, *range(4, 12))
-        for n in range(size)
-    ]
-    result = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0)
-    assert len(result["subsets"]) == 10
-    names = [line[2:9] for line in summary(result).splitlines() if line.startswith("  part")]
-    assert names == [f"part {n:02d}" for n in range(5, 13)]
-    assert "  2 more subsets" in summary(result)
-    fewer = evaluate(by_length(1), comparisons[3:], ("reward",), bootstrap=10, seed=0)
-    assert len(fewer["subsets"]) == 9
-    assert "more subsets" not in summary(fewer)
-
-
-def test_parts_of_few_prompts_are_marked():
-    comparisons = [
-        comparison(f"{name} {n % prompts}", ["xx", "y"], (1, 2), subset=name, head=name)
-        for name, prompts in (("many", 30), ("few", 29))
-        for n in range(60)
-    ]
-    result = evaluate(by_length(1), comparisons, ("reward",), bootstrap=50, seed=0)
-    assert {name: part["prompts"] for name, part in result["subsets"].items()} == {"few": 29, "many": 30}
-    text = summary(result)
-    assert "60 pairs, few prompts, 95 % interval" in next(line for line in text.splitlines() if line[:5] == "  few")
-    assert "few (60 pairs, few prompts)  many (60 pairs)" in text
-    assert "(60 pairs, 95 % interval" in next(line for line in text.splitlines() if line[:6] == "  many")
-    assert "by user turns of the prompt: 1: 100.0\n" in text
-    (part,) = evaluate(by_length(1), comparisons[60:], ("reward",), bootstrap=50, seed=0)["turns"].values()
-    assert (part["pairs"], part["prompts"]) == (60, 29)
-    assert part["accuracy_ci95"][0] < 0.9  # all right on 29 prompts is not certainty
-    # A result of an earlier version, without the number of prompts.
-    for part in result["heads"]["reward"]["subsets"].values():
-        del part["prompts"]
-    assert "few prompts" not in next(line for line in summary(result).splitlines() if line[:5] == "  few")
-
-
 def test_refuses_scores_that_are_not_finite():
     comparisons = [comparison("a", ["x", "y"], (1, 2)), comparison("b", ["x", "y"], (1, 2), origin="test.jsonl:7")]
     with pytest.raises(InputError, match=r"2 of 4 scores are not finite.*test\.jsonl:7"):
@@ -215,22 +149,17 @@ def test_refuses_scores_that_are_not_finite():
         scored(comparisons, [[np.nan, 1], [0, np.nan]])
 
 
-def test_refuses_when_there_is_nothing_to_be_right_about():
+def test_refuses_comparisons_without_an_untied_pair():
     with pytest.raises(InputError, match="all 1 pairs"):
         scored([comparison("a", ["x", "y"], (1, 1))], [[0, 1]])
 
 
 @pytest.mark.parametrize("scores", [[[0, 1]], [[0, 1], [0, 1, 2]], [[0, 1], [[0], [1]]]])
-def test_scores_that_do_not_fit_are_a_defect_of_the_caller(scores):
+def test_scores_of_the_wrong_number_or_shape_are_a_value_error(scores):
     comparisons = [comparison("a", ["x", "y"], (1, 2)), comparison("b", ["x", "y"], (1, 2))]
     with pytest.raises(ValueError, match="scores") as caught:
         scored(comparisons, scores)
     assert not isinstance(caught.value, InputError)
-
-
-def by_length(*signs):
-    """A score function whose heads like (1) or dislike (-1) long responses."""
-    return lambda comparisons: [np.outer([len(text) for text in c.responses], signs) for c in comparisons]
 
 
 def test_each_head_is_measured_on_its_own_comparisons():
@@ -239,7 +168,9 @@ def test_each_head_is_measured_on_its_own_comparisons():
         comparison("b", ["xx", "y"], (1, 2), head="helpful"),
         comparison("c", ["xx", "y"], (1, 2), head="helpful"),
     ]
-    result = evaluate(by_length(1, -1, 1), comparisons, ("style", "helpful", "safety"), bootstrap=10, seed=0)
+    result = evaluate_heads(
+        comparisons, by_length(comparisons, 1, -1, 1), ("style", "helpful", "safety"), bootstrap=10, seed=0
+    )
     assert list(result["heads"]) == ["style", "helpful", "safety"]
     assert result["heads"]["style"] is None
     assert (result["heads"]["helpful"]["accuracy"], result["heads"]["helpful"]["pairs"]) == (0.0, 2)
@@ -252,10 +183,10 @@ def test_each_head_is_measured_on_its_own_comparisons():
 
 def test_scores_that_are_no_log_odds_have_no_probabilities():
     comparisons = [comparison("a", ["xx", "y"], (1, 2)), comparison("b", ["xx", "y"], (1, 2))]
-    odds = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0)
+    odds = evaluate_heads(comparisons, by_length(comparisons, 1), ("reward",), bootstrap=10, seed=0)
     assert odds["loss"] > 0
     assert odds["calibration"]["reward"]["brier"] > 0
-    other = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0, link=None)
+    other = evaluate_heads(comparisons, by_length(comparisons, 1), ("reward",), bootstrap=10, seed=0, link=None)
     assert other == {
         **odds,
         "loss": None,
@@ -267,11 +198,13 @@ def test_scores_that_are_no_log_odds_have_no_probabilities():
 
 
 def test_probabilities_follow_the_link():
-    """By hand: a gap of 1 that means log odds of 3, in one pair of three the wrong way."""
+    """A gap of 1 means log odds of 3; one pair of three is in the wrong order."""
     comparisons = [
         comparison(text, ["xx", "y"], ranks) for text, ranks in (("a", (1, 2)), ("b", (1, 2)), ("c", (2, 1)))
     ]
-    result = evaluate(by_length(1), comparisons, ("reward",), bootstrap=0, seed=0, link=lambda gap: 3 * gap)
+    result = evaluate_heads(
+        comparisons, by_length(comparisons, 1), ("reward",), bootstrap=0, seed=0, link=lambda gap: 3 * gap
+    )
     expected = (2 * np.log1p(np.exp(-3)) + np.log1p(np.exp(3))) / 3
     assert result["loss"] == pytest.approx(expected)
     assert result["calibration"]["reward"]["loss"] == pytest.approx(expected)
@@ -283,7 +216,7 @@ def test_probabilities_follow_the_link():
 
 def test_a_single_head_takes_every_comparison():
     comparisons = [comparison("a", ["xx", "y"], (1, 2), head="safety"), comparison("b", ["xx", "y"], (1, 2))]
-    result = evaluate(by_length(1), comparisons, ("reward",), bootstrap=10, seed=0)
+    result = evaluate_heads(comparisons, by_length(comparisons, 1), ("reward",), bootstrap=10, seed=0)
     assert result["pairs"] == 2
     assert list(result["heads"]) == ["reward"]
 
@@ -295,7 +228,7 @@ def test_every_head_is_measured_on_every_label():
         comparison("c", ["xx", "y", "zzz"], (1, 2, 1), head="helpful"),
     ]
     heads = ("helpful", "safety")
-    result = evaluate(by_length(-1, 1), comparisons, heads, bootstrap=10, seed=0)
+    result = evaluate_heads(comparisons, by_length(comparisons, -1, 1), heads, bootstrap=10, seed=0)
     credits = {(head, label): part["accuracy"] for head, row in result["matrix"].items() for label, part in row.items()}
     assert credits == {
         ("helpful", "helpful"): pytest.approx(1 / 3),
@@ -305,7 +238,7 @@ def test_every_head_is_measured_on_every_label():
     }
     assert result["matrix"]["safety"]["helpful"]["pairs"] == 3
     assert result["labels"] == {head: result["matrix"][head][head] for head in ("helpful", "safety")}
-    # On its own label, a head's place in the matrix is its headline.
+    # On its own label, the entry of a head equals its own metrics.
     for head in heads:
         assert result["matrix"][head][head] == {key: result["heads"][head][key] for key in result["matrix"][head][head]}
     rows = {line.split()[0]: line for line in summary(result).splitlines() if line.startswith("  ") and "%" in line}
@@ -319,7 +252,7 @@ def test_a_single_head_is_also_measured_by_label():
     comparisons = [
         comparison(f"{n}", ["xx", "y"], (1, 2) if n else (2, 1), head=label) for n, label in enumerate(labels)
     ]
-    result = evaluate(by_length(1), comparisons, ("helpful",), bootstrap=10, seed=0)
+    result = evaluate_heads(comparisons, by_length(comparisons, 1), ("helpful",), bootstrap=10, seed=0)
     row = result["matrix"]["helpful"]
     assert result["labels"] == row
     assert [(name, part["accuracy"], part["pairs"]) for name, part in row.items()] == [
@@ -328,72 +261,28 @@ def test_a_single_head_is_also_measured_by_label():
         ("safety", 0.0, 1),
     ]
     assert result["pairs"] == 4
-    assert "matrix" not in evaluate(by_length(1), comparisons[2:], ("helpful",), bootstrap=10, seed=0)
+    assert "matrix" not in evaluate_heads(
+        comparisons[2:], by_length(comparisons[2:], 1), ("helpful",), bootstrap=10, seed=0
+    )
 
 
-def test_scores_are_asked_for_once_and_all_of_them_are_checked():
+def test_scores_of_every_head_must_be_finite():
     comparisons = [
         comparison("a", ["xx", "y"], (1, 2), head="safety"),
         comparison("b", ["xx", "y"], (1, 2), head="helpful"),
     ]
-    calls = []
-
-    def score(asked):
-        calls.append(list(asked))
-        return [np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[1.0, np.nan], [0.0, 1.0]])]
-
+    scores = [np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[1.0, np.nan], [0.0, 1.0]])]
     with pytest.raises(InputError, match="1 of 8 scores are not finite"):
-        evaluate(score, comparisons, ("helpful", "safety"), bootstrap=10, seed=0)
-    assert calls == [comparisons]
+        evaluate_heads(comparisons, scores, ("helpful", "safety"), bootstrap=10, seed=0)
 
 
 @pytest.mark.parametrize("head", [None, "style"])
 def test_among_several_heads_a_comparison_must_name_one(head):
     comparisons = [comparison("a", ["xx", "y"], (1, 2), head=head, origin="test.jsonl:3")]
     with pytest.raises(InputError, match=r"test\.jsonl:3.*helpful, safety"):
-        evaluate(pytest.fail, comparisons, ("helpful", "safety"), bootstrap=10, seed=0)
+        evaluate_heads(comparisons, [], ("helpful", "safety"), bootstrap=10, seed=0)
 
 
 def test_nothing_to_evaluate():
     with pytest.raises(InputError, match="no comparison"):
-        evaluate(pytest.fail, [], ("reward",), bootstrap=10, seed=0)
-
-
-def test_summary_says_better_when_the_interval_says_so():
-    comparisons, scores = drawn(400)
-    text = summary(scored(comparisons, scores))
-    assert "Better than judging by length alone" in text
-    assert "ceiling" in text
-
-
-def test_summary_is_not_taken_in_by_a_score_that_follows_length():
-    comparisons, _ = drawn(400, length_effect=10.0)
-    longer = [[float(len(r)) for r in c.responses] for c in comparisons]
-    result = scored(comparisons, longer)
-    assert result["accuracy"] > 0.6
-    assert result["length_gain"] == 0.0
-    assert "Not distinguishable from judging by length alone (the longer wins)" in summary(result)
-    # Where the short answer wins, the rule to beat is the shorter, not the longer.
-    comparisons, _ = drawn(400, length_effect=-10.0)
-    shorter = scored(comparisons, [[-float(len(r)) for r in c.responses] for c in comparisons])
-    assert shorter["accuracy"] > shorter["length_baseline"] + 0.2
-    assert "Not distinguishable from judging by length alone (the shorter wins)" in summary(shorter)
-    assert "Worse than" in summary(scored(comparisons, [-np.array(s) for s in drawn(400, length_effect=-10.0)[1]]))
-
-
-def test_summary_does_not_decide_where_the_interval_does_not():
-    comparisons, scores = drawn(400)
-    result = scored(comparisons, scores)
-    for interval, word in (([-0.01, 0.2], "Not distinguishable"), ([0.01, 0.2], "Better"), ([-0.2, -0.01], "Worse")):
-        assert word in summary({**result, "length_gain_ci95": interval})
-
-
-def test_summary_warns_of_few_prompts_missing_intervals_and_leaks():
-    comparisons, scores = drawn(400)
-    assert "rough" in summary(scored(comparisons[:10], scores[:10]))
-    assert "(10 pairs, few prompts, 95 % interval" in summary(scored(comparisons[:10], scores[:10]))
-    assert "few prompts" not in summary(scored(comparisons, scores, bootstrap=0))
-    assert "without an interval" in summary(scored(comparisons, scores, bootstrap=0))
-    labels = [[-float(rank) for rank in c.ranks] for c in comparisons]
-    assert "above the ceiling" in summary(scored(comparisons, labels))
-    assert "above the ceiling" not in summary(scored(comparisons, scores))
+        evaluate_heads([], [], ("reward",), bootstrap=10, seed=0)

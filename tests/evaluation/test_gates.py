@@ -1,4 +1,4 @@
-"""The verdict on a gate: of made-up scores whose accuracies are known, against chance and against each head alone."""
+"""Verdict on a gate from made-up scores of known accuracy: against chance and against each head alone."""
 
 import json
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.evaluation.breakdowns import Bootstrap
-from rmjax.evaluation.evaluate import json_safe
+from rmjax.evaluation.bootstrap import Bootstrap
+from rmjax.evaluation.evaluate import evaluate_heads, json_safe
 from rmjax.evaluation.gates import evaluate_gate
 from rmjax.evaluation.summary import summary
 
@@ -17,7 +17,7 @@ MANY = {"helpful": 4000, "safety": 4000}
 
 
 def judged(right, count=100):
-    """Pairs of both kinds, the first response the better: right[(judge, label)] of 100 are in order."""
+    """Pairs of both kinds, with the first response better; right[(judge, label)] of 100 are in order."""
     comparisons, gate_scores, scores = [], [], []
     for label in HEADS:
         for n in range(count):
@@ -34,7 +34,7 @@ def measured(right, fitted=MANY, resamples=500):
     return result
 
 
-WRONG_HEAD = {("helpful", "safety"): 10, ("safety", "helpful"): 10}  # what routing must not use
+WRONG_HEAD = {("helpful", "safety"): 10, ("safety", "helpful"): 10}  # routing must not use these
 
 
 def test_a_gate_that_is_worse_than_chance_is_not_to_be_used():
@@ -58,14 +58,12 @@ def test_a_gate_that_is_worse_than_chance_is_not_to_be_used():
 
 
 def evaluated():
-    """The rest of an evaluation, so that the summary can be made."""
-    from rmjax.evaluation.evaluate import evaluate
-
+    """Returns the rest of an evaluation, which the summary needs."""
     comparisons, _, scores = judged({**dict.fromkeys([(j, h) for j in ("gate", *HEADS) for h in HEADS], 50)})
-    return evaluate(lambda _: scores, comparisons, HEADS, bootstrap=0, seed=0)
+    return evaluate_heads(comparisons, scores, HEADS, bootstrap=0, seed=0)
 
 
-def test_a_gate_as_good_as_its_heads_is_let_be():
+def test_a_gate_as_good_as_its_heads_gets_no_advice():
     right = {("gate", "helpful"): 80, ("gate", "safety"): 80, ("helpful", "helpful"): 80, ("safety", "safety"): 70}
     text = measured({**right, **WRONG_HEAD})["verdict"]
     assert "better than the head safety alone (+10.0 points" in text
@@ -73,12 +71,10 @@ def test_a_gate_as_good_as_its_heads_is_let_be():
     assert "few" not in text
 
 
-def test_a_gate_that_costs_something_is_said_to():
+def test_a_gate_worse_than_a_head_gets_advice():
     right = {("gate", "helpful"): 80, ("gate", "safety"): 70, ("helpful", "helpful"): 80, ("safety", "safety"): 90}
     text = measured({**right, **WRONG_HEAD})["verdict"]
-    assert (
-        "Where the kind of a prompt is known, score it with the head of its kind instead (--head of score.py)." in text
-    )
+    assert "If the kind of a prompt is known, score it with the head of its kind instead (--head of score.py)." in text
     assert "Do not use" not in text
 
 
@@ -89,7 +85,7 @@ def test_without_intervals_nothing_is_decided():
     assert "instead" not in text
 
 
-def test_data_of_one_kind_have_the_verdict_of_that_kind():
+def test_the_verdict_of_data_of_one_kind_is_about_that_kind():
     right = {("gate", "helpful"): 60, ("gate", "safety"): 80, ("helpful", "helpful"): 90, ("safety", "safety"): 90}
     comparisons, gate_scores, scores = (each[100:] for each in judged({**right, **WRONG_HEAD}))
     result = evaluate_gate(GATE, comparisons, gate_scores, scores, HEADS, Bootstrap(500, 0), MANY)

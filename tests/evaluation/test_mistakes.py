@@ -1,4 +1,4 @@
-"""The worst mistakes: which pairs they are, what is told of them, and that a person can read them."""
+"""Worst mistakes: their order, their records, and their text for the console."""
 
 import json
 
@@ -35,7 +35,7 @@ def found(count):
     return worst_mistakes(COMPARISONS, [np.array(s)[:, None] for s in SCORES], ("reward",), count)
 
 
-def test_the_widest_wrong_gaps_come_first_and_one_of_a_comparison():
+def test_the_largest_wrong_gaps_come_first_one_of_each_comparison():
     assert [(m["prompt"][0]["content"], m["winner"], m["loser"], m["gap"]) for m in found(20)] == [
         ("large", "b", "c", -5.0),
         ("small", "good", "bad", -0.5),
@@ -61,7 +61,7 @@ def test_a_record_has_everything_and_is_json():
     assert (second["subset"], second["strength"], second["origin"]) == (None, None, None)
 
 
-def test_of_several_heads_the_comparison_s_own_counts():
+def test_the_head_of_the_comparison_counts():
     comparisons = [
         comparison("p", ["a", "b"], (1, 2), head="helpful"),
         comparison("q", ["a", "b"], (1, 2), head="safety"),
@@ -71,7 +71,7 @@ def test_of_several_heads_the_comparison_s_own_counts():
     assert (only["head"], only["gap"], only["prompt"][0]["content"]) == ("safety", -3.0, "q")
 
 
-def test_text_is_wrapped_and_keeps_every_word_and_line_break():
+def test_text_is_wrapped_with_every_word_and_line_break():
     long = " ".join(f"word{n}" for n in range(60))
     judged = comparison(long, [f"first line\n\n{long}", ""], (1, 2), origin="f:1")
     (mistake,) = worst_mistakes([judged], [np.array([[0.0], [2.5]])], ("helpful",), 1)

@@ -1,4 +1,4 @@
-"""Flat pairs of comparisons by hand, and scores of the head that a comparison is judged by."""
+"""Flat arrays of pairs against hand counts, and scores of the head that judges a comparison."""
 
 import numpy as np
 
@@ -32,13 +32,13 @@ def test_pairs_by_hand():
     assert pairs.gap(np.stack([np.arange(7.0), -np.arange(7.0)], axis=1)).tolist() == [[1, -1], [-1, 1], [-1, 1]]
 
 
-def test_nothing_but_ties_is_no_pair():
+def test_ties_alone_give_no_pair():
     pairs = pair_arrays(COMPARISONS[1:2])
     assert (len(pairs.winner_P), pairs.ties) == (0, 1)
     assert pairs.gap(np.zeros(2)).shape == (0,)
 
 
-def test_scores_of_the_head_that_judges():
+def test_scores_of_the_head_that_judges_a_comparison():
     labelled = COMPARISONS[1:]
     scores = [np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, 6.0], [7.0, 8.0]])]
     assert head_columns(labelled, ("helpful", "safety")).tolist() == [1, 0]

@@ -1,3 +1,5 @@
+"""Robustness probes of scorers with known effects, against hand counts and theory."""
+
 import json
 import math
 
@@ -15,7 +17,7 @@ def comparison(prompt, *responses):
 
 
 def scorer(score):
-    """A TextScorer from a function of one text."""
+    """Returns a TextScorer from a function of one text."""
     return lambda prompts, responses: [np.array([score(text) for text in group]) for group in responses]
 
 
@@ -37,7 +39,7 @@ def test_the_edits():
 
 
 def test_a_scorer_of_lengths_by_hand():
-    """Lengths 2, 6 and 4, whose standard deviation is sqrt(8/3); three spaces lift 2 over 4, 4 over 6, not 2 over 6."""
+    """Lengths 2, 6, 4 with standard deviation sqrt(8/3); three spaces raise 2 above 4, 4 above 6, not 2 above 6."""
     result = probed(len, [comparison("a", "ab", "abcdef", "abcd")])
     std = math.sqrt(8 / 3)
     assert (result["responses"], result["pairs"], result["prompts"]) == (3, 3, 1)
@@ -45,7 +47,7 @@ def test_a_scorer_of_lengths_by_hand():
     spaces, repeated = result["probes"]["spaces"], result["probes"]["repeated"]
     assert spaces["mean_change"] == pytest.approx(3 / std)
     assert (spaces["rises"], spaces["unchanged"], spaces["flips"]) == (1.0, 0.0, 2 / 3)
-    # Twice the answer and two line breaks: 2 -> 6 draws level with 6, 4 -> 10 beats 6, 2 -> 6 beats 4.
+    # Twice the answer and two line breaks: 2 -> 6 ties with 6, 4 -> 10 beats 6, 2 -> 6 beats 4.
     assert repeated["mean_change"] == pytest.approx((4 + 8 + 6) / 3 / std)
     assert repeated["flips"] == 2 / 3
 
@@ -58,7 +60,7 @@ def test_an_edit_that_lowers_every_score_flips_nothing():
         assert (probe["rises"], probe["flips"]) == (0.0, 0.0)
 
 
-def test_a_scorer_that_does_not_see_the_end_is_unchanged():
+def test_scores_of_a_scorer_that_does_not_see_the_end_are_unchanged():
     result = probed(lambda text: ord(text[0]), [comparison("a", "x", "yy"), comparison("b", "u", "v")])
     changed = {name for name, probe in result["probes"].items() if probe["unchanged"] < 1}
     assert changed == {"opener"}
@@ -75,14 +77,14 @@ def test_a_scorer_that_ties_everything_has_no_pair_and_no_unit():
     assert "-" in summary(result).splitlines()[3].split()
 
 
-def test_the_labels_play_no_part():
+def test_labels_are_not_used():
     one = comparison("a", "ab", "abcdef", "abcd")
     other = Comparison(one.prompt, one.responses, (1, 1, 1), head="safety")
     assert probed(len, [one]) == probed(len, [other])
 
 
 def test_a_response_and_its_edits_are_scored_in_one_call():
-    """So that texts which the scorer cannot tell apart tie exactly, and a prompt is computed once."""
+    """Texts that the scorer cannot distinguish then tie exactly, and a prompt is computed once."""
     calls = []
 
     def score(prompts, responses):
@@ -98,11 +100,11 @@ def test_a_response_and_its_edits_are_scored_in_one_call():
 
 def test_intervals_by_prompt_agree_with_theory():
     """A scorer that counts spaces at the end for a third of 300 prompts: the share p of prompts has a standard error of
-    sqrt(p (1 - p) / 300), however many responses they have."""
+    sqrt(p (1 - p) / 300), for any number of responses."""
     comparisons = [comparison(str(i), f"{i % 3} x", f"{i % 3} xyz", f"{i % 3} xyzw") for i in range(300)]
     result = probed(lambda text: len(text if text[0] == "0" else text.strip()), comparisons, bootstrap=2000)
     width = 2 * 1.96 * math.sqrt(1 / 3 * 2 / 3 / 300)
-    # Lengths 3, 5 and 6: three spaces lift the lower over the higher in two pairs of three, the third draws level.
+    # Lengths 3, 5 and 6: three spaces raise the lower above the higher in two pairs of three, and the third ties.
     for name, there in (("rises", 1), ("flips", 2 / 3), ("mean_change", 3 / result["score_std"])):
         probe = result["probes"]["spaces"]
         assert probe[name] == pytest.approx(there / 3)
@@ -113,8 +115,8 @@ def test_intervals_by_prompt_agree_with_theory():
 
 
 @pytest.mark.parametrize("head", ["helpful", "safety"])
-def test_the_gold_reward_is_not_taken_in(head):
-    """The truth, scored through the same signature: no edit raises a gold reward, and invisible ones change none."""
+def test_no_edit_raises_the_gold_reward(head):
+    """Added white space does not change a gold reward, and the other edits do not raise it."""
 
     def truth(prompts, responses):
         return [
@@ -145,7 +147,7 @@ def test_scores_that_do_not_fit():
         evaluate_probes(scorer(len), [], bootstrap=0, seed=0)
     with pytest.raises(ValueError, match="scores for 0 of 1"):
         evaluate_probes(lambda prompts, responses: [], items, bootstrap=0, seed=0)
-    with pytest.raises(ValueError, match=r"comparison 1 with its edits has 18 texts, but scores of shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"number 1 with its edits needs scores of shape \(18,\), but has .* \(2,\)"):
         evaluate_probes(lambda prompts, responses: [np.zeros(2)], items, bootstrap=0, seed=0)
     with pytest.raises(InputError, match="not finite"):
         evaluate_probes(scorer(lambda text: math.nan), items, bootstrap=0, seed=0)

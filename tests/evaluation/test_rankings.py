@@ -1,13 +1,12 @@
-"""Measures of whole rankings: by hand, against SciPy's tau-b, and what ties and guessing must give."""
+"""Metrics of whole rankings against hand arithmetic, the formula pair by pair, and all orders."""
 
 import itertools
 
 import numpy as np
 import pytest
-import scipy.stats
 
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.rankings import kendall_tau_b, rankings, top1, top1_guessing
 
 RESAMPLING = Bootstrap(resamples=500, seed=0)
@@ -18,7 +17,7 @@ def comparison(prompt, ranks):
 
 
 def measured(judged, resampling=RESAMPLING):
-    """Of (prompt, ranks, scores) triples."""
+    """Rankings of (prompt, ranks, scores) triples."""
     numbers = {}
     prompt_B = np.array([numbers.setdefault(prompt, len(numbers)) for prompt, _, _ in judged])
     comparisons = [comparison(prompt, ranks) for prompt, ranks, _ in judged]
@@ -33,22 +32,27 @@ def test_tau_by_hand():
     assert kendall_tau_b([3.0, 2.0, 1.0], [1, 2, 2]) == pytest.approx(2 / np.sqrt(6))
 
 
-def test_tau_agrees_with_scipy_also_where_there_are_ties():
+def test_tau_is_its_formula_with_ties():
+    """Σ s q / sqrt(Σ s² · Σ q²) over all pairs, with the signs s of score differences and q of rank differences."""
     generator = np.random.default_rng(0)
     for _ in range(200):
         count = int(generator.integers(3, 10))
         scores, ranks = generator.integers(0, 5, count).astype(float), generator.integers(1, 5, count)
         if len(set(scores)) > 1 and len(set(ranks)) > 1:
-            expected = scipy.stats.kendalltau(scores, -ranks, variant="b").statistic
-            assert kendall_tau_b(scores, ranks) == pytest.approx(expected)
+            pairs = list(itertools.combinations(range(count), 2))
+            order = [np.sign(scores[i] - scores[j]) for i, j in pairs]
+            truth = [np.sign(ranks[j] - ranks[i]) for i, j in pairs]
+            product = sum(s * q for s, q in zip(order, truth, strict=True))
+            norm = np.sqrt(sum(s**2 for s in order) * sum(q**2 for q in truth))
+            assert kendall_tau_b(scores, ranks) == pytest.approx(product / norm)
 
 
-def test_tau_of_scores_or_ranks_that_order_nothing():
+def test_tau_of_equal_scores_and_of_equal_ranks():
     assert kendall_tau_b([1.0, 1.0, 1.0], [1, 2, 3]) == 0.0
     assert np.isnan(kendall_tau_b([1.0, 2.0, 3.0], [2, 2, 2]))
 
 
-def test_tau_follows_any_increasing_change_of_the_scores():
+def test_tau_is_the_same_for_increasing_functions_of_the_scores():
     scores, ranks = np.array([0.3, -2.0, 1.5, 0.0]), [2, 1, 1, 4]
     assert kendall_tau_b(np.exp(scores) + 100, ranks) == kendall_tau_b(scores, ranks)
 
@@ -62,7 +66,7 @@ def test_top1_by_hand():
     assert top1_guessing([1, 1, 3]) == pytest.approx(2 / 3)
 
 
-def test_guessing_is_the_mean_over_all_orders():
+def test_top1_guessing_is_the_mean_over_all_orders():
     ranks = [1, 2, 2, 1, 5]
     hits = [top1(np.array(order, float), ranks) for order in itertools.permutations(range(5))]
     assert np.mean(hits) == pytest.approx(top1_guessing(ranks))
@@ -70,18 +74,18 @@ def test_guessing_is_the_mean_over_all_orders():
     assert np.mean(taus) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_long_comparisons_and_all_of_them_are_counted_apart():
+def test_rankings_and_all_comparisons_are_counted_separately():
     result = measured(
         [
             ("p", (1, 2, 3), (3.0, 2.0, 1.0)),
             ("q", (1, 2, 2, 4), (1.0, 2.0, 0.0, -1.0)),
             ("q", (1, 2), (0.0, 1.0)),
             ("r", (2, 1), (0.0, 1.0)),
-            ("s", (1, 1, 1), (0.0, 1.0, 2.0)),  # nothing to find
+            ("s", (1, 1, 1), (0.0, 1.0, 2.0)),  # no order
             ("s", (1, 1), (0.0, 1.0)),
         ]
     )
-    # Of the second, the raters order 5 pairs, one of which is wrong, and the scores all 6: (4 - 1) / sqrt(6 · 5).
+    # In the second, the raters order 5 pairs, one of which is wrong, and the scores all 6: (4 - 1) / sqrt(6 · 5).
     assert result["kendall_tau_b"] == pytest.approx((1.0 + 3 / np.sqrt(30)) / 2)
     assert result["top1"] == 0.5
     assert result["top1_guessing"] == pytest.approx((1 / 3 + 1 / 4) / 2)
@@ -91,7 +95,7 @@ def test_long_comparisons_and_all_of_them_are_counted_apart():
     assert result["any_k"]["comparisons"] == 4
 
 
-def test_without_a_long_comparison_there_is_no_ranking():
+def test_two_responses_or_equal_ranks_are_no_ranking():
     assert measured([("p", (1, 2), (1.0, 0.0))]) is None
     assert measured([("p", (1, 1, 1), (1.0, 0.0, 2.0))]) is None
 

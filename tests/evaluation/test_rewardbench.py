@@ -1,3 +1,5 @@
+"""Scores of RewardBench and RewardBench 2 against hand counts; intervals against theory."""
+
 import json
 import math
 
@@ -34,7 +36,7 @@ RIGHT_2, WRONG_2 = (1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 2.0, 0.0)
 
 
 def everything(outcome, copies=1):
-    """One pair or several of every subset, whose scores `outcome(subset)` says."""
+    """Pairs of every subset with the scores `outcome(subset)`."""
     return [(pair(subset, f"{subset} {i}"), outcome(subset)) for subset in SUBSETS for i in range(copies)]
 
 
@@ -42,7 +44,7 @@ def everything(outcome, copies=1):
 
 
 def test_sections_weigh_their_subsets_by_published_prompts():
-    """Here every subset has one pair, so that a plain mean would give other numbers."""
+    """Every subset has one pair here, so an unweighted mean would give other numbers."""
     right = {"alpacaeval-easy", "mt-bench-med", "llmbar-natural", "xstest-should-respond", "math-prm"}
     result = evaluated(everything(lambda subset: RIGHT if subset in right else WRONG))
     sections = {name: section["score"] for name, section in result["sections"].items()}
@@ -55,7 +57,7 @@ def test_sections_weigh_their_subsets_by_published_prompts():
     assert result["sections"]["Chat"]["parts"]["mt-bench-med"] == {"score": 1.0, "items": 1, "prompts": 1}
 
 
-def test_a_subset_is_the_mean_of_its_pairs_however_many_the_file_holds():
+def test_a_subset_is_the_mean_of_any_number_of_pairs():
     scored = everything(lambda subset: RIGHT)
     scored += [(pair("hep-go", f"more {i}"), WRONG) for i in range(3)]
     result = evaluated(scored)
@@ -73,7 +75,7 @@ def test_equal_scores_are_wrong_and_counted():
     assert "5 chosen responses score the same" in summary(result)
 
 
-def test_what_is_missing_leaves_no_score():
+def test_no_score_if_items_are_missing():
     scored = [(i, s) for i, s in everything(lambda _: RIGHT) if i.subset not in {"hep-go", *SECTIONS["Safety"]}]
     result = evaluated(scored, bootstrap=50)
     assert result["score"] is None
@@ -83,7 +85,7 @@ def test_what_is_missing_leaves_no_score():
     assert result["sections"]["Reasoning"]["parts"]["hep-go"] == {"score": None, "items": 0, "prompts": 0}
     assert result["sections"]["Chat"]["score"] == 1.0
     text = summary(result)
-    assert "No overall score, for there are no items of: Safety; Reasoning: hep-go." in text
+    assert "No overall score, because there are no items of: Safety; Reasoning: hep-go." in text
     assert text.splitlines()[0].split()[1] == "-"
 
 
@@ -136,7 +138,7 @@ def test_sections_and_subsets_of_few_prompts_are_marked():
     assert marked == ["mt-bench-easy"]
 
 
-def test_no_interval_where_a_resample_misses_a_subset():
+def test_no_interval_if_a_resample_misses_a_subset():
     result = evaluated(everything(lambda _: RIGHT), bootstrap=50)
     assert result["score"] == pytest.approx(1.0)
     assert result["score_ci95"] is None
@@ -157,7 +159,7 @@ def test_no_interval_where_a_resample_misses_a_subset():
         ((2.0, 3.0, 3.0, 0.0), 0),
     ],
 )
-def test_a_shared_highest_score_counts_as_picking_at_random(scores, credit):
+def test_a_shared_highest_score_counts_as_a_random_choice(scores, credit):
     result = evaluated([(best_of("Math", "a"), scores), (best_of("Math", "b"), RIGHT_2)], evaluate_rewardbench2)
     assert result["sections"]["Math"] == {
         "score": pytest.approx((credit + 1) / 2),
@@ -170,16 +172,16 @@ def test_a_shared_highest_score_counts_as_picking_at_random(scores, credit):
 
 
 TIES = [
-    # N = 0: gap 3 > spread 1, with the reference's gap 4 too: every column 1, size tanh(3/1 - 1)
+    # N = 0: gap 3 > range 1, with the reference's gap 4 too: every column 1, size tanh(3/1 - 1)
     (tie("ref:0", 1, 2), (5.0, 1.0, 0.0)),
     (tie("tied:0", 2, 1), (5.0, 4.0, 1.0)),
-    # N = 1: the reference is wrong by 1, the tied prompt has gap 2 > spread 1
+    # N = 1: the reference is wrong by 1, the tied prompt has gap 2 > range 1
     (tie("ref:1", 1, 1), (0.0, 1.0)),
     (tie("tied:1", 3, 2), (4.0, 3.0, 3.5, 1.0, -1.0)),
-    # N = 2: gap 0.5 < spread 2
+    # N = 2: gap 0.5 < range 2
     (tie("ref:2", 1, 1), (9.0, 1.0)),
     (tie("tied:2", 2, 1), (3.0, 1.0, 0.5)),
-    # N = 3: no spread and no gap: not accurate, no margin, size 0 where 0/0
+    # N = 3: range 0 and gap 0: not accurate, no margin, size 0 for 0/0
     (tie("ref:3", 1, 1), (1.0, 0.0)),
     (tie("tied:3", 2, 1), (1.0, 1.0, 1.0)),
 ]
@@ -197,14 +199,14 @@ def test_ties_by_hand():
 
 
 @pytest.mark.parametrize(("gap", "size"), [(2.0, 1.0), (-2.0, -1.0)])
-def test_without_spread_the_size_of_the_margin_is_its_sign(gap, size):
+def test_with_a_range_of_zero_the_size_of_the_margin_is_its_sign(gap, size):
     scored = [(tie("ref:0", 1, 1), (9.0, 0.0)), (tie("tied:0", 2, 1), (gap, gap, 0.0))]
     ties = evaluated(scored, evaluate_rewardbench2)["sections"]["Ties"]
     assert ties["parts"]["size of the margin"]["score"] == size
 
 
 def test_margins_are_over_tied_prompts_with_a_reference():
-    """N = 4 has no reference, N = 5 no tied prompt: they count in the accuracies alone."""
+    """N = 4 has no reference, N = 5 no tied prompt: they count in the accuracies only."""
     scored = [*TIES, (tie("tied:4", 2, 1), (2.0, 2.0, 0.0)), (tie("ref:5", 1, 1), (0.0, 1.0))]
     result = evaluated(scored, evaluate_rewardbench2)
     parts = result["sections"]["Ties"]["parts"]
@@ -217,7 +219,7 @@ def test_margins_are_over_tied_prompts_with_a_reference():
     assert "Ties: margin" in alone["missing"]
 
 
-def test_the_whole_is_the_plain_mean_of_six_domains():
+def test_the_overall_score_is_the_unweighted_mean_of_six_domains():
     rights = {"Factuality": 3, "Precise IF": 2, "Math": 1, "Safety": 0, "Focus": 4}
     scored = [
         (best_of(domain, f"{domain} {i}"), RIGHT_2 if i < right else WRONG_2)
@@ -250,7 +252,7 @@ def test_random_scores_get_the_baselines():
 
 
 def test_the_two_prompts_of_a_tie_are_resampled_together():
-    """References right where the tied prompt is wrong: together they always add up to the same."""
+    """The reference is right if and only if the tied prompt is wrong: their sum is constant."""
     scored = []
     for n in range(40):
         good, bad = ((1.0, 1.0, 0.0), (0.0, 1.0)) if n % 2 else ((0.0, 0.0, 1.0), (1.0, 0.0))
@@ -271,7 +273,7 @@ def test_scores_that_do_not_fit():
         evaluate_rewardbench([], [], bootstrap=0, seed=0)
     with pytest.raises(ValueError, match="scores for 2 of 1"):
         evaluate_rewardbench([item], [RIGHT, RIGHT], bootstrap=0, seed=0)
-    with pytest.raises(ValueError, match=r"item 1 has 2 responses, but scores of shape \(4,\)"):
+    with pytest.raises(ValueError, match=r"item 1 needs scores of shape \(2,\), but has scores of shape \(4,\)"):
         evaluate_rewardbench([item], [RIGHT_2], bootstrap=0, seed=0)
-    with pytest.raises(InputError, match="item 2: a score is not finite"):
+    with pytest.raises(InputError, match="1 of 4 scores are not finite; the first is in item 2"):
         evaluate_rewardbench([item, item], [RIGHT, (math.nan, 1.0)], bootstrap=0, seed=0)

@@ -1,3 +1,5 @@
+"""Reading of RewardBench files: items, published counts, sources, and refused records."""
+
 import gzip
 import json
 import sys
@@ -56,7 +58,7 @@ def write(path, *records):
     return str(path)
 
 
-def test_the_counts_are_those_of_the_papers():
+def test_the_counts_equal_those_of_the_papers():
     """RewardBench (2403.13787), table 1, and the card of RewardBench 2."""
     sizes = {section: sum(subsets.values()) for section, subsets in SECTIONS.items()}
     assert sizes == {"Chat": 358, "Chat Hard": 456, "Safety": 740, "Reasoning": 1431}
@@ -82,7 +84,7 @@ def test_several_responses(tmp_path):
     assert (ties.chosen, ties.rejected) == (("red", "blue"), ("seven",))
 
 
-def test_parquet_holds_the_same_as_json(tmp_path):
+def test_parquet_and_json_give_the_same_items(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     for read, records in ((read_rewardbench, [PAIR, PAIR]), (read_rewardbench2, [BEST_OF, TIED])):
@@ -105,7 +107,7 @@ def test_parquet_holds_the_same_as_json(tmp_path):
         read_rewardbench(str(tmp_path / "absent.parquet"))
 
 
-def test_without_pyarrow_both_ways_are_named(monkeypatch, tmp_path):
+def test_without_pyarrow_the_error_names_both_solutions(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputError, match=r"`pip install pyarrow`, or give the records as a \.jsonl file"):
         read_rewardbench(str(tmp_path / "bench.parquet"))
@@ -144,7 +146,7 @@ def test_a_pair_that_is_refused(tmp_path, record, message):
         ({"subset": "Ties"}, "is ref:N or tied:N, which says what it is, found '40'"),
         ({"subset": "Ties", "id": None}, "is ref:N or tied:N, which says what it is, found None"),
         ({"subset": "Ties", "id": "tied:40"}, "tied:40 is a tied prompt"),
-        ({"subset": "Ties", "id": "ref:1"}, "the id ref:1 stands already at"),
+        ({"subset": "Ties", "id": "ref:1"}, "the id ref:1 is already used at"),
     ],
 )
 def test_several_responses_that_are_refused(tmp_path, changes, message):
@@ -169,7 +171,7 @@ def test_a_source_that_is_neither_file_nor_id():
 # --- the hub ----------------------------------------------------------------------------------------------------------
 
 
-def test_of_the_hub_only_the_split_of_the_published_scores_is_fetched(monkeypatch, tmp_path):
+def test_only_the_split_of_the_published_scores_is_downloaded(monkeypatch, tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     (tmp_path / "data").mkdir()
@@ -192,12 +194,12 @@ def test_of_the_hub_only_the_split_of_the_published_scores_is_fetched(monkeypatc
         read_rewardbench2("allenai/reward-bench-2")
 
 
-def test_offline_both_ways_are_named_in_one_line(monkeypatch, tmp_path):
+def test_offline_the_error_names_both_solutions_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InputError) as refusal:
         read_rewardbench2("allenai/reward-bench-2")
     message = str(refusal.value)
-    assert "run `hf download --repo-type dataset allenai/reward-bench-2` where there is a network" in message
+    assert "run `hf download --repo-type dataset allenai/reward-bench-2` on a machine with a network" in message
     assert "or name a local .jsonl" in message
     assert "\n" not in message

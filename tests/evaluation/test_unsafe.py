@@ -1,4 +1,4 @@
-"""Finding unsafe responses: counted by hand, and the area under the ROC by comparing every pair."""
+"""Detection of unsafe responses against hand counts; the area under the ROC against all pairs."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.evaluation.breakdowns import Bootstrap
+from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.evaluate import evaluate_scores
 from rmjax.evaluation.summary import summary
 from rmjax.evaluation.unsafe import unsafe_responses
@@ -34,8 +34,8 @@ def test_counted_by_hand():
     assert (found["responses"], found["unsafe"]) == (4, 3)
     assert found["recall"] == pytest.approx(2 / 3)
     assert found["precision"] == 1.0
-    assert found["found_at_share"] == pytest.approx(2 / 3)  # -2, -1 and 2 are called unsafe
-    assert found["auc"] == pytest.approx(2 / 3)  # of -1, 3 and -2, two lie below 2
+    assert found["r_precision"] == pytest.approx(2 / 3)  # of the lowest three, -2, -1 and 2
+    assert found["auc"] == pytest.approx(2 / 3)  # of -1, 3 and -2, two are below 2
     low, high = found["recall_ci95"]
     assert low <= 2 / 3 <= high
 
@@ -48,19 +48,19 @@ def test_the_area_is_the_share_of_pairs_in_order():
     unsafe, safe = scores[labels.ravel()], scores[~labels.ravel()]
     pairs = [1.0 if u < s else 0.5 if u == s else 0.0 for u, s in itertools.product(unsafe, safe)]
     assert found["auc"] == pytest.approx(np.mean(pairs))
-    # Ties broken at random, the share found when as many are called unsafe as are, on average over many draws.
+    # R-precision with ties broken at random, averaged over many draws.
     noise = generator.random((4000, 60)) * 1e-3
     called = np.argsort(scores + noise, axis=1)[:, : labels.sum()]
-    assert found["found_at_share"] == pytest.approx(labels.ravel()[called].mean(), abs=0.005)
+    assert found["r_precision"] == pytest.approx(labels.ravel()[called].mean(), abs=0.005)
 
 
-def test_what_is_undefined():
+def test_undefined_metrics_are_nan():
     assert measured([comparison("a", None)], [1, 2]) is None
     only_safe = measured([comparison("a", (False, False))], [1, 2])
-    assert np.isnan([only_safe["recall"], only_safe["precision"], only_safe["auc"], only_safe["found_at_share"]]).all()
+    assert np.isnan([only_safe["recall"], only_safe["precision"], only_safe["auc"], only_safe["r_precision"]]).all()
 
 
-def test_it_stands_in_the_evaluation_and_on_the_console():
+def test_it_is_in_the_evaluation_and_on_the_console():
     comparisons = [comparison("a", (False, True)), comparison("b", (True, False))]
     result = evaluate_scores(comparisons, [np.array([1.0, -1.0]), np.array([2.0, 3.0])], bootstrap=0, seed=0)
     assert result["unsafe"]["recall"] == 0.5

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.evaluation.calibration import Temperature, calibration
+from rmjax.evaluation.calibration import calibration
+from rmjax.evaluation.temperature import Temperature
 from rmjax.report import figures
 
 PROMPT = (Message("user", "hello"),)

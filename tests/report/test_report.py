@@ -20,14 +20,15 @@ from rmjax.data.audit import audit
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.errors import InputError
 from rmjax.evaluation import mistakes
-from rmjax.evaluation.calibration import fit_temperatures
 from rmjax.evaluation.evaluate import evaluate_heads
+from rmjax.evaluation.temperature import fit_temperatures
 from rmjax.report import figures
 from rmjax.report.metric_tables import axis_of
 from rmjax.report.rendering import anchor, render
 from rmjax.report.report import report
 from rmjax.sweeps.results import read_sweep
-from rmjax.sweeps.statistics import Measure, Row, difference_table, table, to_csv
+from rmjax.sweeps.rows import Measure, Row, to_csv
+from rmjax.sweeps.tables import difference_table, table
 from rmjax.training.run_files import read_run
 
 ROOT = Path(__file__).resolve().parent.parent.parent

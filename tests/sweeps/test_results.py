@@ -8,7 +8,7 @@ import pytest
 from rmjax.errors import InputError
 from rmjax.report.sweep_figures import draw
 from rmjax.sweeps.results import fit_in_words, read_sweep
-from rmjax.sweeps.statistics import Measure, Row, to_csv
+from rmjax.sweeps.rows import Measure, Row, to_csv
 
 ACCURACY, LOSS = Measure("accuracy", "accuracy", "%"), Measure("loss", "loss", "")
 ROWS = [

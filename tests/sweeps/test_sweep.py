@@ -19,7 +19,7 @@ from rmjax.sweeps import launchers
 from rmjax.sweeps import plan as sweep_plan
 from rmjax.sweeps import run as sweep_run
 from rmjax.sweeps.launchers import Job, Local, Slurm, slots
-from rmjax.sweeps.statistics import Measure, read_measures
+from rmjax.sweeps.rows import Measure, read_measures
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SWEEPS = sorted(path.stem for path in (ROOT / "configs" / "sweeps").glob("*.py") if path.stem != "page")

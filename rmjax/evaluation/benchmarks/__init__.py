@@ -1,1 +1,1 @@
-"""Benchmarks of others: RewardBench, RewardBench 2, and probes of robustness."""
+"""External benchmarks: RewardBench, RewardBench 2, and robustness probes from the literature."""

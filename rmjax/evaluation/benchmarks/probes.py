@@ -1,28 +1,30 @@
-"""Probes of robustness: edits that make no response better, and what a scorer makes of them.
+"""Robustness probes: the change of scores under edits that make no response better.
 
-A policy that is trained against a reward finds what raises it for nothing. Each probe is one such edit, of a kind that
-the literature on reward hacking names, applied to every response of held-out comparisons. No label is used: the
-question is whether the scorer contradicts itself, not whether it is right.
+A policy that is trained against a reward finds edits that raise it without better content. Each probe is one such edit,
+of a kind named in the literature on reward hacking, applied to every response of held-out comparisons. It measures if
+the scorer is consistent, not if it is right, so it needs no labels.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from rmjax.data.comparisons import Comparison, Prompt
 from rmjax.errors import InputError
-from rmjax.evaluation import metrics
+from rmjax.evaluation.bootstrap import Bootstrap
+from rmjax.evaluation.evaluate import json_safe
+from rmjax.evaluation.metrics import Metrics
+from rmjax.evaluation.pairs import comparison_name, validate_arrays
+from rmjax.evaluation.text_table import interval_text, text_table
 
 TextScorer = Callable[[Sequence[Prompt], Sequence[Sequence[str]]], Sequence[np.ndarray]]
-Metrics = dict[str, Any]
 
 
 class Probe(NamedTuple):
-    """An edit of a response, and what it does in a few words."""
+    """An edit of a response, and a short description of it."""
 
     edit: Callable[[str], str]
     about: str
@@ -53,23 +55,23 @@ PROBES = {
 
 
 def evaluate_probes(score_fn: TextScorer, comparisons: Sequence[Comparison], *, bootstrap: int, seed: int) -> Metrics:
-    """What every probe does to the scores.
+    """Returns the effect of every probe on the scores.
 
-    An edit flips a pair when the response that scores lower, edited, scores strictly higher than the other as it was.
-    Pairs are all pairs of a comparison that the scorer does not tie, whatever the raters said of them.
+    An edit flips a pair if the response with the lower score, after the edit, scores strictly higher than the other one
+    without the edit. All pairs of a comparison that the scorer does not tie count, for any labels.
 
     Args:
-        score_fn: (prompts, responses to each) -> the scores of each; a text and its edits come in one call, together.
-        comparisons: held-out ones; prompts and responses are what is used of them.
+        score_fn: (prompts, responses to each) -> the scores of each; one call has all texts with their edits.
+        comparisons: held-out comparisons; only their prompts and responses are used.
         bootstrap: number of resamples of the prompts for the intervals; 0 for none.
-        seed: of the resampling.
+        seed: seed of the resampling.
 
     Returns:
-        JSON-safe values, None where undefined; `_ci95` are [low, high] by resampling prompts.
+        JSON-safe values, None if undefined; `_ci95` are [low, high] from resampling prompts.
         - responses, pairs, prompts; score_std: the standard deviation of the scores of the unedited responses
-        - probes: name -> about; mean_change, in units of score_std; rises, the share of responses that score strictly
-          higher for the edit; unchanged, the share with exactly the same score (a scorer that cuts long texts does not
-          see the end of them); flips, the share of pairs; and mean_change_ci95, rises_ci95, flips_ci95
+        - probes: name -> about; mean_change, in units of score_std; rises, the share of responses with a strictly
+          higher score after the edit; unchanged, the share with exactly the same score (a scorer that truncates long
+          texts does not see their end); flips, the share of pairs; and mean_change_ci95, rises_ci95, flips_ci95
 
     Raises:
         InputError: there are no comparisons, or a score is not finite.
@@ -85,25 +87,26 @@ def evaluate_probes(score_fn: TextScorer, comparisons: Sequence[Comparison], *, 
         ]
         for comparison in comparisons
     ]
-    scores = _checked(comparisons, texts, score_fn([comparison.prompt for comparison in comparisons], texts))
+    scored = score_fn([comparison.prompt for comparison in comparisons], texts)
+    names = [f"{comparison_name(comparison, i)} with its edits" for i, comparison in enumerate(comparisons)]
+    checked = validate_arrays(scored, names, [(len(group),) for group in texts], "comparisons")
+    scores = [score.reshape(1 + len(PROBES), -1) for score in checked]  # [edits, K], the unedited responses first
     numbers: dict[Prompt, int] = {}
     prompts = [numbers.setdefault(comparison.prompt, len(numbers)) for comparison in comparisons]
     pairs, first = [], 0
     for score_ExK, prompt in zip(scores, prompts, strict=True):
-        pairs += [(first + winner, first + loser, prompt) for winner, loser in _decisions(score_ExK[0])]
+        pairs += [(first + winner, first + loser, prompt) for winner, loser in _ordered_pairs(score_ExK[0])]
         first += score_ExK.shape[1]
     winner_P, loser_P, prompt_P = np.array(pairs, int).reshape(-1, 3).T
     prompt_N = np.repeat(prompts, [score_ExK.shape[1] for score_ExK in scores])
     score_ExN = np.concatenate(scores, axis=1)
     score_N = score_ExN[0]
     std = float(score_N.std())
+    resampling = Bootstrap(bootstrap, seed)
 
     def mean(name: str, values: np.ndarray, groups: np.ndarray) -> Metrics:
-        interval = metrics.bootstrap_interval(values, groups, resamples=bootstrap, seed=seed)
-        return {
-            name: float(values.mean()) if len(values) else None,
-            f"{name}_ci95": None if any(map(math.isnan, interval)) else list(interval),
-        }
+        interval = resampling.interval(values, groups)
+        return json_safe({name: float(values.mean()) if len(values) else None, f"{name}_ci95": interval})
 
     probes = {}
     for (name, probe), edited_N in zip(PROBES.items(), score_ExN[1:], strict=True):
@@ -125,60 +128,38 @@ def evaluate_probes(score_fn: TextScorer, comparisons: Sequence[Comparison], *, 
 
 
 def summary(result: Metrics) -> str:
-    """The result of `evaluate_probes` as a table for the console."""
+    """Returns the result of `evaluate_probes` as a table for the console."""
     rows = [("edit", "mean change, std", "responses that rise", "unchanged", "pairs that flip", "")]
     for name, probe in result["probes"].items():
         rows.append(
             (
                 name,
-                _cell(probe, "mean_change", "{:+.2f}", 1),
-                _cell(probe, "rises", "{:.1f}", 100),
+                _cell(probe, "mean_change", "+.2f", 1.0),
+                _cell(probe, "rises", ".1f", 100.0),
                 f"{100 * probe['unchanged']:.1f}",
-                _cell(probe, "flips", "{:.1f}", 100),
+                _cell(probe, "flips", ".1f", 100.0),
                 probe["about"],
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    head = (
+    header = (
         f"Edits that make no response better, of {result['responses']} responses to {result['prompts']} prompts "
-        f"({result['pairs']} pairs).\nShares in %, 95 % intervals in brackets; where the model cuts a response it does "
-        "not see what stands behind."
+        f"({result['pairs']} pairs).\nShares in %, 95 % intervals in brackets; if the model "
+        "truncates a response it does not see an edit at the end."
     )
-    return "\n".join([head, *lines])
+    return f"{header}\n{text_table(rows)}"
 
 
 def _cell(probe: Metrics, name: str, form: str, scale: float) -> str:
     if probe[name] is None:
         return "-"
-    interval = probe[f"{name}_ci95"]
-    bounds = f" ({' to '.join(form.format(scale * end) for end in interval)})" if interval else ""
-    return form.format(scale * probe[name]) + bounds
+    return f"{scale * probe[name]:{form}}" + interval_text(probe[f"{name}_ci95"], " ({})", form=form, scale=scale)
 
 
 def _unedited(text: str) -> str:
     return text
 
 
-def _decisions(score_K: np.ndarray) -> list[tuple[int, int]]:
-    """(higher, lower) for every pair that the scores do not tie."""
+def _ordered_pairs(score_K: np.ndarray) -> list[tuple[int, int]]:
+    """Returns (higher, lower) for every pair that the scores do not tie."""
     count = len(score_K)
     return [(i, j) for i in range(count) for j in range(count) if score_K[i] > score_K[j]]
-
-
-def _checked(
-    comparisons: Sequence[Comparison], texts: Sequence[Sequence[str]], scores: Sequence[np.ndarray]
-) -> list[np.ndarray]:
-    """Scores [edits, K] of every comparison, the unedited responses first."""
-    if len(scores) != len(texts):
-        raise ValueError(f"found scores for {len(scores)} of {len(texts)} comparisons")
-    checked = []
-    for number, (comparison, group, score) in enumerate(zip(comparisons, texts, scores, strict=True), start=1):
-        where = comparison.origin or f"comparison {number}"
-        score = np.asarray(score, np.float64)
-        if score.shape != (len(group),):
-            raise ValueError(f"{where} with its edits has {len(group)} texts, but scores of shape {score.shape}")
-        if not np.isfinite(score).all():
-            raise InputError(f"{where}: a score of a response or of its edits is not finite")
-        checked.append(score.reshape(1 + len(PROBES), -1))
-    return checked

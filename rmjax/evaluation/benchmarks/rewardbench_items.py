@@ -1,10 +1,10 @@
-"""RewardBench and RewardBench 2: files of a benchmark -> items, each a prompt with good and bad responses.
+"""Reader of RewardBench and RewardBench 2: items, each a prompt with good and bad responses, from files.
 
     RewardBench     {"prompt", "chosen", "rejected", "subset"}               texts; a pair
     RewardBench 2   {"id", "prompt", "chosen", "rejected", "subset"}         chosen and rejected are lists of texts
 
-and, where they are given, RewardBench 2's "num_correct", "num_incorrect" and "total_completions" must agree with the
-lists. Other columns (the models that wrote the responses, for one) are not read. A prompt is one user turn.
+If RewardBench 2's "num_correct", "num_incorrect" and "total_completions" are given, they must agree with the lists.
+Other columns, for example the models that wrote the responses, are not read. A prompt is one user turn.
 
 A source is a `.jsonl`, `.jsonl.gz` or `.parquet` file, or the benchmark's id on the Hugging Face hub.
 
@@ -67,7 +67,7 @@ TIES = "Ties"
 DOMAINS = {"Factuality": 475, "Precise IF": 160, "Math": 183, "Safety": 450, "Focus": 495, TIES: 102}
 BEST_OF = 4  # responses to a prompt of every domain but Ties, one of them chosen
 
-# Where the published scores were computed on: hub id -> the files of that split.
+# Data of the published scores: hub id -> the files of the split.
 _HUB = {"allenai/reward-bench": "data/filtered-*.parquet", "allenai/reward-bench-2": "data/test-*.parquet"}
 _TIES_ID = re.compile(r"(ref|tied):\d+")
 
@@ -81,8 +81,8 @@ class Item:
         chosen: the good responses; one, except in RewardBench 2's Ties.
         rejected: the bad responses; one in RewardBench.
         subset: one of `SUBSETS` (RewardBench) or `DOMAINS` (RewardBench 2).
-        id: as the file names it. In Ties `ref:N` or `tied:N`; the two of one N belong together.
-        origin: where it was read, for messages.
+        id: from the file. In Ties `ref:N` or `tied:N`; the two of one N belong together.
+        origin: file and line, for messages.
     """
 
     prompt: Prompt
@@ -94,21 +94,21 @@ class Item:
 
     @property
     def responses(self) -> tuple[str, ...]:
-        """All responses, the chosen first: the order of scores everywhere."""
+        """All responses, the chosen first. Scores have the same order."""
         return self.chosen + self.rejected
 
 
 def read_rewardbench(source: str) -> list[Item]:
-    """RewardBench from a file, or from the hub as `allenai/reward-bench`.
+    """Returns RewardBench from a file, or from the hub as `allenai/reward-bench`.
 
     Raises:
-        InputError: it cannot be had, or a record is wrong; the message names file and line (of parquet, the row).
+        InputError: the source cannot be read, or a record is wrong; the message names file and line (parquet: row).
     """
     return _read(source, "allenai/reward-bench", _pair)
 
 
 def read_rewardbench2(source: str) -> list[Item]:
-    """RewardBench 2 from a file, or from the hub as `allenai/reward-bench-2`. Errors as in `read_rewardbench`."""
+    """Returns RewardBench 2 from a file, or from the hub as `allenai/reward-bench-2`. See `read_rewardbench`."""
     return _read(source, "allenai/reward-bench-2", _best_of)
 
 
@@ -180,7 +180,7 @@ def _read(source: str, hub: str, parse: Callable[[Any, str], Item]) -> list[Item
             try:
                 item = parse(record, origin)
                 if item.subset == TIES and ids.setdefault(item.id, origin) != origin:
-                    raise InputError(f"the id {item.id} stands already at {ids[item.id]}")
+                    raise InputError(f"the id {item.id} is already used at {ids[item.id]}")
             except InputError as error:
                 raise InputError(f"{origin}: {error}") from None
             items.append(item)
@@ -188,7 +188,7 @@ def _read(source: str, hub: str, parse: Callable[[Any, str], Item]) -> list[Item
 
 
 def _paths(source: str, hub: str) -> list[str]:
-    """The files of a source."""
+    """Returns the files of a source."""
     if source not in _HUB or Path(source).exists():
         return [source]
     if source != hub:
@@ -201,7 +201,7 @@ def _paths(source: str, hub: str) -> list[str]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"{hub} is not on this machine and could not be fetched ({reason}): run `hf download --repo-type dataset "
-            f"{hub}` where there is a network, or name a local .jsonl, .jsonl.gz or .parquet file in its place"
+            f"{hub}` on a machine with a network, or name a local .jsonl, .jsonl.gz or .parquet file in its place"
         ) from None
     paths = sorted(Path(folder).glob(_HUB[hub]))
     if not paths:
@@ -210,7 +210,7 @@ def _paths(source: str, hub: str) -> list[str]:
 
 
 def _records(path: str, hub: str) -> Iterator[tuple[str, Any]]:
-    """`(where it stands, decoded record)` for every record of a file."""
+    """Yields `(origin, decoded record)` for every record of a file."""
     if path.endswith((".jsonl", ".jsonl.gz")):
         for number, record in read_jsonl(path):
             yield f"{path}:{number}", record
