@@ -318,7 +318,7 @@ def test_a_sweep_end_to_end(tmp_path):
     out = tmp_path / "out"
     assert "| none |" in (out / "results.md").read_text()
     assert "| wrong | - | 0 of 1, 1 failed |" in ended.stdout
-    assert "unknown loss.margin 'wrong'" in (out / "results.csv").read_text()
+    assert "loss.margin must be one of" in (out / "results.csv").read_text()
     assert (out / "figures" / "accuracy.png").is_file()
     run = out / "runs" / "margin_none-seed0"
     assert json.loads((run / "config.json").read_text())["init"] == f"{out}/starts/sft-seed0"
