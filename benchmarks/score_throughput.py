@@ -177,8 +177,8 @@ def best_of_worker(spec: Spec) -> None:
     def start() -> dict[str, Any]:
         model, comparisons = open_model(spec), load_texts(spec)  # first: what it sets is read when jax is imported
 
+        from rmjax.data.batch import Example
         from rmjax.data.examples import encode_groups
-        from rmjax.data.packing import Example
 
         # A prompt of typical length, and answers from all over the data.
         prompts, responses = encode_groups(

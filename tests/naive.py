@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rmjax.data.packing import BatchShape, Example, build_batch, pack_rows, split_into_chunks
+from rmjax.data.batch import BatchShape, Example, build_batch
+from rmjax.data.packing import pack_rows, split_into_chunks
 
 
 def rms_norm(x, scale, eps):

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from rmjax.data.batch import Example
 from rmjax.data.comparisons import Comparison, Demonstration, Pair, Prompt
-from rmjax.data.packing import Example
 from rmjax.data.tokenizer import Encoded, PromptIds, ResponseIds, Tokenizer
 from rmjax.errors import InputError
 

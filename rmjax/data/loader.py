@@ -15,16 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from rmjax.data.packing import (
-    BatchShape,
-    Chunk,
-    Example,
-    PackedBatch,
-    build_batch,
-    fitting_row_length,
-    pack_rows,
-    split_into_chunks,
-)
+from rmjax.data.batch import BatchShape, Chunk, Example, PackedBatch, build_batch
+from rmjax.data.packing import fitting_row_length, pack_rows, split_into_chunks
 
 # Batches whose tokens are evened out together. Within a window comparisons change places between batches so that all
 # need the same number of rows; a larger window packs tighter, a smaller one stays closer to the shuffled order.

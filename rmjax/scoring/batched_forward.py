@@ -8,17 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from rmjax.data.batch import BatchShape, Chunk, Example, PackedBatch, build_batch
 from rmjax.data.loader import balance_tokens
-from rmjax.data.packing import (
-    BatchShape,
-    Chunk,
-    Example,
-    PackedBatch,
-    build_batch,
-    fitting_row_length,
-    pack_rows,
-    split_into_chunks,
-)
+from rmjax.data.packing import fitting_row_length, pack_rows, split_into_chunks
 from rmjax.models.attention import uses_dense_attention
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import Layout

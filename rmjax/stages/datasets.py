@@ -20,9 +20,9 @@ from rmjax.data.ablations import (
     split_into_pairs,
 )
 from rmjax.data.audit import DataAudit, Lengths, audit, check_leaks
+from rmjax.data.batch import Example
 from rmjax.data.comparisons import Comparison, Demonstration
 from rmjax.data.examples import Groups, encode_demonstrations
-from rmjax.data.packing import Example
 from rmjax.data.sources import hold_out, load_comparisons, load_demonstrations
 from rmjax.data.token_cache import cached_groups
 from rmjax.data.tokenizer import Tokenizer

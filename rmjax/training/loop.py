@@ -16,8 +16,8 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
+from rmjax.data.batch import PackedBatch
 from rmjax.data.loader import BatchStream
-from rmjax.data.packing import PackedBatch
 from rmjax.errors import InputError
 from rmjax.parallel.processes import is_main_process
 from rmjax.training.run import RunDirectory

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rmjax.data.packing import PackedBatch
+from rmjax.data.batch import PackedBatch, PairSlots
 from rmjax.errors import InputError
 from rmjax.training import losses
 
@@ -95,21 +95,23 @@ def ranking_objective(apply: Callable[[Any, PackedBatch], Array], config: LossCo
 
     def loss_fn(params: Any, batch: PackedBatch) -> tuple[Array, dict[str, Array]]:
         score_N = chosen_head(apply(params, batch), batch)
-        winner, loser = score_N[batch.winner_P], score_N[batch.loser_P]
+        responses, pairs = batch.responses, batch.pairs
+        winner, loser = score_N[pairs.winner_P], score_N[pairs.loser_P]
         gap = winner - loser
         if config.ties == "rao_kupper":
-            loss = losses.rao_kupper(gap, batch.tied_P, threshold=config.tie_threshold)
+            loss = losses.rao_kupper(gap, pairs.tied_P, threshold=config.tie_threshold)
         else:
-            untied = losses.bradley_terry(gap, margin=batch.margin_P, label_smoothing=config.label_smoothing)
-            loss = jnp.where(batch.tied_P, losses.tied_half(gap), untied)
+            untied = losses.bradley_terry(gap, margin=pairs.margin_P, label_smoothing=config.label_smoothing)
+            loss = jnp.where(pairs.tied_P, losses.tied_half(gap), untied)
         if config.centring:
             loss = loss + config.centring * losses.centring(winner, loser)
-        numerator, reported = jnp.sum(batch.weight_P * loss), pair_sums(gap, batch)
+        numerator, reported = jnp.sum(pairs.weight_P * loss), pair_sums(gap, pairs)
         if config.auxiliary:
-            auxiliary = jnp.sum(batch.safety_weight_N * losses.safety_classification(score_N, batch.unsafe_N))
+            classification = losses.safety_classification(score_N, responses.unsafe_N)
+            auxiliary = jnp.sum(responses.safety_weight_N * classification)
             numerator = numerator + config.auxiliary * auxiliary
-            reported |= {"auxiliary": auxiliary, "auxiliary_weight": jnp.sum(batch.safety_weight_N)}
-        return numerator, {"weight": jnp.sum(batch.weight_P), "loss": numerator, **reported}
+            reported |= {"auxiliary": auxiliary, "auxiliary_weight": jnp.sum(responses.safety_weight_N)}
+        return numerator, {"weight": jnp.sum(pairs.weight_P), "loss": numerator, **reported}
 
     return loss_fn
 
@@ -119,9 +121,10 @@ def rating_objective(apply: Callable[[Any, PackedBatch], Array]) -> LossFn:
 
     def loss_fn(params: Any, batch: PackedBatch) -> tuple[Array, dict[str, Array]]:
         score_N = chosen_head(apply(params, batch), batch)
-        numerator = jnp.sum(batch.response_mask_N * losses.squared_error(score_N, batch.rating_N))
-        gap = score_N[batch.winner_P] - score_N[batch.loser_P]
-        return numerator, {"weight": jnp.sum(batch.response_mask_N), "loss": numerator, **pair_sums(gap, batch)}
+        responses, pairs = batch.responses, batch.pairs
+        numerator = jnp.sum(responses.response_mask_N * losses.squared_error(score_N, responses.rating_N))
+        gap = score_N[pairs.winner_P] - score_N[pairs.loser_P]
+        return numerator, {"weight": jnp.sum(responses.response_mask_N), "loss": numerator, **pair_sums(gap, pairs)}
 
     return loss_fn
 
@@ -147,13 +150,13 @@ def sft_objective(apply: Callable[[Any, PackedBatch], Array]) -> LossFn:
 
 
 def chosen_head(scores_NxZ: Array, batch: PackedBatch) -> Array:
-    """The score of each response under its own comparison's head, `[N]`."""
-    return jnp.take_along_axis(scores_NxZ, batch.head_N[:, None], axis=1)[:, 0]
+    """Returns the score of each response under the head of its comparison, `[N]`."""
+    return jnp.take_along_axis(scores_NxZ, batch.responses.head_N[:, None], axis=1)[:, 0]
 
 
-def pair_sums(gap: Array, batch: PackedBatch) -> dict[str, Array]:
-    """Sums over untied pairs, every pair counted once, for the accuracy and mean gap of a batch."""
-    counted = ((batch.weight_P > 0) & ~batch.tied_P).astype(jnp.float32)
+def pair_sums(gap: Array, pairs: PairSlots) -> dict[str, Array]:
+    """Returns the sums over untied pairs for the accuracy and the mean gap of a batch; every pair counts once."""
+    counted = ((pairs.weight_P > 0) & ~pairs.tied_P).astype(jnp.float32)
     right = (gap > 0).astype(jnp.float32) + 0.5 * (gap == 0).astype(jnp.float32)
     total = jnp.sum(counted)
     return {

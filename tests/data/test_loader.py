@@ -40,8 +40,8 @@ def test_a_batch_holds_every_response_of_its_comparisons():
     batches = stream(row_length=15, shards=2)
     for step, bins in enumerate(batches.plan):
         batch = batches[step]
-        assert batch.response_mask_N.sum() == sum(len(EXAMPLES[i].responses) for i in members(bins))
-        assert batch.weight_P.sum() == pytest.approx(len(members(bins)))
+        assert batch.responses.response_mask_N.sum() == sum(len(EXAMPLES[i].responses) for i in members(bins))
+        assert batch.pairs.weight_P.sum() == pytest.approx(len(members(bins)))
         assert (batch.tokens_RxL != 0).sum() == sum(piece.width for rows in bins for row in rows for piece in row)
 
 
@@ -84,8 +84,8 @@ def test_no_smaller_shape_would_hold_the_plan():
     batches = stream()
     used = [batches[step] for step in range(len(batches))]
     assert batches.shape.rows == max((b.segments_RxL[0, 0].any(-1)).sum() for b in used)
-    assert batches.shape.responses - 8 < max(b.response_mask_N.sum() for b in used) <= batches.shape.responses
-    assert batches.shape.pairs - 8 < max((b.weight_P > 0).sum() for b in used) <= batches.shape.pairs
+    assert batches.shape.responses - 8 < max(b.responses.response_mask_N.sum() for b in used) <= batches.shape.responses
+    assert batches.shape.pairs - 8 < max((b.pairs.weight_P > 0).sum() for b in used) <= batches.shape.pairs
 
 
 def test_tokens_are_balanced_over_batches_and_shards():

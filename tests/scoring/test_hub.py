@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from transformers import AutoTokenizer
 
 import rmjax
-from rmjax.data.packing import Example
+from rmjax.data.batch import Example
 from rmjax.data.tokenizer import EOS, PAD, Tokenizer, open_tokenizer
 from rmjax.errors import InputError
 from rmjax.models.pretrained import open_pretrained

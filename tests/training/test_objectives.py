@@ -9,9 +9,9 @@ import pytest
 from conftest import user
 from naive import hidden_states, make_example, make_params, one_bin
 
+from rmjax.data.batch import BatchShape
 from rmjax.data.comparisons import Comparison
 from rmjax.data.examples import PairRule, encode_comparisons
-from rmjax.data.packing import BatchShape
 from rmjax.errors import InputError
 from rmjax.models.transformer import LanguageModel
 from rmjax.training.losses import MARGINS
