@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import user
-from naive import hidden_states, make_example, make_params, one_bin
+from naive import assert_close, hidden_states, make_example, make_params, one_bin
 
 from rmjax.data.batch import BatchShape
 from rmjax.data.comparisons import Comparison
@@ -15,7 +15,7 @@ from rmjax.data.examples import PairRule, encode_comparisons
 from rmjax.errors import InputError
 from rmjax.models.transformer import LanguageModel
 from rmjax.training.losses import MARGINS
-from rmjax.training.objectives import LossConfig, ranking_objective, rating_objective, sft_objective
+from rmjax.training.objectives import LossConfig, previous_index, ranking_objective, rating_objective, sft_objective
 from rmjax.training.step import ratios
 
 SHAPE = BatchShape(4, 64, 16, 32)
@@ -325,6 +325,58 @@ def test_sft_is_the_cross_entropy_of_every_response_token_alone(tiny_trunk):
     assert float(sums["weight"]) == 8
     assert float(ratios(sums)["loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
     assert float(ratios(sums)["accuracy"]) == pytest.approx(np.mean(correct))
+
+
+def random_answers(seed=0):
+    """Prompts with three responses each."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, 6, (4, 4))
+    return [
+        make_example(rng.integers(1, 20, prompt), [rng.integers(1, 20, n) for n in answers], pairs=[])
+        for prompt, *answers in lengths
+    ]
+
+
+def test_sft_predicts_every_response_of_a_shared_prompt_from_the_prompt():
+    """The logits are a function of the whole text so far. The oracle has a separate row for every prompt + response."""
+    examples = random_answers()
+    table = np.random.default_rng(1).normal(size=(20, 32, 20))
+
+    def losses_of(prompt, response):
+        ids = [*prompt, *response]
+        for t in range(len(prompt), len(ids)):
+            logits = table[ids[t - 1], t - 1]
+            yield np.log(np.exp(logits).sum()) - logits[ids[t]], logits.argmax() == ids[t]
+
+    alone = np.array([pair for e in examples for response in e.responses for pair in losses_of(e.prompt, response)])
+    objective = sft_objective(lambda params, batch: params[batch.tokens_RxL, batch.positions_RxL])
+    for share_prompts in (True, False):
+        batch, _ = one_bin(examples, BatchShape(8, 24, 16, 8), share_prompts=share_prompts)
+        _, sums = jax.jit(objective)(jnp.asarray(table, jnp.float32), batch)
+        assert float(sums["weight"]) == len(alone)
+        assert float(ratios(sums)["loss"]) == pytest.approx(alone[:, 0].mean(), rel=1e-5)
+        assert float(ratios(sums)["accuracy"]) == pytest.approx(alone[:, 1].mean(), rel=1e-6)
+
+
+def test_sft_of_a_model_is_the_same_with_and_without_shared_prompts(tiny_trunk):
+    model = LanguageModel(tiny_trunk, jnp.dtype("float32"))
+    params = make_params(model)
+    objective = sft_objective(lambda params, batch: model.apply({"params": params}, batch))
+    shape = BatchShape(8, 24, 16, 8)
+    (shared, shared_gradient), (repeated, gradient) = (
+        jax.jit(jax.value_and_grad(lambda params, batch: objective(params, batch)[0]))(
+            params, one_bin(random_answers(), shape, share_prompts=share_prompts)[0]
+        )
+        for share_prompts in (True, False)
+    )
+    assert float(shared) == pytest.approx(float(repeated), rel=1e-5)
+    assert_close(shared_gradient, gradient, tolerance=1e-4)
+
+
+def test_the_token_before_the_first_of_a_response_is_the_last_of_its_prompt():
+    batch, _ = one_bin([make_example([3, 4], [[5, 1], [6, 1]]), make_example([7], [[1]])], BatchShape(1, 10, 8, 8))
+    assert batch.tokens_RxL.tolist() == [[3, 4, 5, 1, 6, 1, 7, 1, 0, 0]]
+    assert previous_index(batch)[0, :8].tolist() == [0, 0, 1, 2, 1, 4, 5, 6]
 
 
 def test_sft_learns_nothing_from_prompts_padding_or_neighbours():
