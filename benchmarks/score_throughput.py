@@ -214,7 +214,7 @@ def pipeline_worker(spec: Spec) -> None:
         import torch
         from transformers import pipeline
 
-        from rmjax.data.tokenizer import open_tokenizer
+        from rmjax.data.pretrained_tokenizer import open_tokenizer
 
         tokenizer = open_tokenizer(spec["folder"], template="transcript", **LIMITS)
         tokenizer.hf.pad_token = tokenizer.hf.pad_token or tokenizer.hf.sep_token

@@ -34,8 +34,8 @@ class PairRule:
 
 
 def encode_groups(prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], tokenizer: Tokenizer) -> Groups:
-    """Ids of every prompt and of its responses, in their order; see `Tokenizer.join` for what truncation does."""
-    joined = [tokenizer.join(prompt, group) for prompt, group in _whole(prompts, responses, tokenizer)]
+    """Ids of every prompt and of its responses, in their order; see `Tokenizer.truncate` for what truncation does."""
+    joined = [tokenizer.truncate(prompt, group) for prompt, group in _whole(prompts, responses, tokenizer)]
     return [prompt for prompt, _ in joined], [group for _, group in joined]
 
 
@@ -51,7 +51,7 @@ def encode_alone(
         shared: dict[tuple[int, int], Encoded] = {}
         pairs = []
         for response in group:
-            own, (encoded,) = tokenizer.join(prompt, [response])
+            own, (encoded,) = tokenizer.truncate(prompt, [response])
             pairs.append((shared.setdefault((response.replaces, own.cut), own), encoded))
         groups.append(pairs)
     return groups

@@ -5,6 +5,7 @@ Special tokens that somebody typed are text, unless `split_special_tokens` is Fa
 """
 
 import datetime
+import unicodedata
 
 import pytest
 from data.chat_templates import CHATS, chat_tokenizer
@@ -189,4 +190,35 @@ def test_typed_special_tokens_add_no_special_ids_and_lose_no_text(name):
             whole = all(content in text for content in contents if "</think>" not in content)
             if specials(ids) != specials(others) or not whole:
                 wrong.append((prompt, answer))
+    assert not wrong
+
+
+TRIMMING = {"llama2", "llama3.1", "llama3.2", "mistral", "gemma2"}
+COMPOSING = {"qwen2.5", "qwen3", "pythia"}
+
+
+def written(name, answer):
+    """The answer as the template writes it and the tokenizer normalizes it; for Qwen3 without the opening <think>."""
+    if name in TRIMMING:
+        answer = answer.strip()
+    if name == "qwen3":
+        thought, mark, rest = answer.rpartition("</think>")
+        thought = thought.rpartition("<think>")[2].strip("\n")
+        answer = (f"{thought}\n{mark}\n\n" if thought else "") + rest.lstrip("\n")
+    return unicodedata.normalize("NFC", answer) if name in COMPOSING else answer
+
+
+def test_decoding_returns_the_answer_as_the_template_writes_it(chat):
+    name, _, tokenizer = chat
+    prompts = [prompt for prompt in CONVERSATIONS.values() if prompt[0].role != "system" or CHATS[name].takes_system]
+    pairs = [(prompt, answer) for prompt in prompts for answer in ANSWERS]
+    pairs += [(prompt, answer) for prompt, answers in typed(name) for answer in answers]
+    before = tokenizer.encode_prompts([prompt for prompt, _ in pairs])
+    responses = tokenizer.encode_responses(before, [answer for _, answer in pairs])
+    wrong = []
+    for (_, answer), prompt, response in zip(pairs, before, responses, strict=True):
+        replaced = prompt.ids[len(prompt.ids) - response.replaces :]
+        text = tokenizer.decode_response(response.ids, replaced=replaced)
+        if text != written(name, answer):
+            wrong.append((answer, text))
     assert not wrong

@@ -7,10 +7,11 @@ import pytest
 
 from rmjax.data import disk_cache as store
 from rmjax.data import token_cache as token_store
+from rmjax.data.bpe import train_bpe
 from rmjax.data.comparisons import Message
 from rmjax.data.examples import encode_groups
 from rmjax.data.token_cache import cached_bpe, cached_groups
-from rmjax.data.tokenizer import Tokenizer, train_bpe
+from rmjax.data.tokenizer import Tokenizer
 
 TEXTS = ("How do I boil an egg?", "Seven minutes in boiling water.", "I cannot help with that.")
 PROMPTS = [(Message("user", "How long?"),), (Message("system", "Be brief."), Message("user", "Why? " * 9))]

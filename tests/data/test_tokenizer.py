@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from conftest import TEXTS, encode_text, user
 
+from rmjax.data.bpe import EOS, PAD, ROLE_MARKERS, train_bpe
 from rmjax.data.comparisons import Message
 from rmjax.data.examples import encode_alone
-from rmjax.data.tokenizer import EOS, PAD, ROLE_MARKERS, Tokenizer, open_tokenizer, train_bpe
+from rmjax.data.pretrained_tokenizer import open_tokenizer
+from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 
 LIMITS = {"max_prompt": 24, "max_response": 12}
@@ -72,7 +74,7 @@ def test_texts_that_fit_together_are_whole(tokenizer):
 )
 def test_each_side_uses_what_the_other_leaves(tokenizer, prompt, response, kept):
     """By hand, in a room of 24 + 12."""
-    assert tokenizer.kept(prompt, response) == kept
+    assert tokenizer.truncated_lengths(prompt, response) == kept
 
 
 def test_both_too_long_keep_their_shares(tokenizer):
@@ -113,7 +115,25 @@ def test_any_text_survives(text):
     tokenizer = Tokenizer(train_bpe(TEXTS, 300), max_prompt=999, max_response=999)
     prompt, response = encode_text(tokenizer, text, text)
     assert decoded(tokenizer, response.ids) == text + EOS
+    assert tokenizer.decode_response(response.ids) == text
     assert decoded(tokenizer, prompt.ids) == f"<|user|>{text}<|assistant|>"
+
+
+def test_a_response_without_its_ending_is_decoded_whole(tokenizer):
+    """As a model may generate it: stopped before EOS, or with an EOS in the middle."""
+    ids = encode_response(tokenizer, "Yes, of course.").ids.tolist()
+    eos = tokenizer.ending[-1]
+    assert tokenizer.decode_response(ids) == tokenizer.decode_response(ids[:-1]) == "Yes, of course."
+    assert tokenizer.decode_response([]) == tokenizer.decode_response([eos]) == ""
+    assert tokenizer.decode_response([*ids, eos]) == f"Yes, of course.{EOS}"
+    assert tokenizer.decode_response(encode_response(tokenizer, f"a{EOS}").ids[:-1]) == f"a{EOS}"
+
+
+def test_a_tokenizer_that_changes_characters_decodes_the_changed_ones(tmp_path):
+    wordpiece().save_pretrained(tmp_path)
+    tokenizer = open_tokenizer(str(tmp_path), template="transcript", max_prompt=99, max_response=99)
+    ids = encode_response(tokenizer, "The  Human").ids
+    assert tokenizer.decode_response(ids) == " the human"
 
 
 def test_the_trained_vocabulary_holds_bytes_specials_and_merges():
