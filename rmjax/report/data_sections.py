@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rmjax.data.audit import CONSEQUENCES, ROLES
+from rmjax.data.leaks import CONSEQUENCES, ROLES
 from rmjax.evaluation.summary import percent
 from rmjax.report.html import Html, absent, details, joined, paragraph, table, tag
 

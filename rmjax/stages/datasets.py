@@ -19,10 +19,11 @@ from rmjax.data.ablations import (
     shift_ratings,
     split_into_pairs,
 )
-from rmjax.data.audit import DataAudit, Lengths, audit, check_leaks
+from rmjax.data.audit import DataAudit, Lengths, audit
 from rmjax.data.batch import Example
 from rmjax.data.comparisons import Comparison, Demonstration
 from rmjax.data.examples import Groups, encode_demonstrations
+from rmjax.data.leaks import check_leaks
 from rmjax.data.sources import hold_out, load_comparisons, load_demonstrations
 from rmjax.data.token_cache import cached_groups
 from rmjax.data.tokenizer import Tokenizer
@@ -95,7 +96,7 @@ def audit_splits(
     evaluation = {name: comparisons for name, comparisons in sets.items() if name != "train"}
     report = audit(judgements.train, evaluation, lengths=lengths, notes=judgements.notes)
     print(report.to_text(), end="\n\n")
-    if warning := check_leaks(report, config["data"]["refuse_leaks"]):
+    if warning := check_leaks(report.leaks, config["data"]["refuse_leaks"]):
         print(f"warning: {warning}\n", file=sys.stderr)
     return report, encoded
 

@@ -1,12 +1,15 @@
+"""Counts of data sets, and prompts shared between them."""
+
 import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from rmjax.data.audit import Lengths, audit, check_leaks
+from rmjax.data.audit import Lengths, audit
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.data.examples import encode_groups
+from rmjax.data.leaks import check_leaks
 from rmjax.errors import InputError
 
 
@@ -127,9 +130,9 @@ def test_a_leak_is_refused_or_said():
     report = audit(TRAIN, {"test": [pair("a", "x", "y"), pair("b", "x", "y"), pair("b", "y", "x")]})
     said = "2 prompts of test (3 comparisons) are training prompts too, such as 'a'"
 
-    assert check_leaks(report, refuse=False).startswith(said)
+    assert check_leaks(report.leaks, refuse=False).startswith(said)
     with pytest.raises(InputError) as refusal:
-        check_leaks(report, refuse=True)
+        check_leaks(report.leaks, refuse=True)
     assert str(refusal.value).startswith(said)
     assert "data.refuse_leaks=False" in str(refusal.value)
 
@@ -148,14 +151,14 @@ def test_prompts_shared_by_validation_and_test_are_refused_or_said():
 
     said = "1 prompts of test (1 comparisons) are validation prompts too, such as 'v', so temperature, gate and "
     said += "normalization are fitted on what is reported"
-    assert check_leaks(report, refuse=False) == said
+    assert check_leaks(report.leaks, refuse=False) == said
     with pytest.raises(InputError) as refusal:
-        check_leaks(report, refuse=True)
+        check_leaks(report.leaks, refuse=True)
     assert str(refusal.value).startswith(said)
 
 
 def test_no_leak_no_words():
-    assert check_leaks(audit(TRAIN, {"clean": LEAKY["clean"]}), refuse=True) == ""
+    assert check_leaks(audit(TRAIN, {"clean": LEAKY["clean"]}).leaks, refuse=True) == ""
 
 
 def test_the_report_as_json():
