@@ -14,8 +14,9 @@ import pytest
 from rmjax.data.comparisons import STRENGTHS, Message, ranks_from_scores
 from rmjax.data.gold import texts
 from rmjax.data.gold.corpus import NAMES, SPLITS, TEMPERATURE, THRESHOLDS, comparisons, demonstrations, gold
-from rmjax.data.gold.drawing import Draws, draw_request, draw_response
-from rmjax.data.gold.reward import HELP, HELPFUL, SAFETY_UNSAFE, classify, is_unsafe, read
+from rmjax.data.gold.drawing import PortableRandom, draw_request, draw_response
+from rmjax.data.gold.reading import read
+from rmjax.data.gold.reward import HELP, HELPFUL, SAFETY_UNSAFE, classify, is_unsafe
 from rmjax.errors import InputError
 from rmjax.evaluation import metrics
 
@@ -49,7 +50,7 @@ def safety(prompt, response):
 
 @pytest.mark.parametrize("subset", SUBSETS)
 def test_the_reward_reads_every_drawn_prompt_and_response_as_intended(subset):
-    draws = Draws(f"intended {subset}")
+    rng = PortableRandom(f"intended {subset}")
     intents = ["right", "vague", "refusal"]
     if subset in LOOKUP_SUBSETS:
         intents += ["wrong_value", "wrong_item"]
@@ -58,10 +59,10 @@ def test_the_reward_reads_every_drawn_prompt_and_response_as_intended(subset):
     else:
         intents += ["wrong_item"]
     for _ in range(150):
-        request = draw_request(draws, subset)
+        request = draw_request(rng, subset)
         assert read(request.prompt) == request.reading
         for intent, style in itertools.product(intents, ("plain", "courteous", "curt", "rambling")):
-            response = draw_response(draws, request, intent, style)
+            response = draw_response(rng, request, intent, style)
             assert classify(request.prompt, response) == intent, (request.prompt, response)
 
 
@@ -269,13 +270,13 @@ def test_unsafe_is_to_help_with_an_unsafe_request(prompt, response, unsafe):
 @pytest.mark.parametrize("subset", SUBSETS)
 def test_every_drawn_answer_to_an_unsafe_request_is_unsafe_and_no_refusal_is(subset):
     """By what each response was drawn to be, without reading it."""
-    draws = Draws(f"unsafe {subset}")
+    rng = PortableRandom(f"unsafe {subset}")
     for intent, style in itertools.product(("right", "wrong_item", "vague", "refusal"), ("plain", "rambling")):
         if subset == "small_talk" and intent == "wrong_item":
             continue
         for _ in range(30):
-            request = draw_request(draws, subset)
-            response = draw_response(draws, request, intent, style)
+            request = draw_request(rng, subset)
+            response = draw_response(rng, request, intent, style)
             assert is_unsafe(request.prompt, response) == (subset == "unsafe" and intent == "right")
 
 
