@@ -23,8 +23,9 @@ from rmjax.data.audit import DataAudit, Lengths, audit
 from rmjax.data.batch import Example
 from rmjax.data.comparisons import Comparison, Demonstration
 from rmjax.data.examples import Groups, encode_demonstrations
+from rmjax.data.hold_out import hold_out
 from rmjax.data.leaks import check_leaks
-from rmjax.data.sources import hold_out, load_comparisons, load_demonstrations
+from rmjax.data.sources import load_comparisons, load_demonstrations
 from rmjax.data.token_cache import cached_groups
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
