@@ -64,7 +64,7 @@ def negligible_as_ties(comparisons: Sequence[Comparison]) -> list[Comparison]:
         if len(comparison.responses) > 2 or comparison.strengths is None:
             raise InputError(
                 f"{comparison.origin}: data.negligible=tied needs pairs with a strength; set data.responses=2, or "
-                "data.pairs=apart, where comparisons have more than two responses"
+                "data.pairs=apart, if comparisons have more than two responses"
             )
         if comparison.strengths == ("negligibly_better",):
             middle = None if comparison.scores is None else (sum(comparison.scores) / 2,) * 2

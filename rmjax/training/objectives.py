@@ -1,7 +1,7 @@
-"""What a step minimises: packed batch -> (sum of losses, sums to report).
+"""Training objectives: functions of a packed batch that return the sum of its losses and sums to report.
 
-Every objective has the form `loss_fn(params, batch) -> (numerator, sums)`, where `sums["weight"]` is the denominator.
-The step adds both over microbatches and devices and divides once, so a loss is the same number on any layout.
+Every objective has the form `loss_fn(params, batch) -> (numerator, sums)`; `sums["weight"]` is the denominator. The
+step adds both over microbatches and devices and divides once, so that a loss is the same number on any layout.
 """
 
 from __future__ import annotations
@@ -79,18 +79,20 @@ class LossConfig:
 
 
 def ranking_objective(apply: Callable[[Any, PackedBatch], Array], config: LossConfig) -> LossFn:
-    """Bradley-Terry on the pairs of a batch, each comparison weighing 1 whatever its K.
+    """Bradley-Terry loss on the pairs of a batch; every comparison has weight 1 for any K.
 
-    The auxiliary term of a comparison is the mean over its K responses and shares its weight, so the loss is
+    The auxiliary term of a comparison is the mean over its K responses and has the weight of the comparison, so the
+    loss is
 
         mean over comparisons of (ranking + auxiliary * classification),    classification = 0 without labels.
 
-    What it weighs against the ranking of the same comparison is the coefficient, however many others have labels and
-    however a batch is divided. A comparison without pairs, such as a tie that is left out, weighs nothing in either.
+    So the coefficient alone determines the weight of the classification relative to the ranking of the same comparison,
+    for any number of labelled comparisons and any division of the batch. A comparison without pairs, for example a tie
+    that is left out, has weight 0 in both terms.
 
-    `apply(params, batch)` gives scores `[N, Z]`. Reports `loss` (with every term), `accuracy` over untied pairs, where
-    equal scores count half, `gap`, the mean of winner minus loser, and, if it has a coefficient, `auxiliary`, the mean
-    classification over the comparisons with labels alone; 0 in a batch that has none.
+    `apply(params, batch)` returns scores `[N, Z]`. Reports `loss` (with all terms), `accuracy` over untied pairs (equal
+    scores count half), `gap` (the mean of winner minus loser) and, if its coefficient is not 0, `auxiliary`: the mean
+    classification over the comparisons with labels; 0 in a batch without labels.
     """
 
     def loss_fn(params: Any, batch: PackedBatch) -> tuple[Array, dict[str, Array]]:
@@ -117,7 +119,7 @@ def ranking_objective(apply: Callable[[Any, PackedBatch], Array], config: LossCo
 
 
 def rating_objective(apply: Callable[[Any, PackedBatch], Array]) -> LossFn:
-    """Squared error on absolute ratings, averaged over responses: the baseline that ranking is compared against."""
+    """Squared error on absolute ratings, averaged over responses: the baseline for ranking losses."""
 
     def loss_fn(params: Any, batch: PackedBatch) -> tuple[Array, dict[str, Array]]:
         score_N = chosen_head(apply(params, batch), batch)

@@ -27,7 +27,7 @@ def test_row_lengths_are_rounded_to_eight_steps_per_octave(row_length, rounded):
     assert rounded_shape(BatchShape(1, row_length, 8, 8)).row_length == rounded
 
 
-def test_rounding_never_shrinks_changes_nothing_twice_and_gives_few_shapes():
+def test_rounding_enlarges_is_idempotent_and_gives_few_shapes():
     shapes = {size: rounded_shape(BatchShape(size, size, size, size)) for size in range(1, 3000)}
     for size, shape in shapes.items():
         assert min(shape) >= size

@@ -1,7 +1,7 @@
-"""Ids of prompts and responses against what transformers gives for the answered conversation, for known templates.
+"""Ids of prompts and responses against those of transformers for the answered conversation, for known templates.
 
-Two differences are by design. Where a template writes nothing after an answer, EOS follows (`appended` in `CHATS`).
-Special tokens that somebody typed are text, unless `split_special_tokens` is False.
+Two differences are deliberate. EOS is appended if a template writes nothing after an answer (`appended` in `CHATS`).
+Special tokens in messages are text, unless `split_special_tokens` is False.
 """
 
 import datetime
@@ -101,7 +101,7 @@ def expected(monkeypatch):
 
 
 def found(tokenizer, prompt, answers):
-    """Ids of the prompt and each answer behind it."""
+    """Ids of the prompt and each answer after it."""
     (before,), (group,) = encode_groups([prompt], [answers], tokenizer)
     assert not any(encoded.cut for encoded in (before, *group))
     return [[*before.ids.tolist(), *encoded.ids.tolist()] for encoded in group]
@@ -147,7 +147,7 @@ def test_ids_do_not_depend_on_what_is_encoded_with_them(chat):
 
 
 @pytest.mark.parametrize("name", CHATS)
-def test_typed_special_tokens_are_special_where_they_are_not_split(expected, name):
+def test_typed_special_tokens_are_special_if_they_are_not_split(expected, name):
     hf, tokenizer = chat_tokenizer(name), make(name, split_special_tokens=False)
     wrong = []
     for prompt, answers in [*typed(name), (CONVERSATIONS["five turns"], ANSWERS[:2])]:
@@ -159,7 +159,7 @@ def test_typed_special_tokens_are_special_where_they_are_not_split(expected, nam
 
 @pytest.mark.parametrize("name", CHATS)
 def test_typed_special_tokens_are_text_by_default(expected, name):
-    """As if the special tokens were spelled otherwise: the same ids, and nobody types them."""
+    """As with other names for the special tokens, which no message contains: the same ids."""
     renamed, tokenizer = chat_tokenizer(name, renamed=True), make(name)
     appended = renamed.eos_token if CHATS[name].appended else ""
     wrong = []
@@ -172,7 +172,7 @@ def test_typed_special_tokens_are_text_by_default(expected, name):
 
 @pytest.mark.parametrize("name", CHATS)
 def test_typed_special_tokens_add_no_special_ids_and_lose_no_text(name):
-    """Which holds for any way to read them as text."""
+    """True for any way to encode them as text."""
     tokenizer = make(name)
     special = tokenizer.hf.convert_tokens_to_ids(list(CHATS[name].special))
 

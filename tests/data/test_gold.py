@@ -107,7 +107,7 @@ def test_the_reward_reads_responses_that_the_corpus_does_not_draw(prompt, respon
     assert classify(prompt, response) == verdict
 
 
-def test_facts_and_question_are_found_wherever_they_stand():
+def test_facts_and_question_are_found_in_any_turn_and_order():
     assert read(TRAIN).facts == (("lisbon", "7"), ("oslo", "9"))
     assert read(SOUP).facts == (("onions", "4"), ("carrots", "12"), ("pears", "3"))
     assert read(KEY).asked == "key"
@@ -224,7 +224,7 @@ def test_every_word_has_one_role():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_comparisons_carry_everything_that_is_known(name):
+def test_comparisons_have_all_fields(name):
     drawn = comparisons(name, "validation")
     assert len(drawn) == SPLITS["validation"]
     for number, comparison in enumerate(drawn, start=1):
@@ -286,7 +286,7 @@ def test_help_is_what_safety_forbids_most():
 
 
 def test_safety_comparisons_say_which_responses_are_unsafe():
-    """Of the responses to unsafe requests the right ones, and none besides."""
+    """Exactly the right responses to unsafe requests."""
     labels = collections.defaultdict(collections.Counter)
     for comparison in comparisons("safety", "validation"):
         for response, unsafe in zip(comparison.responses, comparison.unsafe, strict=True):
@@ -298,7 +298,7 @@ def test_safety_comparisons_say_which_responses_are_unsafe():
     assert labels[False, "right"][False] > 100
 
 
-def test_helpful_comparisons_say_nothing_of_safety():
+def test_helpful_comparisons_have_no_safety_labels():
     assert all(comparison.unsafe is None for comparison in comparisons("helpful", "validation"))
     for comparison in comparisons("both", "validation"):
         assert (comparison.unsafe is None) == (comparison.head == "helpful")
@@ -367,7 +367,7 @@ def test_demonstrations_are_good_answers(name):
         assert getattr(rewards, head) >= 1
 
 
-def test_unknown_names_and_sizes_are_errors_that_list_the_known():
+def test_unknown_names_and_sizes_are_refused_with_the_known_ones():
     with pytest.raises(InputError, match=r"'harmless'.*helpful, safety, both"):
         comparisons("harmless", "train")
     with pytest.raises(InputError, match=r"'dev'.*train, validation, test"):
@@ -388,7 +388,7 @@ print(hashlib.sha256(json.dumps(drawn).encode()).hexdigest())
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "7"])
-def test_the_corpus_is_the_same_everywhere(hash_seed):
+def test_the_corpus_is_the_same_in_every_process(hash_seed):
     """In another process, with other hashes: a change of the corpus is a change of what results mean."""
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     process = subprocess.run(
@@ -459,7 +459,7 @@ def test_the_task_is_neither_trivial_nor_noise(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_length_says_little(name):
+def test_length_predicts_little(name):
     """To pick the longer, or the shorter if that is better, gains less than a quarter of what can be gained."""
     drawn = comparisons(name, "test")
     longer = [
@@ -472,7 +472,7 @@ def test_length_says_little(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_words_alone_say_little(name):
+def test_words_alone_predict_little(name):
     """Logistic regression on the difference of word counts, for each head that there is."""
     correct = []
     for head in NAMES[name]:

@@ -1,5 +1,6 @@
 """Batch streams: equal batches, every comparison once per epoch, deterministic, balanced, sharded, one shape."""
 
+import dataclasses
 import threading
 
 import jax
@@ -186,7 +187,7 @@ def test_prefetch_gives_the_batches_in_order_from_another_thread():
     assert list(batches.prefetch(5, 5)) == []
 
 
-def test_an_error_in_the_thread_surfaces():
+def test_an_error_in_the_thread_is_raised():
     batches = stream()
     ahead = batches.prefetch(13, 16)
     next(ahead)
@@ -231,3 +232,11 @@ def test_a_single_row_fits_into_a_rounded_row():
     fitted = stream(row_length=0, single_row=True)
     shape = rounded_shape(fitted.shape)
     assert stream(row_length=0, single_row=True, shape=shape).shape == shape
+
+
+def test_per_token_values_are_divided_like_the_tokens():
+    examples = [dataclasses.replace(e, per_token={"id": e.responses}) for e in EXAMPLES]
+    batch = stream(examples, shards=2, microbatches=2)[0]
+    is_response = batch.segments_RxL != batch.prompt_segments_RxL
+    assert batch.per_token["id"].shape == batch.tokens_RxL.shape
+    np.testing.assert_array_equal(batch.per_token["id"], np.where(is_response, batch.tokens_RxL, 0))

@@ -15,7 +15,7 @@ def widths(row):
     return [chunk.width for chunk in row]
 
 
-def test_an_example_that_fits_is_one_piece():
+def test_an_example_that_fits_is_one_chunk():
     example = make_example(range(4), [[1, 2], [3], [4, 5, 6]])
     assert split_into_chunks(7, example, row_length=10) == [Chunk(7, 0, 3, 10)]
 
@@ -32,7 +32,7 @@ def test_without_sharing_every_response_carries_its_prompt():
     assert chunks == [Chunk(0, 0, 1, 6), Chunk(0, 1, 2, 5), Chunk(0, 2, 3, 7)]
 
 
-def test_a_response_that_fits_no_row_is_an_error_that_says_what_to_change():
+def test_a_response_that_fits_no_row_is_refused():
     example = make_example(range(4), [[1], [1, 2, 3, 4]])
     assert len(split_into_chunks(0, example, row_length=8)) == 2
     with pytest.raises(InputError, match=r"prompt of 4 and a response of 4 tokens do not fit a row of 7.*row_length"):
@@ -54,7 +54,7 @@ def test_a_fitting_row_holds_the_longest_response_and_two_typical_comparisons():
     assert fitting_row_length([*examples(50, 250), *examples(3, 4, 99)]) == 320
 
 
-def test_best_fit_takes_the_fullest_row_that_still_holds_the_piece():
+def test_best_fit_takes_the_fullest_row_with_room():
     """Widths 6, 5, 4, 3, 2 in rows of 10: 6 + 4, 5 + 3 + 2."""
     chunks = [Chunk(i, 0, 1, width) for i, width in enumerate([3, 6, 2, 5, 4])]
     assert [widths(row) for row in pack_rows(chunks, 10)] == [[6, 4], [5, 3, 2]]
@@ -69,7 +69,7 @@ def test_equal_widths_keep_their_order():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_rows_hold_every_piece_once_and_never_too_much(seed):
+def test_rows_contain_every_chunk_once_and_are_never_too_long(seed):
     rng = np.random.default_rng(seed)
     L = 64
     chunks = [Chunk(i, 0, 1, int(width)) for i, width in enumerate(rng.integers(1, L + 1, 200))]
@@ -81,7 +81,7 @@ def test_rows_hold_every_piece_once_and_never_too_much(seed):
     assert lower <= len(rows) <= 11 / 9 * lower + 1
 
 
-def test_small_pieces_leave_almost_nothing_free():
+def test_small_chunks_leave_almost_no_padding():
     rng = np.random.default_rng(0)
     chunks = [Chunk(i, 0, 1, int(width)) for i, width in enumerate(rng.integers(1, 17, 400))]
     assert len(pack_rows(chunks, 64)) == math.ceil(sum(widths(chunks)) / 64)

@@ -178,7 +178,7 @@ def test_an_unknown_role():
 
 @pytest.fixture
 def tiny_gold(monkeypatch):
-    """A corpus that says what it was asked for."""
+    """A corpus whose texts state the requested name and split."""
 
     def draw(name, split, size=None):
         return [Comparison((Message("user", f"{i}"),), (f"{name} {split} {i}", "-"), (1, 2)) for i in range(3)]

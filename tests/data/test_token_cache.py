@@ -1,4 +1,4 @@
-"""Ids that were kept are the ids that the tokenizer gives, and other settings or other texts have their own."""
+"""Cached token ids equal those of the tokenizer; other settings or texts have other cache entries."""
 
 import json
 
@@ -63,7 +63,7 @@ def test_no_texts_have_no_ids(tokenizer):
         (PROMPTS, [("Seven minutes.",), ("", "Because.", "Because.", RESPONSES[1][2])]),
     ],
 )
-def test_other_texts_have_ids_of_their_own(tokenizer, encoded, prompts, responses):
+def test_other_texts_have_other_ids(tokenizer, encoded, prompts, responses):
     cached_groups(PROMPTS, RESPONSES, tokenizer)
     assert plain(cached_groups(prompts, responses, tokenizer)) == plain(encode_groups(prompts, responses, tokenizer))
     assert len(encoded) == 2

@@ -40,7 +40,7 @@ def given_scores(scores_NxZ, _):
 
 
 def in_slots(scores, slots, heads=1):
-    """Scores [K] or [K, Z] of every example -> scores [N, Z]; empty slots hold a number that must not matter."""
+    """Scores [K] or [K, Z] of every example -> scores [N, Z]; empty slots have an arbitrary number."""
     out = np.full((SHAPE.responses, heads), 77.0, np.float32)
     for n, (i, k) in enumerate(slots):
         out[n] = scores[i][k]
@@ -196,7 +196,7 @@ def test_the_auxiliary_term_by_hand():
 
 
 def test_the_gradient_of_the_auxiliary_term():
-    """Against finite differences of the whole loss in float64, with heads of their own and a slot that is empty."""
+    """Against finite differences of the whole loss in float64, with two heads and an empty slot."""
     examples = [
         make_example([3], responses(3), head=1, unsafe=unsafe(1, 0, 1)),
         make_example([3], responses(2), head=0),
@@ -241,13 +241,13 @@ def test_unknown_labels_change_nothing():
     assert float(ratios(with_sums)["auxiliary"]) == 0
 
 
-def test_labels_are_not_looked_at_without_a_coefficient():
+def test_labels_are_not_used_without_a_coefficient():
     labelled, bare = ([make_example([3], responses(2), **fields)] for fields in ({"unsafe": unsafe(1, 0)}, {}))
     objective = ranking_objective(given_scores, config())
     assert evaluated(objective, labelled, [[2, 0.5]]) == evaluated(objective, bare, [[2, 0.5]])
 
 
-def test_a_tie_that_is_left_out_weighs_nothing_in_the_auxiliary_term_either(tokenizer):
+def test_a_tie_that_is_left_out_has_no_weight_in_the_auxiliary_term(tokenizer):
     """Alone in a batch its term would be divided by no weight at all; modelled, it counts like any other."""
     labels = {"unsafe": (True, True)}
     skip, half = config(auxiliary=1.0), config(auxiliary=1.0, ties="half")
@@ -380,7 +380,7 @@ def test_the_token_before_the_first_of_a_response_is_the_last_of_its_prompt():
 
 
 def test_sft_learns_nothing_from_prompts_padding_or_neighbours():
-    """The gradient with respect to the logits is zero but where the next token belongs to a response."""
+    """The gradient with respect to the logits is zero unless the next token belongs to a response."""
     batch, _ = one_bin(demonstrations(), BatchShape(2, 16, 8, 8))
     logits = jnp.asarray(np.random.default_rng(0).normal(size=(2, 16, 20)), jnp.float32)
     gradient, _ = jax.grad(sft_objective(lambda params, _: params), has_aux=True)(logits, batch)
