@@ -2,7 +2,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TEST = ["ipykernel", "nbclient", "nbformat", "pytest", "pytest-xdist", "submitit"]
+TEST = ["ipykernel", "nbclient", "nbformat", "pyarrow", "pytest", "pytest-xdist", "submitit"]
 
 setup(
     name="rmjax",
@@ -38,6 +38,7 @@ setup(
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "slurm": ["submitit"],
+        "parquet": ["pyarrow"],
         "notebooks": ["jupyterlab"],
         "test": TEST,
         "parity": [*TEST, "torch==2.13.0"],

@@ -24,7 +24,7 @@ from harness import markdown, write_results
 from jax.experimental import topologies
 
 import rmjax.models.attention
-from rmjax.data.packing import BatchShape, build_batch
+from rmjax.data.batch import BatchShape, build_batch
 from rmjax.models.config import TransformerConfig
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_shapes

@@ -178,8 +178,8 @@ def best_of_worker(spec: Spec) -> None:
     def start() -> dict[str, Any]:
         model, comparisons = open_model(spec), load_texts(spec)  # first, because jax reads its settings on import
 
+        from rmjax.data.batch import Example
         from rmjax.data.examples import encode_groups
-        from rmjax.data.packing import Example
 
         # A prompt of typical length, and answers from all over the data.
         prompts, responses = encode_groups(
@@ -215,7 +215,7 @@ def pipeline_worker(spec: Spec) -> None:
         import torch
         from transformers import pipeline
 
-        from rmjax.data.tokenizer import open_tokenizer
+        from rmjax.data.pretrained_tokenizer import open_tokenizer
 
         tokenizer = open_tokenizer(spec["folder"], template="transcript", **LIMITS)
         tokenizer.hf.pad_token = tokenizer.hf.pad_token or tokenizer.hf.sep_token

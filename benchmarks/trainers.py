@@ -16,8 +16,8 @@ LIMITS = {"max_prompt": 320, "max_response": 191}
 def load_examples(spec: Spec) -> tuple[Any, list[Any]]:
     """Returns the tokenizer, and the pairs as `Example`s, which every contender trains on."""
     from rmjax.data.examples import PairRule, encode_comparisons
+    from rmjax.data.pretrained_tokenizer import open_tokenizer
     from rmjax.data.sources import load_comparisons
-    from rmjax.data.tokenizer import open_tokenizer
 
     tokenizer = open_tokenizer(spec["folder"], template="transcript", **LIMITS)
     comparisons = load_comparisons(f"jsonl:{spec['data']}", "train", manual_dir="")[: spec["pairs"]]

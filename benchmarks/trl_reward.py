@@ -13,8 +13,8 @@ from transformers import AutoModelForSequenceClassification, set_seed
 from trl import RewardConfig, RewardTrainer
 
 from rmjax.data.examples import encode_groups
+from rmjax.data.pretrained_tokenizer import open_tokenizer
 from rmjax.data.sources import load_comparisons
-from rmjax.data.tokenizer import open_tokenizer
 
 
 def main() -> None:

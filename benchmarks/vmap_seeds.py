@@ -27,10 +27,11 @@ def work(spec: dict) -> None:
     import numpy as np
 
     from configs import helpful
+    from rmjax.data.bpe import train_bpe
     from rmjax.data.examples import PairRule, encode_comparisons
     from rmjax.data.gold import corpus as gold
     from rmjax.data.loader import BatchStream
-    from rmjax.data.tokenizer import Tokenizer, train_bpe
+    from rmjax.data.tokenizer import Tokenizer
     from rmjax.models.attention import uses_dense_attention
     from rmjax.models.config import TransformerConfig
     from rmjax.models.reward import RewardTransformer

@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import pytest
 from naive import make_params
 
+from rmjax.data.bpe import train_bpe
 from rmjax.data.comparisons import Message
 from rmjax.data.examples import encode_alone
-from rmjax.data.tokenizer import Tokenizer, train_bpe
+from rmjax.data.tokenizer import Tokenizer
 from rmjax.models.config import TransformerConfig
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import Pmap

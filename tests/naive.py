@@ -1,13 +1,14 @@
-"""The naive form, which the packed one must equal: every (prompt, response) alone, in NumPy and float64.
+"""A NumPy float64 reference of the packed forward pass: every (prompt, response) separately.
 
-Also the made-up parameters and comparisons that the tests share.
+Also the random parameters and comparisons that the tests share.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rmjax.data.packing import BatchShape, Example, build_batch, pack_rows, split_into_chunks
+from rmjax.data.batch import BatchShape, Example, build_batch
+from rmjax.data.packing import pack_rows, split_into_chunks
 
 
 def rms_norm(x, scale, eps):
@@ -44,7 +45,7 @@ def attention(x, layer, config):
 
 
 def hidden_states(trunk, config, ids):
-    """ids [T] -> the hidden states [T, D] of one sequence that stands alone."""
+    """ids [T] -> the hidden states [T, D] of one separate sequence."""
     trunk = jax.tree.map(lambda x: np.asarray(x, np.float64), trunk)
     x = trunk["embedding"]["embedding"][ids]
     for i in range(config.layers):
@@ -57,7 +58,7 @@ def hidden_states(trunk, config, ids):
 
 
 def naive_scores(params, config, heads, examples):
-    """Scores [K, Z] of every example: each response behind its own copy of the prompt, read at its last token."""
+    """Scores [K, Z] of every example: each response after its own copy of the prompt, read at its last token."""
     kernel = np.stack([np.asarray(params["reward"][head], np.float64) for head in heads], axis=1)
     return [
         np.stack([hidden_states(params["trunk"], config, np.concatenate([e.prompt, r]))[-1] for r in e.responses])
@@ -67,7 +68,7 @@ def naive_scores(params, config, heads, examples):
 
 
 def make_params(module, seed=0):
-    """Made-up parameters of `module`, in NumPy: norm scales around 1, everything else of variance 1 / inputs."""
+    """Random parameters of `module`: norm scales around 1, everything else with variance 1 / inputs."""
     batch, _ = one_bin([], BatchShape(1, 4, 1, 1))
     rng = np.random.default_rng(seed)
 
@@ -83,7 +84,7 @@ def make_params(module, seed=0):
 
 
 def make_example(prompt, responses, head=0, pairs=None, **fields):
-    """An Example whose response i beats response j for every (i, j) in `pairs`; all of i < j where none are given."""
+    """An Example whose response i beats response j for every (i, j) in `pairs`; by default for all i < j."""
     K = len(responses)
     pairs = [(i, j) for i in range(K) for j in range(i + 1, K)] if pairs is None else pairs
     return Example(
@@ -115,7 +116,7 @@ def random_examples(count, seed=0, *, vocab=50, heads=1, longest=7, most=4):
 
 
 def one_bin(examples, shape, *, share_prompts=True):
-    """(batch without the bin axis, slots): all examples packed into one shard's microbatch."""
+    """(batch without the block axis, slots): all examples packed into one block."""
     pieces = [
         p
         for i, e in enumerate(examples)
@@ -132,7 +133,7 @@ def by_example(scores_NxZ, slots, examples):
 
 
 def assert_close(actual, expected, tolerance=1e-5):
-    """Largest difference at most `tolerance` times the spread of what is expected."""
+    """The largest difference is at most `tolerance` times the standard deviation of the expected values."""
     actual, expected = (np.concatenate([np.asarray(x).ravel() for x in jax.tree.leaves(v)]) for v in (actual, expected))
     assert actual.shape == expected.shape
     spread = np.std(expected)

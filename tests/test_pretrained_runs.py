@@ -15,8 +15,8 @@ from tiny_checkpoints import LIMITS, write_bert, write_comparisons, write_llama
 
 import rmjax
 from experiments import export, sft, train
+from rmjax.data.pretrained_tokenizer import open_tokenizer
 from rmjax.data.sources import load_comparisons
-from rmjax.data.tokenizer import open_tokenizer
 from rmjax.errors import InputError
 from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.parallel.layout import make_layout

@@ -12,7 +12,7 @@ import numpy as np
 from data.test_tokenizer import wordpiece
 from safetensors.numpy import load_file, save_file
 
-from rmjax.data.tokenizer import train_bpe
+from rmjax.data.bpe import train_bpe
 from rmjax.models.config import TransformerConfig
 from rmjax.models.export import write_pretrained
 from rmjax.models.families.bert import ENCODER

@@ -1,14 +1,14 @@
-"""Changes to training comparisons that ablations ask for: fewer responses, pairs on their own, worse raters."""
+"""Ablations of training comparisons: fewer responses, separate pairs, noisier raters."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import statistics
 from collections.abc import Sequence
 
 from rmjax.data.comparisons import Comparison, ranks_from_scores
+from rmjax.data.hashing import hash_uniform
 from rmjax.errors import InputError
 
 PAIRS = ("together", "apart")
@@ -16,56 +16,55 @@ NEGLIGIBLE = ("judged", "tied")
 
 
 def first_responses(comparisons: Sequence[Comparison], count: int) -> list[Comparison]:
-    """Every comparison with its first `count` responses, and the judgement among them; those with fewer as they are.
+    """Returns every comparison with its first `count` responses and their ranking; those with fewer are unchanged.
 
     Raises:
         InputError: `count` is below 2.
     """
     if count < 2:
         raise InputError(f"a comparison needs at least two responses, so it cannot be cut to {count}")
-    return [_among(c, tuple(range(count))) if len(c.responses) > count else c for c in comparisons]
+    return [_restrict(c, tuple(range(count))) if len(c.responses) > count else c for c in comparisons]
 
 
 def split_into_pairs(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Every pair of every comparison as a comparison of its own, in their order.
+    """Returns every pair of every comparison as a separate comparison, in order.
 
-    A comparison of K then weighs K(K-1)/2 instead of 1, and its pairs come in different batches. InstructGPT
-    (2203.02155, section 3.5) found that a single epoch of that overfits.
+    A comparison of K responses then has the weight K(K-1)/2 instead of 1, and its pairs are in different batches.
+    InstructGPT (2203.02155, section 3.5) found that one epoch of this overfits.
     """
     return [
-        _among(comparison, places)
+        _restrict(comparison, indices)
         for comparison in comparisons
-        for places in itertools.combinations(range(len(comparison.responses)), 2)
+        for indices in itertools.combinations(range(len(comparison.responses)), 2)
     ]
 
 
 def flip_labels(comparisons: Sequence[Comparison], share: float) -> list[Comparison]:
-    """The comparisons with the judgement of a `share` of them turned around: the best response becomes the worst.
+    """Returns the comparisons with the ranking of a `share` of them reversed: the best response becomes the worst.
 
-    Which ones depends on a hash of prompt and responses, so a larger share flips the same ones and more. Ratings are
-    mirrored at the middle of their range, so that they go on agreeing with the ranks; how strong a preference is stays.
+    They are chosen by a hash of prompt and responses, so a larger share flips the same ones and more. Ratings are
+    mirrored at the middle of their range, so that they still agree with the ranks; strengths do not change.
 
     Raises:
         InputError: `share` is not in [0, 1/2).
     """
     if not 0 <= share < 0.5:
-        raise InputError(f"the share of flipped labels must lie in [0, 0.5), found {share}")
-    return [_turned(comparison) if _place(comparison) < share else comparison for comparison in comparisons]
+        raise InputError(f"the share of flipped labels must be in [0, 0.5), found {share}")
+    return [_reversed(comparison) if _hash(comparison) < share else comparison for comparison in comparisons]
 
 
 def negligible_as_ties(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons of two with every negligible preference turned into a tie, as raters do who may call one.
+    """Returns the comparisons with every negligible preference changed to a tie, as if raters could choose a tie.
 
     Raises:
-        InputError: a comparison of more than two, where being almost alike is not passed on from pair to pair, or one
-            that states no strength.
+        InputError: a comparison has more than two responses ("almost equal" is not transitive), or no strength.
     """
     result = []
     for comparison in comparisons:
         if len(comparison.responses) > 2 or comparison.strengths is None:
             raise InputError(
                 f"{comparison.origin}: data.negligible=tied needs pairs with a strength; set data.responses=2, or "
-                "data.pairs=apart, where comparisons have more than two responses"
+                "data.pairs=apart, if comparisons have more than two responses"
             )
         if comparison.strengths == ("negligibly_better",):
             middle = None if comparison.scores is None else (sum(comparison.scores) / 2,) * 2
@@ -75,32 +74,32 @@ def negligible_as_ties(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def shift_ratings(comparisons: Sequence[Comparison], std: float) -> list[Comparison]:
-    """The comparisons with the ratings of each moved by one normal number: raters differ in what they call good.
+    """Returns the comparisons with a normal random number added to all ratings of each, as if raters had different
+    scales.
 
-    The ranks stay, since one rater judged all responses of a comparison.
+    The ranks do not change, since one rater judged all responses of a comparison.
 
     Raises:
         InputError: `std` is negative.
     """
     if std < 0:
-        raise InputError(f"the spread of the raters' zero points must not be negative, found {std}")
+        raise InputError(f"the standard deviation of the raters' zero points must not be negative, found {std}")
     normal = statistics.NormalDist()
     result = []
     for comparison in comparisons:
         if std and comparison.scores is not None:
-            shift = std * normal.inv_cdf(max(_place(comparison, "rater"), 1e-12))
+            shift = std * normal.inv_cdf(max(_hash(comparison, "rater"), 1e-12))
             comparison = dataclasses.replace(comparison, scores=tuple(s + shift for s in comparison.scores))
         result.append(comparison)
     return result
 
 
-def _among(comparison: Comparison, places: tuple[int, ...]) -> Comparison:
-    """The comparison reduced to the responses at `places`, which are in rising order."""
-    kept = set(places)
-    between = [
+def _restrict(comparison: Comparison, indices: tuple[int, ...]) -> Comparison:
+    """Returns the comparison restricted to the responses with these indices, in ascending order."""
+    pairs = [
         pair
         for pair, (i, j) in enumerate(itertools.combinations(range(len(comparison.responses)), 2))
-        if i in kept and j in kept
+        if i in indices and j in indices
     ]
 
     def of(values: tuple | None, chosen: Sequence[int]) -> tuple | None:
@@ -108,28 +107,27 @@ def _among(comparison: Comparison, places: tuple[int, ...]) -> Comparison:
 
     return dataclasses.replace(
         comparison,
-        responses=of(comparison.responses, places),
-        ranks=ranks_from_scores(tuple(-comparison.ranks[i] for i in places)),
-        scores=of(comparison.scores, places),
-        unsafe=of(comparison.unsafe, places),
-        utilities=of(comparison.utilities, places),
-        strengths=of(comparison.strengths, between),
-        margins=of(comparison.margins, between),
+        responses=of(comparison.responses, indices),
+        ranks=ranks_from_scores(tuple(-comparison.ranks[i] for i in indices)),
+        scores=of(comparison.scores, indices),
+        unsafe=of(comparison.unsafe, indices),
+        utilities=of(comparison.utilities, indices),
+        strengths=of(comparison.strengths, pairs),
+        margins=of(comparison.margins, pairs),
     )
 
 
-def _turned(comparison: Comparison) -> Comparison:
+def _reversed(comparison: Comparison) -> Comparison:
     scores = comparison.scores
     if scores is not None:
         middle = max(scores) + min(scores)
         scores = tuple(middle - score for score in scores)
-    # From the ranks: mirrored ratings that were almost equal may have become so.
+    # From the mirrored ratings, if any: rounding may have made almost equal ones equal.
     ranks = ranks_from_scores(comparison.ranks if scores is None else scores)
-    # Whatever the labels were drawn from, it was not this.
+    # The labels no longer follow the utilities.
     return dataclasses.replace(comparison, ranks=ranks, scores=scores, utilities=None)
 
 
-def _place(comparison: Comparison, purpose: str = "") -> float:
-    """A number in [0, 1), always the same for a comparison and a purpose."""
-    text = "\n".join([purpose, *(message.content for message in comparison.prompt), *comparison.responses])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / 2**48
+def _hash(comparison: Comparison, purpose: str = "") -> float:
+    """Returns a number in [0, 1) that is always the same for a comparison and a purpose."""
+    return hash_uniform("\n".join([purpose, *(turn.content for turn in comparison.prompt), *comparison.responses]))

@@ -1,7 +1,7 @@
-"""What was read, counted: the contents of every data set, what truncation cut, and prompts that leak between sets.
+"""Counts of the contents of every data set of a run, of truncation, and of prompts shared between sets.
 
-Nothing is dropped here or anywhere else on the strength of these counts; they are for people to read, and they go into
-`data_audit.json` beside the model that was trained on the data.
+The counts are for people: no data are dropped because of them. They are written to `data_audit.json` in the directory
+of the run.
 """
 
 from __future__ import annotations
@@ -13,19 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from rmjax.data.comparisons import Comparison, Prompt
+from rmjax.data.comparisons import Comparison
+from rmjax.data.leaks import Leak, find_overlaps
 from rmjax.data.tokenizer import Encoded
-from rmjax.errors import InputError
 
-SHOWN = 3  # leaked prompts that are quoted, per evaluation set
-QUOTED = 100  # characters of each
 LISTED = 8  # labels and notes on the console, of each kind
-VALIDATION = "validation"
-ROLES = {"train": "training", VALIDATION: "validation"}  # of the set that an evaluation set shares prompts with
-CONSEQUENCES = {
-    "train": "its results are too good to be true",
-    VALIDATION: "temperature, gate and normalization are fitted on what is reported",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +25,11 @@ class Lengths:
     """Tokens of N comparisons, after truncation.
 
     Attributes:
-        prompt: tokens kept of every prompt, N.
-        prompt_cut: tokens cut off every prompt, N.
-        responses: tokens kept of the responses, EOS included; an array per comparison.
-        responses_cut: tokens cut off the responses; an array per comparison.
-        alike: whether a comparison has different responses that are the same tokens, N.
+        prompt: tokens of every prompt, N.
+        prompt_cut: tokens cut from every prompt, N.
+        responses: tokens of the responses, EOS included; an array per comparison.
+        responses_cut: tokens cut from the responses; an array per comparison.
+        alike: True for a comparison with different responses that became the same tokens, N.
     """
 
     prompt: np.ndarray
@@ -50,7 +42,7 @@ class Lengths:
     def of(
         cls, comparisons: Sequence[Comparison], prompts: Sequence[Encoded], responses: Sequence[Sequence[Encoded]]
     ) -> Lengths:
-        """The lengths of what `encode_groups` made of `comparisons`."""
+        """Returns the lengths of `comparisons`, given the prompts and responses of `encode_groups`."""
         return cls(
             prompt=np.array([len(prompt.ids) for prompt in prompts], np.int64),
             prompt_cut=np.array([prompt.cut for prompt in prompts], np.int64),
@@ -68,14 +60,14 @@ class Lengths:
 
 @dataclasses.dataclass(frozen=True)
 class TokenAudit:
-    """Token lengths of one data set after truncation, and what truncation did."""
+    """Token lengths of one data set after truncation, and counts of what truncation cut."""
 
     prompt: dict[str, float]  # mean, p50, p95, max
     response: dict[str, float]
     prompts_truncated: int
     responses_truncated: int
     tokens_cut: int
-    comparisons_made_alike: int  # different texts, the same tokens: no model can tell these responses apart
+    comparisons_made_alike: int  # different texts, the same tokens: no model can distinguish them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,16 +75,16 @@ class SetAudit:
     """The counts of one data set."""
 
     comparisons: int
-    prompts: int  # different ones
+    prompts: int  # distinct
     responses: int
     pairs: int
     tied_pairs: int
     sizes: dict[int, int]  # K responses -> comparisons
     identical_responses: int  # comparisons in which two responses are the same text
     empty_responses: int
-    labelled_responses: int  # of which the data says whether they are unsafe
+    labelled_responses: int  # known to be safe or unsafe
     unsafe_responses: int
-    duplicates: int  # comparisons with the prompt and the responses, in any order, of an earlier one
+    duplicates: int  # comparisons with the prompt and the responses (in any order) of an earlier one
     heads: dict[str, int]
     subsets: dict[str, int]
     strengths: dict[str, int]  # of pairs
@@ -104,21 +96,9 @@ class SetAudit:
 
     @property
     def longer_share(self) -> float | None:
-        """How often the longer text won, among untied pairs of different lengths."""
+        """The fraction of pairs in which the longer text won, among untied pairs of different lengths."""
         decided = self.longer_won + self.shorter_won
         return self.longer_won / decided if decided else None
-
-
-@dataclasses.dataclass(frozen=True)
-class Leak:
-    """The overlap of an evaluation set with the training set, or of the test set with the validation set."""
-
-    evaluation: str
-    shared_with: str  # train or validation
-    prompts: int  # different ones that are prompts of the other set too, to the letter
-    comparisons: int  # evaluation comparisons on those prompts
-    openings: int  # evaluation comparisons whose first user turn opens such a prompt; common in dialogue data
-    examples: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +114,7 @@ class DataAudit:
         return tuple(overlap for overlap in self.overlaps if overlap.prompts)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dictionaries, lists and numbers, as for `data_audit.json`."""
+        """Returns dictionaries, lists and numbers, the content of `data_audit.json`."""
         sets = {
             name: {**dataclasses.asdict(counts), "longer_share": counts.longer_share}
             for name, counts in self.sets.items()
@@ -145,9 +125,9 @@ class DataAudit:
         return {"sets": sets, "overlaps": overlaps}
 
     def to_text(self) -> str:
-        """A summary for the console, a few aligned lines per data set."""
+        """Returns a summary for the console, a few aligned lines per data set."""
         rows = [row for name, counts in self.sets.items() for row in _rows(name, counts)]
-        rows += [("leaks", leak.evaluation, _leak_text(leak)) for leak in self.overlaps]
+        rows += [("leaks", leak.evaluation, leak.to_text()) for leak in self.overlaps]
         widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
         return "\n".join(f"{first:<{widths[0]}}  {second:<{widths[1]}}  {text}" for first, second, text in rows)
 
@@ -159,16 +139,13 @@ def audit(
     lengths: Mapping[str, Lengths] | None = None,
     notes: Mapping[str, Mapping[str, int]] | None = None,
 ) -> DataAudit:
-    """Counts everything in the training set, called `train`, and in the evaluation sets.
-
-    What is fitted on the set called `validation` must not be reported on the same prompts, so the other evaluation sets
-    are compared with it too.
+    """Counts the contents of the training set, called `train`, and of the evaluation sets.
 
     Args:
-        train: the comparisons to learn from.
+        train: the training comparisons.
         evaluation: name -> comparisons.
         lengths: name of a set -> its token lengths.
-        notes: name of a set -> what its reader remarked, as counted by `load_comparisons(..., notes=...)`.
+        notes: name of a set -> remarks of its reader, as counted by `load_comparisons(..., notes=...)`.
     """
     evaluation = dict(evaluation or {})
     sets = {"train": train, **evaluation}
@@ -176,38 +153,12 @@ def audit(
         name: _count(comparisons, (lengths or {}).get(name), dict((notes or {}).get(name, {})))
         for name, comparisons in sets.items()
     }
-    overlaps = _overlaps("train", train, evaluation)
-    if VALIDATION in evaluation:
-        others = {name: comparisons for name, comparisons in evaluation.items() if name != VALIDATION}
-        overlaps += _overlaps(VALIDATION, evaluation[VALIDATION], others)
-    return DataAudit(counted, tuple(overlaps))
-
-
-def check_leaks(report: DataAudit, refuse: bool) -> str:
-    """A warning about prompts that an evaluation set shares with the training set, or the test set with the validation
-    set; empty where there are none.
-
-    Raises:
-        InputError: there are some, and `refuse` is set.
-    """
-    if not report.leaks:
-        return ""
-    message = "; ".join(
-        f"{leak.prompts} prompts of {leak.evaluation} ({leak.comparisons} comparisons) are {ROLES[leak.shared_with]} "
-        f"prompts too, such as {leak.examples[0]!r}, so {CONSEQUENCES[leak.shared_with]}"
-        for leak in report.leaks
-    )
-    if refuse:
-        raise InputError(
-            f"{message}: part the data by prompt, as slices do ([:90%] and [90%:]), or accept the leak with "
-            "data.refuse_leaks=False"
-        )
-    return message
+    return DataAudit(counted, find_overlaps(train, evaluation))
 
 
 def _count(comparisons: Sequence[Comparison], lengths: Lengths | None, notes: dict[str, int]) -> SetAudit:
     pairs = [(comparison, pair) for comparison in comparisons for pair in comparison.pairs]
-    # How many characters the winner has more than the loser.
+    # Characters of the winner minus characters of the loser.
     surplus = np.array(
         [len(c.responses[pair.winner]) - len(c.responses[pair.loser]) for c, pair in pairs if not pair.tied], np.int64
     )
@@ -237,8 +188,8 @@ def _count(comparisons: Sequence[Comparison], lengths: Lengths | None, notes: di
 def _count_tokens(lengths: Lengths) -> TokenAudit:
     responses_cut = np.concatenate(lengths.responses_cut)
     return TokenAudit(
-        prompt=_spread(lengths.prompt),
-        response=_spread(np.concatenate(lengths.responses)),
+        prompt=_percentiles(lengths.prompt),
+        response=_percentiles(np.concatenate(lengths.responses)),
         prompts_truncated=int((lengths.prompt_cut > 0).sum()),
         responses_truncated=int((responses_cut > 0).sum()),
         tokens_cut=int(lengths.prompt_cut.sum() + responses_cut.sum()),
@@ -246,7 +197,7 @@ def _count_tokens(lengths: Lengths) -> TokenAudit:
     )
 
 
-def _spread(tokens: np.ndarray) -> dict[str, float]:
+def _percentiles(tokens: np.ndarray) -> dict[str, float]:
     return {
         "mean": float(tokens.mean()),
         "p50": float(np.percentile(tokens, 50)),
@@ -257,35 +208,6 @@ def _spread(tokens: np.ndarray) -> dict[str, float]:
 
 def _tally(labels: Any) -> dict[str, int]:
     return dict(collections.Counter(labels).most_common())
-
-
-def _overlaps(other: str, others: Sequence[Comparison], evaluation: Mapping[str, Sequence[Comparison]]) -> list[Leak]:
-    """Returns the overlap of each evaluation set with the set called `other`."""
-    prompts = {comparison.prompt for comparison in others}
-    openings = {_opening(prompt) for prompt in prompts}
-    found = []
-    for name, comparisons in evaluation.items():
-        shared = [comparison.prompt for comparison in comparisons if comparison.prompt in prompts]
-        distinct = list(dict.fromkeys(shared))
-        leak = Leak(
-            evaluation=name,
-            shared_with=other,
-            prompts=len(distinct),
-            comparisons=len(shared),
-            openings=sum(_opening(comparison.prompt) in openings for comparison in comparisons),
-            examples=tuple(_quote(prompt[-1].content) for prompt in distinct[:SHOWN]),
-        )
-        found.append(leak)
-    return found
-
-
-def _opening(prompt: Prompt) -> str:
-    return next(message.content for message in prompt if message.role == "user")
-
-
-def _quote(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= QUOTED else line[: QUOTED - 3] + "..."
 
 
 # --- the console --------------------------------------------------------------------------------------------------
@@ -313,11 +235,11 @@ def _rows(name: str, counts: SetAudit) -> list[tuple[str, str, str]]:
     if counts.tokens is not None:
         tokens = counts.tokens
         rows += [
-            ("", "prompt tokens", f"{_spread_text(tokens.prompt)}; {tokens.prompts_truncated:,} truncated"),
+            ("", "prompt tokens", f"{_percentiles_text(tokens.prompt)}; {tokens.prompts_truncated:,} truncated"),
             (
                 "",
                 "response tokens",
-                f"{_spread_text(tokens.response)}; {tokens.responses_truncated:,} truncated, "
+                f"{_percentiles_text(tokens.response)}; {tokens.responses_truncated:,} truncated, "
                 f"{tokens.comparisons_made_alike:,} comparisons with responses made alike",
             ),
         ]
@@ -333,13 +255,7 @@ def _listing(labels: Mapping[str, int]) -> str:
     return text + (f" and {len(labels) - LISTED} more" if len(labels) > LISTED else "")
 
 
-def _spread_text(spread: Mapping[str, float]) -> str:
+def _percentiles_text(tokens: Mapping[str, float]) -> str:
     return (
-        f"mean {spread['mean']:.0f}, median {spread['p50']:.0f}, 95 % {spread['p95']:.0f}, longest {spread['max']:.0f}"
+        f"mean {tokens['mean']:.0f}, median {tokens['p50']:.0f}, 95 % {tokens['p95']:.0f}, longest {tokens['max']:.0f}"
     )
-
-
-def _leak_text(leak: Leak) -> str:
-    text = f"{leak.prompts:,} prompts shared with {leak.shared_with} ({leak.comparisons:,} comparisons), "
-    text += f"{leak.openings:,} comparisons open like a {ROLES[leak.shared_with]} dialogue"
-    return text + "".join(f"\n    {example}" for example in leak.examples)

@@ -1,8 +1,8 @@
-"""Chat templates: conversations rendered to text, and the text around an answer.
+"""Chat templates: rendering of conversations, and the text before and after an answer.
 
-A template is rendered with the answer in its place, as `apply_chat_template` renders an answered conversation. So a
-template may trim an answer, rewrite it or write text before it, and the text is still the one that the template's
-author means. The clock that a template can ask is frozen: a text has the same ids on every day.
+A template is rendered with the answer in the conversation, as `apply_chat_template` does. So a template may trim an
+answer, rewrite it or write text before it, and the result is the text that its author intended. The date that a
+template can ask for is fixed: a text has the same ids on every day.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 from rmjax.data.comparisons import Message, Prompt
 from rmjax.errors import InputError
 
-# Jinja templates by name, for tokenizers that bring none. `markers` is the one of our own BPE. OPENING is what the
-# tokenizer puts before a text by itself (BOS or CLS, if anything) and ENDING its EOS (or SEP).
+# Jinja templates by name, for tokenizers without one. `markers` is that of the BPE that rmjax trains. OPENING is a
+# placeholder for the special tokens that the tokenizer puts before a text (BOS or CLS), ENDING for its EOS (or SEP).
 TEMPLATES = {
     "markers": (
         "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}{% endfor %}"
@@ -32,18 +32,18 @@ TEMPLATES = {
     ),
 }
 
-# The date that templates are told unless another is asked for. Llama 3.1's template writes it where it has no clock.
+# The default date. Llama 3.1's template writes it if it has no clock.
 DATE = "2024-07-26"
 
-# Put before a template that asks for the date. transformers passes data to a template but no functions, so the dates
-# are written beforehand in every format that the template names.
+# Prepended to a template that asks for the date. transformers passes data to a template but no functions, so the date
+# is formatted beforehand in every format that occurs in the template.
 CLOCK = (
     "{% macro strftime_now(format) %}{{ dates[format] if format in dates else "
     "raise_exception('it asks for the date in a format that is not written in it') }}{% endmacro +%}"
 )
 FORMAT = re.compile(r"""strftime_now\(\s*(?:"([^"]*)"|'([^']*)')\s*\)""")
 
-# A content whose place in the rendered text can be found. No text contains it: it is drawn anew in every process.
+# A content that can be found in the rendered text. It is random in every process, so that no text contains it.
 PROBE = f"\ue002{secrets.randbelow(10**18)}\ue002"
 
 
@@ -52,7 +52,7 @@ class ChatTemplate:
 
     Args:
         tokenizer: a `transformers` tokenizer with a chat template.
-        date: the day that the template's `strftime_now` tells, as YYYY-MM-DD, at midnight.
+        date: the date that the template's `strftime_now` returns, as YYYY-MM-DD, at midnight.
 
     Attributes:
         before: the text between the last user's content and the answer's content.
@@ -76,7 +76,7 @@ class ChatTemplate:
         formats = {double or single for double, single in FORMAT.findall(tokenizer.chat_template)}
         self._dates = {name: day.strftime(name) for name in sorted(formats)}
         self._text = ("strftime_now" in tokenizer.chat_template) * CLOCK + tokenizer.chat_template
-        # Our own templates write contents as they are, so that most texts need no rendering.
+        # The templates above write contents unchanged, so that most texts need no rendering.
         self._verbatim = tokenizer.chat_template in [named_template(name, tokenizer) for name in TEMPLATES]
         (rendered,) = self._render([[Message("user", PROBE), Message("assistant", PROBE)]])
         parts = rendered.split(PROBE)
@@ -106,7 +106,7 @@ class ChatTemplate:
     def answers(self, responses: Sequence[str]) -> list[str]:
         """Returns, for every response, the text that follows the user's content: `before`, the content, `after`.
 
-        A template that rewrites answers, as Qwen3's does with <think>...</think>, may also change `before`.
+        A template that rewrites answers, as Qwen3's rewrites <think>...</think>, may also change `before`.
         """
         if self._verbatim:
             return [self.before + response + self.after for response in responses]
@@ -114,7 +114,7 @@ class ChatTemplate:
         return [text.partition(PROBE)[2] for text in rendered]
 
     def example(self) -> str:
-        """Returns a rendered conversation with whatever the template writes by itself, the date included."""
+        """Returns a rendered conversation with all text of the template, the date included."""
         return self._render([[Message("user", "?"), Message("assistant", "!")]])[0]
 
     def _render(self, conversations: Sequence[Sequence[Message]]) -> list[str]:
@@ -128,7 +128,7 @@ class ChatTemplate:
                 turns, chat_template=self._text, tokenize=False, dates=self._dates
             )
         except jinja2.TemplateError as error:
-            if len(conversations) > 1:  # find the one that is refused
+            if len(conversations) > 1:  # find the refused one
                 return [text for conversation in conversations for text in self._render([conversation])]
             refused = _quoted(conversations[0])
             raise InputError(f"the chat template refuses the conversation {refused}: {error}") from None

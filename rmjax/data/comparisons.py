@@ -1,4 +1,4 @@
-"""One human judgement: a prompt, K responses, and how they were ranked."""
+"""Data types of preference data: messages, comparisons, demonstrations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Prompt = tuple[Message, ...]
 
 
 class Pair(NamedTuple):
-    """Two responses of a comparison, by their positions in it; where `tied`, the order of the two means nothing."""
+    """Two responses of a comparison, by their indices; if they are `tied`, the order of the two has no meaning."""
 
     winner: int
     loser: int
@@ -38,21 +38,21 @@ class Comparison:
 
     Attributes:
         prompt: the conversation so far, ending with a user turn.
-        responses: K texts; an empty one is a response like any other.
+        responses: K texts; an empty text is a valid response.
         ranks: K positive integers, 1 is best, ties share a rank.
-        scores: K absolute ratings, higher is better, where the raters gave them. They agree with `ranks`.
-        unsafe: whether each of the K responses is unsafe, where the data says so. Whatever the ranks: of two unsafe
-            responses one may be the better.
+        scores: K absolute ratings, higher is better, if the raters gave them. They agree with `ranks`.
+        unsafe: K labels, True for an unsafe response, if the data state them. They are independent of the ranks: one of
+            two unsafe responses may be the better one.
         strengths: one of `STRENGTHS` for every pair, in the order of `pairs`.
         margins: a margin >= 0 for every pair, in the order of `pairs`.
-        head: which reward the judgement is about (`helpful`, `safety`, ...), where the data says so.
+        head: the reward that was judged (`helpful`, `safety`, ...), if the data state it.
         subset: a label for breaking down the evaluation.
-        utilities: K numbers u with P(i beats j) = sigmoid(u_i - u_j), where the process that drew the labels is known.
-            From them comes the ceiling, the accuracy no model can exceed on average.
-        origin: where it was read, for messages: `file:line`.
+        utilities: K numbers u with P(i beats j) = sigmoid(u_i - u_j), if the distribution of the labels is known. They
+            determine the ceiling: the accuracy that no model can exceed on average.
+        origin: `file:line` of the record, for messages.
 
     Raises:
-        InputError: the parts do not fit each other.
+        InputError: the fields do not agree with each other.
     """
 
     prompt: Prompt
@@ -101,7 +101,7 @@ class Comparison:
 
     @functools.cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """The K(K-1)/2 pairs, ordered by position (0, 1), (0, 2), ..., each turned so that the winner stands first."""
+        """The K(K-1)/2 pairs in the order (0, 1), (0, 2), ..., (1, 2), ...; in each pair the winner is first."""
         return tuple(
             Pair(j, i, False) if self.ranks[j] < self.ranks[i] else Pair(i, j, self.ranks[i] == self.ranks[j])
             for i, j in itertools.combinations(range(len(self.responses)), 2)
@@ -109,7 +109,7 @@ class Comparison:
 
 
 def validate_prompt(prompt: Prompt) -> None:
-    """Raises InputError unless `prompt` is a conversation that waits for an answer: known roles, a user turn last."""
+    """Raises InputError if a role of `prompt` is unknown or its last turn is not from the user."""
     if not prompt:
         raise InputError("the prompt is empty: it needs at least one user turn")
     for message in prompt:
@@ -122,19 +122,19 @@ def validate_prompt(prompt: Prompt) -> None:
 
 
 def ranks_from_scores(scores: tuple[float, ...]) -> tuple[int, ...]:
-    """Competition ranks of `scores`, higher is better: (3, 5, 3) -> (2, 1, 2)."""
+    """Returns the competition ranks of `scores`, higher is better: (3, 5, 3) -> (2, 1, 2)."""
     return tuple(1 + sum(other > score for other in scores) for score in scores)
 
 
 def best_responses(comparison: Comparison) -> tuple[str, ...]:
-    """The responses ranked first: one, or several that tie."""
+    """Returns the responses of the best rank: one, or several that are tied."""
     top = min(comparison.ranks)
     return tuple(text for text, rank in zip(comparison.responses, comparison.ranks, strict=True) if rank == top)
 
 
 @dataclasses.dataclass(frozen=True)
 class Demonstration:
-    """A prompt and the answer to imitate (SFT). A conversation with n assistant turns gives n demonstrations."""
+    """A prompt and an answer to imitate (SFT). A conversation with n assistant turns gives n demonstrations."""
 
     prompt: Prompt
     response: str
@@ -142,3 +142,24 @@ class Demonstration:
 
     def __post_init__(self) -> None:
         validate_prompt(self.prompt)
+
+
+def head_index(comparison: Comparison, heads: Sequence[str]) -> int:
+    """Returns the index of the head that a comparison trains and evaluates.
+
+    A model with one head uses every comparison, whatever its label, so that safety data can be mixed into a helpfulness
+    model. With several heads, the label of the comparison selects the head.
+
+    Raises:
+        InputError: there are several heads, and the label of the comparison is none of them.
+    """
+    if len(heads) == 1:
+        return 0
+    if comparison.head not in heads:
+        origin = f"{comparison.origin}: " if comparison.origin else ""
+        label = "names no head" if comparison.head is None else f"is for the head {comparison.head!r}"
+        raise InputError(
+            f"{origin}this comparison {label}, but the model has the heads {', '.join(heads)}: "
+            'set "head" in the record to one of them, or use a model with one head'
+        )
+    return list(heads).index(comparison.head)

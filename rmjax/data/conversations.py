@@ -1,10 +1,10 @@
-"""Transcripts and chat messages -> turns, and turns -> a prompt and a response.
+"""Conversion of transcripts and chat messages to turns, and of turns to a prompt and a response.
 
-A transcript is text in the form of HH-RLHF, with turns that open with two line breaks and `Human:` or `Assistant:`. One
-space after the colon belongs to the marker; everything else belongs to the turn and is left as it is.
+A transcript is a text in the form of HH-RLHF: turns begin with two line breaks and `Human:` or `Assistant:`. One space
+after the colon belongs to the marker; everything else belongs to the turn and is not changed.
 
-The prompt is what stands before the last assistant turn; a response starts with an assistant turn and is usually that
-one turn. The `key` of every function is where its value stood, for messages.
+The prompt consists of the turns before the last assistant turn. A response starts with an assistant turn and usually is
+that one turn. `key` is the JSON key of a value, for messages.
 """
 
 from __future__ import annotations
@@ -24,34 +24,36 @@ _ROLE_OF_RECORD = {"prompter": "user", "assistant": "assistant"}
 
 
 def conversation(value: Any, key: str) -> Prompt:
-    """The turns of a transcript or of chat messages that hold prompt and response together."""
+    """Returns the turns of a transcript or of chat messages that contain prompt and response."""
     if isinstance(value, list):
         return messages(value, key)
     turns = transcript(values.text(value, key))
     if not turns:
         raise InputError(
-            f'"{key}" is plain text without a prompt: give "prompt" beside it, or turns that open with two line breaks '
+            f'"{key}" is plain text without a prompt: give "prompt" too, or turns that begin with two line breaks '
             'and "Human:" or "Assistant:", or a list of chat messages'
         )
     return turns
 
 
 def conversation_or_none(value: Any, key: str) -> Prompt | None:
-    """The turns of a value that may be plain text too, which gives None: a transcript has to open with its marker."""
+    """Returns the turns of a value, or None if it is plain text: a transcript begins with its marker."""
     if isinstance(value, list):
         return messages(value, key)
     return transcript(value) if isinstance(value, str) and value.startswith("\n\nHuman:") else None
 
 
 def prompt_of_text(text: str) -> Prompt:
-    """The turns of a prompt that is text: those of a transcript, which may end with an empty Assistant turn to invite
-    the answer, or else one user turn."""
+    """Returns the turns of a prompt given as text: those of a transcript, or else one user turn.
+
+    An empty Assistant turn at the end of a transcript is removed.
+    """
     turns = conversation_or_none(text, "prompt") or (Message("user", text),)
     return turns[:-1] if turns[-1] == Message("assistant", "") else turns
 
 
 def transcript(text: str) -> Prompt:
-    """The turns of a transcript; none where `text` does not open with a turn marker."""
+    """Returns the turns of a transcript; empty if `text` does not begin with a turn marker."""
     before, *parts = _MARKER.split("\n\n" + text.lstrip())
     if before:
         return ()
@@ -62,7 +64,7 @@ def transcript(text: str) -> Prompt:
 
 
 def messages(value: Any, key: str) -> Prompt:
-    """The turns of a list of chat messages, `{"role", "content"}` each."""
+    """Returns the turns of a list of chat messages, each `{"role", "content"}`."""
     if not isinstance(value, list) or not value:
         raise InputError(f'"{key}" must be a list of at least one {{"role", "content"}}, found {values.kind(value)}')
     turns = []
@@ -77,7 +79,7 @@ def messages(value: Any, key: str) -> Prompt:
 
 
 def role_record(record: list) -> tuple[Prompt, tuple[str, ...]]:
-    """The prompt of an array of `{"text", "role"}`, which ends with the last prompter, and the answers after it."""
+    """Returns the prompt of an array of `{"text", "role"}`, up to the last prompter, and the answers after it."""
     turns = []
     for entry in record:
         if not isinstance(entry, dict) or entry.get("role") not in list(_ROLE_OF_RECORD) or "text" not in entry:
@@ -89,15 +91,15 @@ def role_record(record: list) -> tuple[Prompt, tuple[str, ...]]:
     end = max((i + 1 for i, turn in enumerate(turns) if turn.role == "user"), default=0)
     if not 0 < end < len(turns):
         raise InputError(
-            "an array record holds the prompter's turns first and then the assistant's answers, best first"
+            "an array record contains the prompter's turns first and then the assistant's answers, best first"
         )
     return tuple(turns[:end]), tuple(turn.content for turn in turns[end:])
 
 
 def shared_prompt(chosen: Prompt, rejected: Prompt) -> tuple[Prompt, tuple[str, str]]:
-    """Parts two conversations into the prompt that both have in common and a response each.
+    """Splits two conversations into their common prompt and a response each.
 
-    Where they diverge before their last turn, or the assistant spoke twice in a row, a response holds the further turns
+    If they diverge before their last turn, or have two assistant turns in a row, a response contains the further turns
     too, with their markers.
     """
     for key, turns in (("chosen", chosen), ("rejected", rejected)):
@@ -115,7 +117,7 @@ def shared_prompt(chosen: Prompt, rejected: Prompt) -> tuple[Prompt, tuple[str, 
 
 
 def split_answer(turns: Prompt, key: str) -> tuple[Prompt, str]:
-    """Parts one conversation before its last run of assistant turns."""
+    """Splits a conversation before its last run of assistant turns."""
     _require_answer(turns, key)
     start = len(turns)
     while start and turns[start - 1].role == "assistant":
@@ -124,7 +126,7 @@ def split_answer(turns: Prompt, key: str) -> tuple[Prompt, str]:
 
 
 def every_answer(turns: Prompt, key: str) -> list[tuple[Prompt, str]]:
-    """Every run of assistant turns as a response to the turns before it."""
+    """Returns every run of assistant turns as a response to the turns before it."""
     ends = [
         end
         for end in range(1, len(turns) + 1)
@@ -136,7 +138,7 @@ def every_answer(turns: Prompt, key: str) -> list[tuple[Prompt, str]]:
 
 
 def rendered(turns: Prompt, key: str) -> str:
-    """The text of a response: one assistant turn, or several turns with the markers between them."""
+    """Returns the text of a response: one assistant turn, or several turns with the markers between them."""
     if turns[0].role != "assistant":
         raise InputError(f'"{key}" continues the prompt with a {turns[0].role} turn: a response is an assistant turn')
     rest = (f"\n\n{_MARKER_OF_ROLE[turn.role]}: {turn.content}" for turn in turns[1:])

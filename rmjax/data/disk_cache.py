@@ -1,8 +1,8 @@
 """On-disk cache for deterministic results: the gold corpus, BPE tokenizers, token ids.
 
 Files are in `~/.cache/rmjax/data`. The name of a file contains a hash of everything that the result depends on, the
-source code of `rmjax.data` included. A file begins with the sha256 of its content; a damaged file is computed again. A
-file that cannot be written costs time and nothing else. The files take at most `LIMIT` bytes together; the least
+source code of `rmjax.data` included. A file begins with the sha256 of its content; a damaged file is computed again. If
+a file cannot be written, the result is computed in every run. The files take at most `LIMIT` bytes together; the least
 recently used are deleted first.
 """
 
@@ -50,14 +50,14 @@ def cached(
 
 @functools.cache
 def source_digest() -> bytes:
-    """Returns a hash of the source code of `rmjax.data`: of every file, so that none can be forgotten."""
+    """Returns a hash of the source code of all files of `rmjax.data`, so that none can be forgotten."""
     files = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).digest()
 
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A unique name, since runs that start together write at the same time; the last one replaces the others.
+    # A unique name, since several runs may write at the same time; the last one replaces the others.
     handle, partial = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(handle, "wb") as file:
         file.write(hashlib.sha256(content).digest() + content)

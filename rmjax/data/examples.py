@@ -1,4 +1,4 @@
-"""Comparisons and demonstrations -> `Example`s: tokenized, their head chosen, their pairs weighted."""
+"""Conversion of comparisons and demonstrations to `Example`s: token ids, head index, pair arrays."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from rmjax.data.comparisons import Comparison, Demonstration, Pair, Prompt
-from rmjax.data.packing import Example
+from rmjax.data.batch import Example
+from rmjax.data.comparisons import Comparison, Demonstration, Pair, Prompt, head_index
 from rmjax.data.tokenizer import Encoded, PromptIds, ResponseIds, Tokenizer
 from rmjax.errors import InputError
 
@@ -20,12 +20,12 @@ Encode = Callable[[Sequence[Prompt], Sequence[Sequence[str]], Tokenizer], Groups
 
 @dataclasses.dataclass(frozen=True)
 class PairRule:
-    """Which pairs of a comparison the loss sees, and with what margin.
+    """The pairs of a comparison that the loss uses, and their margins.
 
     Attributes:
-        keep_ties: tied pairs take part; otherwise they are left out.
-        margins: the margin of each grade of strength; None for no margin at all.
-        given: the margins stated in the data are used instead.
+        keep_ties: use tied pairs too; otherwise they are left out.
+        margins: strength -> margin; None for no margins.
+        given: use the margins that the data state instead.
     """
 
     keep_ties: bool = False
@@ -34,33 +34,33 @@ class PairRule:
 
 
 def encode_groups(prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], tokenizer: Tokenizer) -> Groups:
-    """Ids of every prompt and of its responses, in their order; see `Tokenizer.join` for what truncation does."""
-    joined = [tokenizer.join(prompt, group) for prompt, group in _whole(prompts, responses, tokenizer)]
-    return [prompt for prompt, _ in joined], [group for _, group in joined]
+    """Returns the ids of every prompt and of its responses, truncated by `Tokenizer.truncate`."""
+    groups = [tokenizer.truncate(prompt, group) for prompt, group in _untruncated(prompts, responses, tokenizer)]
+    return [prompt for prompt, _ in groups], [group for _, group in groups]
 
 
 def encode_alone(
     prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], tokenizer: Tokenizer
 ) -> list[list[tuple[Encoded, Encoded]]]:
-    """Ids of every prompt with each of its responses, which no sibling changes: (prompt, response) for each response.
+    """Returns (prompt, response) ids for each response of each prompt, independent of the other responses.
 
-    Responses to one prompt share its array wherever its ids are the same for them, so that it is computed once.
+    Responses to one prompt share its array if its ids are the same for them, so that it is computed once.
     """
     groups = []
-    for prompt, group in _whole(prompts, responses, tokenizer):
+    for prompt, group in _untruncated(prompts, responses, tokenizer):
         shared: dict[tuple[int, int], Encoded] = {}
         pairs = []
         for response in group:
-            own, (encoded,) = tokenizer.join(prompt, [response])
+            own, (encoded,) = tokenizer.truncate(prompt, [response])
             pairs.append((shared.setdefault((response.replaces, own.cut), own), encoded))
         groups.append(pairs)
     return groups
 
 
-def _whole(
+def _untruncated(
     prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], tokenizer: Tokenizer
 ) -> Iterator[tuple[PromptIds, list[ResponseIds]]]:
-    """Every prompt with its responses, not truncated; each distinct text is tokenized once."""
+    """Yields every prompt with its responses, not truncated; each distinct text is tokenized once."""
     distinct = list(dict.fromkeys(prompts))
     encoded = dict(zip(distinct, tokenizer.encode_prompts(distinct), strict=True))
     whole = [encoded[prompt] for prompt in prompts]
@@ -70,26 +70,6 @@ def _whole(
         yield prompt, list(itertools.islice(flat, len(group)))
 
 
-def head_index(comparison: Comparison, heads: Sequence[str]) -> int:
-    """Which head a comparison trains and is judged by.
-
-    A model with one head takes every comparison, whatever its label: that is what mixing safety data into a helpfulness
-    model means. With several heads the comparison's own label decides.
-
-    Raises:
-        InputError: several heads, and the comparison names none of them.
-    """
-    if len(heads) == 1:
-        return 0
-    if comparison.head not in heads:
-        named = "names no head" if comparison.head is None else f"is for the head {comparison.head!r}"
-        raise InputError(
-            f"{comparison.origin}: this comparison {named}, but the model has the heads {', '.join(heads)}: "
-            'add "head" to the record, or train a model with one head'
-        )
-    return list(heads).index(comparison.head)
-
-
 def encode_comparisons(
     comparisons: Sequence[Comparison],
     tokenizer: Tokenizer,
@@ -97,13 +77,20 @@ def encode_comparisons(
     rule: PairRule,
     encoded: Groups | None = None,
 ) -> list[Example]:
-    """One `Example` per comparison, in order. `encoded` are their ids from `encode_groups`, where they are known.
+    """Returns one `Example` per comparison, in order.
 
     The pairs of a comparison share the weight 1 equally: 1/C(K,2) each, as in InstructGPT (2203.02155, section 3.5), or
-    one over the pairs that remain when ties are left out. A comparison whose pairs are all left out weighs nothing.
+    one over the number of remaining pairs if ties are left out. A comparison without remaining pairs has weight 0.
+
+    Args:
+        comparisons: the comparisons.
+        tokenizer: converts their texts to ids.
+        heads: names of the model's heads.
+        rule: selects the pairs and their margins.
+        encoded: the ids of the comparisons from `encode_groups`, if they are known.
 
     Raises:
-        InputError: a margin is asked for and the data does not state it, or a head is missing.
+        InputError: the rule needs a margin or a strength that the data do not state, or a head is missing.
     """
     prompts, responses = encoded or encode_groups(
         [comparison.prompt for comparison in comparisons],
@@ -126,24 +113,24 @@ def encode_comparisons(
 def encode_demonstrations(
     demonstrations: Sequence[Demonstration], tokenizer: Tokenizer, encode: Encode = encode_groups
 ) -> list[Example]:
-    """One `Example` with one response per demonstration, in order; `encode` makes its ids.
+    """Returns one `Example` with one response per demonstration, in order; `encode` computes the ids.
 
-    A demonstration that truncation cut has no ending: a model must not learn to stop there.
+    A truncated demonstration has no ending: a model must not learn to stop there.
     """
     prompts, responses = encode([d.prompt for d in demonstrations], [[d.response] for d in demonstrations], tokenizer)
-    whole = [r.ids[: -len(tokenizer.ending)] if r.cut else r.ids for (r,) in responses]
-    return [Example(prompt.ids, (ids,)) for prompt, ids in zip(prompts, whole, strict=True)]
+    ids = [r.ids[: -len(tokenizer.ending)] if r.cut else r.ids for (r,) in responses]
+    return [Example(prompt.ids, (response,)) for prompt, response in zip(prompts, ids, strict=True)]
 
 
 def _pair_arrays(comparison: Comparison, rule: PairRule) -> dict[str, np.ndarray]:
-    pairs = comparison.pairs
-    used = [i for i, pair in enumerate(pairs) if rule.keep_ties or not pair.tied]
-    return _arrays(tuple(pairs[i] for i in used), tuple(_margin(comparison, i, rule) for i in used))
+    used = [i for i, pair in enumerate(comparison.pairs) if rule.keep_ties or not pair.tied]
+    return _shared_arrays(tuple(comparison.pairs[i] for i in used), tuple(_margin(comparison, i, rule) for i in used))
 
 
+# Most comparisons have the same pairs as an earlier one. Sharing the arrays is five times as fast and saves memory;
+# they are read-only, so that no example can change another.
 @functools.lru_cache(4096)
-def _arrays(pairs: tuple[Pair, ...], margins: tuple[float, ...]) -> dict[str, np.ndarray]:
-    """The pair arrays of an `Example`. Most comparisons have pairs like another's, and share the arrays with it."""
+def _shared_arrays(pairs: tuple[Pair, ...], margins: tuple[float, ...]) -> dict[str, np.ndarray]:
     arrays = {
         "winner": np.array([pair.winner for pair in pairs], np.int32),
         "loser": np.array([pair.loser for pair in pairs], np.int32),

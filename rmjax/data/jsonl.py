@@ -1,29 +1,24 @@
-"""Files of JSON lines, one record per line, gzipped or not; every error names file and line."""
+"""JSON-lines files, one record per line, gzipped or not; every error names file and line."""
 
 from __future__ import annotations
 
-import collections
 import gzip
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
-from rmjax.data.comparisons import Comparison, Demonstration
-from rmjax.data.records import Texts, parse_comparison, parse_demonstrations, parse_scoring, remarks
 from rmjax.errors import InputError
-
-Parsed = TypeVar("Parsed")
 
 
 def read_jsonl(path: str | os.PathLike) -> Iterator[tuple[int, Any]]:
-    """Yields `(line number, decoded record)` of a file of JSON lines, gzipped where its name ends with `.gz`.
+    """Yields (line number, record) of a file of JSON lines; a file whose name ends with `.gz` is gzipped.
 
-    Blank lines are skipped. NaN and Infinity, which Python's decoder would let pass, are not JSON.
+    Blank lines are skipped. NaN and Infinity, which Python's decoder accepts, are errors: they are not JSON.
 
     Raises:
-        InputError: the file is missing, a directory, unreadable, broken, or holds no records.
+        InputError: the file is missing, a directory, unreadable, broken, or has no records.
     """
     path = os.fspath(path)
     opened = gzip.open if path.endswith(".gz") else open
@@ -44,38 +39,13 @@ def read_jsonl(path: str | os.PathLike) -> Iterator[tuple[int, Any]]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     if not count:
-        raise InputError(f"{path}: holds no records, expected one JSON record per line")
+        raise InputError(f"{path}: has no records, expected one JSON record per line")
 
 
-def read_records(
-    path: str | os.PathLike,
-    parse: Callable[[Any, str], Parsed],
-    notes: collections.Counter[str] | None = None,
-) -> Iterator[Parsed]:
-    """Yields `parse(record, "file:line")` for every record of a file.
-
-    `notes` counts the `remarks` on the records.
-    """
+def jsonl_records(path: str | os.PathLike) -> Iterator[tuple[str, Any]]:
+    """Yields (origin, record) for every record of `read_jsonl`; the origin is "FILE:LINE"."""
     for number, record in read_jsonl(path):
-        parsed = parse(record, f"{os.fspath(path)}:{number}")
-        if notes is not None:
-            notes.update(remarks(record))
-        yield parsed
-
-
-def read_comparisons(path: str | os.PathLike, notes: collections.Counter[str] | None = None) -> list[Comparison]:
-    """The comparisons of a JSON-lines file. Raises InputError, with file and line."""
-    return list(read_records(path, parse_comparison, notes))
-
-
-def read_demonstrations(path: str | os.PathLike, notes: collections.Counter[str] | None = None) -> list[Demonstration]:
-    """The demonstrations of a JSON-lines file, which may hold comparisons. Raises InputError, with file and line."""
-    return [demonstration for group in read_records(path, parse_demonstrations, notes) for demonstration in group]
-
-
-def read_scoring(path: str | os.PathLike) -> list[Texts]:
-    """The prompts and responses to score of a JSON-lines file. Raises InputError, with file and line."""
-    return list(read_records(path, parse_scoring))
+        yield f"{os.fspath(path)}:{number}", record
 
 
 def _decoded(line: bytes, origin: str) -> str:

@@ -1,4 +1,4 @@
-"""One decoded JSON record -> a comparison, demonstrations, or texts to score.
+"""Parsing of decoded JSON records: comparisons, demonstrations, and texts to score.
 
 A comparison is a JSON object or, as a role record, a JSON array:
 
@@ -8,14 +8,14 @@ A comparison is a JSON object or, as a role record, a JSON array:
     {"prompt": P, "responses": [...], "scores": [...]}  higher is better
     [{"text": T, "role": "prompter" | "assistant"}, ...]  the prompt's turns, then the answers, best first
 
-each object optionally with "strength" and "margin" (one value for a pair, a list with one entry per pair beyond),
-"unsafe" (a list of booleans, one per response; of a pair, chosen first), "head" and "subset". A null stands for an
-absent key. Other keys are columns of somebody else's: they are not read, and `remarks` names them, so that they can be
-counted. `rmjax.data.conversations` says what a transcript is.
+An object may also have "strength" and "margin" (one value for a pair, a list with one entry per pair for more
+responses), "unsafe" (a list of booleans, one per response; of a pair, chosen first), "head" and "subset". A null is the
+same as an absent key. Other keys are not read; `remarks` names them, so that they can be counted.
+`rmjax.data.conversations` defines transcripts.
 
-A response beside a prompt may stand there as a bare `true` or `false`: published files hold such answers, whose quotes
-a converter took for a boolean's. It is read as the text it is written as, with a remark. So is a "chosen" or "rejected"
-that opens as a transcript but does not repeat the prompt to the letter: a model's answer can run on into other turns.
+In a record with a prompt, a response may be `true` or `false`: published files contain answers whose quotes a converter
+removed. It is read as text, with a remark. The same holds for a "chosen" or "rejected" that begins like a transcript
+but does not repeat the prompt exactly: an answer of a model may contain further turns.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SCORING_FORMS = (
 )
 
 _ABOUT = {"strength", "margin", "unsafe", "head", "subset"}
-# The keys of every form of an object, by the key that gives the form away; "chosen" also for a record without it.
+# The keys of every form of an object, by the key that identifies the form. A record with "rejected" alone is "chosen".
 _KEYS = {
     "chosen": {"prompt", "chosen", "rejected"} | _ABOUT,
     "responses": {"prompt", "responses", "ranks", "scores"} | _ABOUT,
@@ -59,7 +59,7 @@ Texts = tuple[Prompt, tuple[str, ...]]
 
 
 def _located(parse: Callable[[Any, str], Parsed]) -> Callable[..., Parsed]:
-    """Puts the origin of a record, where one is given, before the message of an InputError."""
+    """Puts the origin of a record, if it is given, before the message of an InputError."""
 
     @functools.wraps(parse)
     def located(record: Any, origin: str = "") -> Parsed:
@@ -73,7 +73,7 @@ def _located(parse: Callable[[Any, str], Parsed]) -> Callable[..., Parsed]:
 
 @_located
 def parse_comparison(record: Any, origin: str = "") -> Comparison:
-    """The comparison that a decoded JSON `record` states; see the module for the forms.
+    """Returns the comparison of a decoded JSON `record`; see the module for the forms.
 
     Raises:
         InputError: it is none of the forms, or a part of it is wrong.
@@ -83,8 +83,10 @@ def parse_comparison(record: Any, origin: str = "") -> Comparison:
 
 @_located
 def parse_demonstrations(record: Any, origin: str = "") -> list[Demonstration]:
-    """The demonstrations in `record`: one for `{"prompt", "response"}`, one for every run of assistant turns of
-    `{"messages"}`; of a comparison the responses ranked first.
+    """Returns the demonstrations of a decoded JSON `record`.
+
+    `{"prompt", "response"}` is one demonstration, `{"messages"}` one for every run of assistant turns, and a comparison
+    one for every response of the best rank.
 
     Raises:
         InputError: the record is none of the forms, or a part of it is wrong.
@@ -106,8 +108,10 @@ def parse_demonstrations(record: Any, origin: str = "") -> list[Demonstration]:
 
 @_located
 def parse_scoring(record: Any, origin: str = "") -> Texts:
-    """A prompt and the responses to score: `{"prompt", "response"}`, `{"prompt", "responses"}` (one or more, no
-    judgement needed), `{"messages"}` that end with the response, or any form of comparison (chosen first).
+    """Returns the prompt and the responses to score of a decoded JSON `record`.
+
+    The forms are `{"prompt", "response"}`, `{"prompt", "responses"}` (one or more, without ranks), `{"messages"}` that
+    end with the response, and all forms of comparisons (chosen first).
 
     Raises:
         InputError: the record is none of the forms, or a part of it is wrong.
@@ -122,8 +126,7 @@ def parse_scoring(record: Any, origin: str = "") -> Texts:
 
 
 def remarks(record: Any) -> tuple[str, ...]:
-    """Returns remarks on a `record` that a parser accepted: the keys it did not read, booleans read as text,
-    transcripts read as responses."""
+    """Returns remarks on a `record` that a parser accepted: keys not read, and booleans or transcripts read as text."""
     form = _form(record)
     if form == "turns":
         return ()
@@ -139,7 +142,7 @@ def remarks(record: Any) -> tuple[str, ...]:
 
 
 def _form(record: Any) -> str | None:
-    """`turns` for an array, else the key that tells the form of an object, or None."""
+    """Returns `turns` for an array, else the key that identifies the form of an object, or None."""
     if isinstance(record, list):
         return "turns"
     record = _present(record)
@@ -166,7 +169,7 @@ def _comparison(record: Any, origin: str) -> Comparison:
     if form == "turns":
         return Comparison(prompt, responses, _best_first(responses), origin=origin)
     record = _present(record)
-    ranks, scores = (_best_first(responses), None) if form == "chosen" else _judgement(record)
+    ranks, scores = (_best_first(responses), None) if form == "chosen" else _ranking(record)
     return Comparison(
         prompt,
         responses,
@@ -185,7 +188,7 @@ def _comparison(record: Any, origin: str) -> Comparison:
 
 
 def _texts(record: Any) -> Texts:
-    """Prompt and responses of a record of any form."""
+    """Returns prompt and responses of a record of any form."""
     form = _form(record)
     if form == "turns":
         return conversations.role_record(record)
@@ -202,7 +205,7 @@ def _texts(record: Any) -> Texts:
 
 
 def _pair(record: dict) -> tuple[Prompt, tuple[str, str]]:
-    """The prompt and (chosen, rejected)."""
+    """Returns the prompt and (chosen, rejected)."""
     for key in ("chosen", "rejected"):
         if key not in record:
             raise InputError(f'"{key}" is missing or null: a pair needs both "chosen" and "rejected"')
@@ -225,7 +228,7 @@ def _prompt(record: dict) -> Prompt:
 
 
 def _continuation(prompt: Prompt, record: dict, key: str) -> str:
-    # Many files repeat the prompt inside of the conversation; it is the prompt once, not a part of the response.
+    # Many files repeat the prompt in the conversation; it is not a part of the response.
     turns = conversations.conversation_or_none(record[key], key)
     repeated = turns is not None and _repeats(prompt, turns)
     return conversations.rendered(turns[len(prompt) :], key) if repeated else _response(record[key], key)
@@ -236,7 +239,7 @@ def _repeats(prompt: Prompt, turns: Prompt) -> bool:
 
 
 def _other_transcripts(record: dict) -> int:
-    """How many texts of a pair with a prompt open as transcripts, but do not repeat that prompt."""
+    """Returns the number of texts of a pair with a prompt that begin like transcripts but do not repeat the prompt."""
     if "prompt" not in record:
         return 0
     texts = [record[key] for key in ("chosen", "rejected") if isinstance(record[key], str)]
@@ -253,15 +256,15 @@ def _response(value: Any, key: str) -> str:
     return values.text(value, key)
 
 
-# --- the judgement ----------------------------------------------------------------------------------------------------
+# --- the ranking ------------------------------------------------------------------------------------------------------
 
 
 def _best_first(responses: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(range(1, len(responses) + 1))
 
 
-def _judgement(record: dict) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
-    """(ranks, scores or None)."""
+def _ranking(record: dict) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
+    """Returns (ranks, scores or None)."""
     ranks = values.each(values.whole, record["ranks"], "ranks") if "ranks" in record else None
     scores = values.each(values.number, record["scores"], "scores") if "scores" in record else None
     if ranks is None and scores is None:

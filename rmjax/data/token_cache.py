@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from rmjax.data.bpe import as_fast_tokenizer, train_bpe
 from rmjax.data.comparisons import Prompt
 from rmjax.data.disk_cache import cached
 from rmjax.data.examples import Groups, encode_groups
-from rmjax.data.tokenizer import Encoded, Tokenizer, as_fast_tokenizer, train_bpe
+from rmjax.data.tokenizer import Encoded, Tokenizer
 
 PACKAGES = ("jinja2", "tokenizers", "transformers")  # ids depend on their versions
 

@@ -1,4 +1,4 @@
-"""Counts of what truncation cut off texts that were scored."""
+"""Counts of the tokens that truncation cut from scored texts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Truncation:
-    """Counts of tokens that truncation cut off N texts, each a prompt with one response.
+    """Counts of tokens that truncation cut from N texts, each a prompt with one response.
 
     Attributes:
         texts: N.
         prompts_truncated: texts whose prompt lost tokens.
         responses_truncated: texts whose response lost tokens.
-        tokens_cut: tokens lost in all.
+        tokens_cut: lost tokens in total.
     """
 
     texts: int
@@ -27,7 +27,7 @@ class Truncation:
 
     @classmethod
     def of(cls, cut: Sequence[np.ndarray]) -> Truncation:
-        """Counts arrays `[K, 2]` of tokens cut off the prompt and off the response of K texts."""
+        """Returns the counts of arrays `[K, 2]`: tokens cut from the prompt and from the response of K texts."""
         cut_Nx2 = np.concatenate([np.zeros((0, 2), int), *cut])
         prompts, responses = (cut_Nx2 > 0).sum(axis=0).tolist()
         return cls(len(cut_Nx2), prompts, responses, int(cut_Nx2.sum()))
@@ -37,7 +37,7 @@ class Truncation:
         return dataclasses.asdict(self)
 
     def to_text(self) -> str:
-        """Returns one sentence, empty where nothing was cut."""
+        """Returns one sentence, or "" if nothing was cut."""
         if not self.tokens_cut:
             return ""
         return (

@@ -1,4 +1,4 @@
-"""Single values of decoded JSON: what stands under a key, as one type, or an error that says what was found."""
+"""Type checks of single values of decoded JSON; every error names the key and the value found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 
 
 def text(value: Any, key: str) -> str:
-    """Text that can be written as UTF-8."""
+    """Returns a text that can be encoded as UTF-8."""
     if not isinstance(value, str):
         raise InputError(f'"{key}" must be text, found {kind(value)}')
     try:
@@ -25,45 +25,45 @@ def text(value: Any, key: str) -> str:
 
 
 def label(value: Any, key: str) -> str:
-    """Text that is not empty."""
+    """Returns a text that is not empty."""
     if not text(value, key):
         raise InputError(f'"{key}" is an empty string: leave it out instead')
     return value
 
 
 def whole(value: Any, key: str) -> int:
-    """A whole number."""
+    """Returns an integer."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InputError(f'"{key}" must hold whole numbers, found {kind(value)}')
     return value
 
 
 def number(value: Any, key: str) -> float:
-    """A finite number."""
+    """Returns a finite number."""
     try:
         if not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value):
             return float(value)
-    except OverflowError:  # a whole number beyond the range of a float
+    except OverflowError:  # an integer beyond the range of a float
         pass
     raise InputError(f'"{key}" must hold finite numbers, found {kind(value)}')
 
 
 def boolean(value: Any, key: str) -> bool:
-    """`true` or `false`; 0 and 1 are numbers."""
+    """Returns `true` or `false`; 0 and 1 are numbers."""
     if not isinstance(value, bool):
         raise InputError(f'"{key}" must hold true or false, found {kind(value)}')
     return value
 
 
 def each(convert: Callable[[Any, str], Value], value: Any, key: str) -> tuple[Value, ...]:
-    """A list, every entry of it passed through `convert(entry, key)`."""
+    """Returns the entries of a list, each converted by `convert(entry, key)`."""
     if not isinstance(value, list):
         raise InputError(f'"{key}" must be a list, found {kind(value)}')
     return tuple(convert(entry, key) for entry in value)
 
 
 def kind(value: Any) -> str:
-    """What a value is, in the words of an error message."""
+    """Returns a description of a value for an error message."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, (int, float)):

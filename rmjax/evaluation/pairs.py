@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rmjax.data.comparisons import Comparison
+from rmjax.data.comparisons import Comparison, head_index
 from rmjax.errors import InputError
 
 
@@ -90,8 +90,6 @@ def head_columns(comparisons: Sequence[Comparison], heads: Sequence[str]) -> np.
     Raises:
         InputError: there is no comparison, or one belongs to no head of the model.
     """
-    from rmjax.data.examples import head_index  # not at the top, because it imports jax
-
     if not comparisons:
         raise InputError("there is no comparison to evaluate on")
     return np.array([head_index(comparison, heads) for comparison in comparisons], int)

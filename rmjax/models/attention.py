@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from rmjax.data.packing import PackedBatch
+from rmjax.data.batch import PackedBatch
 from rmjax.models.block_sparse_attention import TILE, block_sparse_attention
 from rmjax.models.config import TransformerConfig
 from rmjax.models.layers import Norm

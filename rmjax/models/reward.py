@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from rmjax.data.packing import PackedBatch
+from rmjax.data.batch import PackedBatch
 from rmjax.models.config import TransformerConfig
 from rmjax.models.layers import ACTIVATIONS
 from rmjax.models.linear import Linear
@@ -57,7 +57,7 @@ class RewardTransformer(nn.Module):
     def __call__(self, batch: PackedBatch) -> Array:
         c = self.config
         hidden_RxLxD = self.trunk(batch)
-        score_index_N = batch.score_index_N
+        score_index_N = batch.responses.score_index_N
         if not c.causal:
             # The response follows its own copy of the prompt, so its last position says how far back its text began.
             score_index_N = score_index_N - batch.positions_RxL.reshape(-1)[score_index_N]

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rmjax.data.packing import BatchShape, PackedBatch, build_batch
+from rmjax.data.batch import BatchShape, PackedBatch, build_batch
 from rmjax.models.attention import Attention, PackedContext, packed_context
 from rmjax.models.config import TransformerConfig
 from rmjax.models.layers import MLP, Norm, replicate_activations

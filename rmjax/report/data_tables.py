@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from rmjax.data.audit import CONSEQUENCES, ROLES
+from rmjax.data.leaks import CONSEQUENCES, ROLES
 from rmjax.evaluation.text_table import percent
 
 Json = dict[str, Any]

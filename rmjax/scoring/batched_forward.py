@@ -8,17 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from rmjax.data.batch import BatchShape, Block, Chunk, Example, PackedBatch, build_batch
+from rmjax.data.batch_shape import power_of_two, rounded_shape, row_tokens, smallest_shape
 from rmjax.data.loader import balance_tokens
-from rmjax.data.packing import (
-    BatchShape,
-    Chunk,
-    Example,
-    PackedBatch,
-    build_batch,
-    fitting_row_length,
-    pack_rows,
-    split_into_chunks,
-)
+from rmjax.data.packing import fitting_row_length, pack_rows, split_into_chunks
 from rmjax.models.attention import uses_dense_attention
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import Layout
@@ -73,7 +66,7 @@ class BatchedForward:
         index, count = self.layout.process
         computed = []
         for bins in self._plan(examples):
-            batch, slots = build_batch(examples, bins, _bucket(bins))
+            batch, slots = build_batch(examples, bins, _block_shape(examples, bins))
             mine = slice(index * len(bins) // count, (index + 1) * len(bins) // count)
             # Read after the last one is on its way: the device does not wait for the packing of the next.
             computed.append((slots, self._apply(params, jax.tree.map(lambda x, mine=mine: x[mine], batch))))
@@ -91,7 +84,7 @@ class BatchedForward:
         widths = [len(e.prompt) + sum(map(len, e.responses)) for e in examples]
         if uses_dense_attention():
             # Wide groups get wider rows, so that a prompt stands in few of them.
-            row_length = _power(max(fitting_row_length(examples), min(max(widths), WIDEST_ROW)))
+            row_length = power_of_two(max(fitting_row_length(examples), min(max(widths), WIDEST_ROW)))
             longest_piece = row_length
         else:
             longest = max(len(e.prompt) + max(map(len, e.responses)) for e in examples)
@@ -121,18 +114,7 @@ def _evened(rows: Sequence[Sequence[Chunk]], shards: int) -> list[list[list[Chun
     return [[[pieces[i] for i in members]] for members in dealt]
 
 
-def _bucket(bins: Sequence[Sequence[Sequence[Chunk]]]) -> BatchShape:
-    """The shape that holds every bin, rounded up so that few are ever compiled.
-
-    Tokens go up to a multiple of a sixteenth of the next power of two, or of 64 where that is more.
-    Slots and rows cost little and go up to a power of two.
-    """
-    rows = max(len(rows) for rows in bins)
-    row_length = max(sum(piece.width for piece in row) for rows in bins for row in rows)
-    responses = max(sum(piece.last - piece.first for row in rows for piece in row) for rows in bins)
-    unit = max(64, _power(row_length) // 16)
-    return BatchShape(_power(rows), max(128, -(-row_length // unit) * unit), max(8, _power(responses)), 1)
-
-
-def _power(count: int) -> int:
-    return 1 << (count - 1).bit_length()
+def _block_shape(examples: Sequence[Example], blocks: Sequence[Block]) -> BatchShape:
+    """Returns a rounded shape that holds every block."""
+    row_length = max(row_tokens(row) for block in blocks for row in block)
+    return rounded_shape(smallest_shape(examples, blocks, row_length))

@@ -24,7 +24,8 @@ from typing import Any
 
 import jax
 
-from rmjax.data.tokenizer import Tokenizer, open_tokenizer
+from rmjax.data.pretrained_tokenizer import open_tokenizer
+from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.models.pretrained import PICKLES
 from rmjax.parallel.layout import Layout, make_layout

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rmjax.data.comparisons import Comparison, Demonstration, Prompt
-from rmjax.data.examples import head_index
+from rmjax.data.comparisons import Comparison, Demonstration, Prompt, head_index
 from rmjax.scoring.contract import Contract, Normalization, choose_canaries
 from rmjax.scoring.reward_model import RewardModel
 

@@ -10,8 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from rmjax.data.bpe import PAD
 from rmjax.data.chat_template import DATE
-from rmjax.data.tokenizer import PAD, Tokenizer, open_tokenizer
+from rmjax.data.pretrained_tokenizer import open_tokenizer
+from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig
 from rmjax.models.export import write_pretrained
@@ -82,7 +84,7 @@ def load_classifier(
     room = (pretrained.config.max_positions or 4096) - len(tokenizer.ending)
     max_prompt, max_response = max_prompt or stated["max_prompt"], max_response or stated["max_response"]
     max_prompt = max_prompt or (room - max_response if max_response else room // 2)
-    tokenizer.limit(max_prompt, max_response or room - max_prompt)
+    tokenizer.set_limits(max_prompt, max_response or room - max_prompt)
     check_tokenizer(tokenizer, pretrained.config, str(folder))
     model = RewardTransformer(pretrained.config, pretrained.labels, jnp.dtype("float32"))
     params, _ = pretrained.load(parameter_shapes(model), heads=pretrained.labels, place=layout.put_param)

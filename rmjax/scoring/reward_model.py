@@ -9,9 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from rmjax.data.batch import Example
 from rmjax.data.comparisons import Prompt
 from rmjax.data.examples import encode_alone
-from rmjax.data.packing import Example
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.models.reward import RewardTransformer

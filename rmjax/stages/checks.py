@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rmjax.data.comparisons import Comparison
-from rmjax.data.examples import head_index
+from rmjax.data.comparisons import Comparison, head_index
 from rmjax.data.sources import parse_sources
 from rmjax.errors import InputError
 from rmjax.stages.datasets import ComparisonSplits

@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rmjax.data.ablations import first_responses, flip_labels, negligible_as_ties, shift_ratings, split_into_pairs
-from rmjax.data.audit import DataAudit, Lengths, audit, check_leaks
+from rmjax.data.audit import DataAudit, Lengths, audit
+from rmjax.data.batch import Example
 from rmjax.data.comparisons import Comparison, Demonstration
 from rmjax.data.examples import Groups, encode_demonstrations
-from rmjax.data.packing import Example
-from rmjax.data.sources import hold_out, load_comparisons, load_demonstrations
+from rmjax.data.hold_out import hold_out
+from rmjax.data.leaks import check_leaks
+from rmjax.data.sources import load_comparisons, load_demonstrations
 from rmjax.data.token_cache import cached_groups
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
@@ -87,7 +89,7 @@ def audit_splits(splits: ComparisonSplits, encoded: Mapping[str, Groups], *, ref
     evaluation = {"validation": splits.validation, "test": splits.test}
     report = audit(splits.train, evaluation, lengths=lengths, notes=splits.notes)
     print(report.to_text(), end="\n\n")
-    if warning := check_leaks(report, refuse_leaks):
+    if warning := check_leaks(report.leaks, refuse_leaks):
         print(f"warning: {warning}\n", file=sys.stderr)
     return report
 

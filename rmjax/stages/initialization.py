@@ -9,8 +9,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from rmjax.data.pretrained_tokenizer import open_tokenizer
 from rmjax.data.token_cache import cached_bpe
-from rmjax.data.tokenizer import Tokenizer, open_tokenizer
+from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig
 from rmjax.models.pretrained import open_pretrained

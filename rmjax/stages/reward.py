@@ -11,8 +11,8 @@ from typing import Any
 
 import jax
 
-from rmjax.data.examples import head_index
-from rmjax.data.packing import PackedBatch
+from rmjax.data.batch import PackedBatch
+from rmjax.data.comparisons import head_index
 from rmjax.evaluation import mistakes
 from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.models.reward import RewardTransformer

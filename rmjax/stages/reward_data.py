@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from rmjax.data.audit import DataAudit
+from rmjax.data.batch import Example
 from rmjax.data.comparisons import Comparison, Demonstration
 from rmjax.data.examples import PairRule, encode_comparisons
-from rmjax.data.packing import Example
 from rmjax.errors import InputError
 from rmjax.scoring.finalize import References, demonstration_texts, reference_texts
 from rmjax.stages.checks import check_labels, check_splits

@@ -11,8 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rmjax.data.batch import Example
 from rmjax.data.loader import BatchStream
-from rmjax.data.packing import Example
 from rmjax.models.attention import uses_dense_attention
 from rmjax.models.transformer import empty_batch, parameter_shapes
 from rmjax.parallel.layout import Layout

@@ -13,8 +13,8 @@ import jax
 import optax
 from tqdm import tqdm
 
+from rmjax.data.batch import PackedBatch
 from rmjax.data.loader import BatchStream
-from rmjax.data.packing import PackedBatch
 from rmjax.errors import InputError
 from rmjax.parallel.processes import is_main_process
 from rmjax.training.callbacks import Callback, run_callbacks

@@ -1,7 +1,7 @@
-"""What a step minimises: packed batch -> (sum of losses, sums to report).
+"""Training objectives: functions of a packed batch that return the sum of its losses and sums to report.
 
-Every objective has the form `loss_fn(params, batch) -> (numerator, sums)`, where `sums["weight"]` is the denominator.
-The step adds both over microbatches and devices and divides once, so a loss is the same number on any layout.
+Every objective has the form `loss_fn(params, batch) -> (numerator, sums)`; `sums["weight"]` is the denominator. The
+step adds both over microbatches and devices and divides once, so that a loss is the same number on any layout.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rmjax.data.packing import PackedBatch
+from rmjax.data.batch import PackedBatch, PairSlots
 from rmjax.errors import InputError
 from rmjax.training import losses
 
@@ -75,81 +75,101 @@ class LossConfig:
 
 
 def ranking_objective(apply: Callable[[Any, PackedBatch], Array], config: LossConfig) -> LossFn:
-    """Bradley-Terry on the pairs of a batch, each comparison weighing 1 whatever its K.
+    """Bradley-Terry loss on the pairs of a batch; every comparison has weight 1 for any K.
 
-    The auxiliary term of a comparison is the mean over its K responses and shares its weight, so the loss is
+    The auxiliary term of a comparison is the mean over its K responses and has the weight of the comparison, so the
+    loss is
 
         mean over comparisons of (ranking + auxiliary * classification),    classification = 0 without labels.
 
-    What it weighs against the ranking of the same comparison is the coefficient, however many others have labels and
-    however a batch is divided. A comparison without pairs, such as a tie that is left out, weighs nothing in either.
+    So the coefficient alone determines the weight of the classification relative to the ranking of the same comparison,
+    for any number of labelled comparisons and any division of the batch. A comparison without pairs, for example a tie
+    that is left out, has weight 0 in both terms.
 
-    `apply(params, batch)` gives scores `[N, Z]`. Reports `loss` (with every term), `accuracy` over untied pairs, where
-    equal scores count half, `gap`, the mean of winner minus loser, and, if it has a coefficient, `auxiliary`, the mean
-    classification over the comparisons with labels alone; 0 in a batch that has none.
+    `apply(params, batch)` returns scores `[N, Z]`. Reports `loss` (with all terms), `accuracy` over untied pairs (equal
+    scores count half), `gap` (the mean of winner minus loser) and, if its coefficient is not 0, `auxiliary`: the mean
+    classification over the comparisons with labels; 0 in a batch without labels.
     """
 
     def loss_fn(params: Any, batch: PackedBatch) -> tuple[Array, dict[str, Array]]:
         score_N = chosen_head(apply(params, batch), batch)
-        winner, loser = score_N[batch.winner_P], score_N[batch.loser_P]
+        responses, pairs = batch.responses, batch.pairs
+        winner, loser = score_N[pairs.winner_P], score_N[pairs.loser_P]
         gap = winner - loser
         if config.ties == "rao_kupper":
-            loss = losses.rao_kupper(gap, batch.tied_P, threshold=config.tie_threshold)
+            loss = losses.rao_kupper(gap, pairs.tied_P, threshold=config.tie_threshold)
         else:
-            untied = losses.bradley_terry(gap, margin=batch.margin_P, label_smoothing=config.label_smoothing)
-            loss = jnp.where(batch.tied_P, losses.tied_half(gap), untied)
+            untied = losses.bradley_terry(gap, margin=pairs.margin_P, label_smoothing=config.label_smoothing)
+            loss = jnp.where(pairs.tied_P, losses.tied_half(gap), untied)
         if config.center_coef:
-            loss = loss + config.center_coef * losses.centring(winner, loser)
-        numerator, reported = jnp.sum(batch.weight_P * loss), pair_sums(gap, batch)
+            loss = loss + config.center_coef * losses.centering(winner, loser)
+        numerator, reported = jnp.sum(pairs.weight_P * loss), pair_sums(gap, pairs)
         if config.safety_coef:
-            auxiliary = jnp.sum(batch.safety_weight_N * losses.safety_classification(score_N, batch.unsafe_N))
+            classification = losses.safety_classification(score_N, responses.unsafe_N)
+            auxiliary = jnp.sum(responses.safety_weight_N * classification)
             numerator = numerator + config.safety_coef * auxiliary
-            reported |= {"auxiliary": auxiliary, "auxiliary_weight": jnp.sum(batch.safety_weight_N)}
-        return numerator, {"weight": jnp.sum(batch.weight_P), "loss": numerator, **reported}
+            reported |= {"auxiliary": auxiliary, "auxiliary_weight": jnp.sum(responses.safety_weight_N)}
+        return numerator, {"weight": jnp.sum(pairs.weight_P), "loss": numerator, **reported}
 
     return loss_fn
 
 
 def rating_objective(apply: Callable[[Any, PackedBatch], Array]) -> LossFn:
-    """Squared error on absolute ratings, averaged over responses: the baseline that ranking is compared against."""
+    """Squared error on absolute ratings, averaged over responses: the baseline for ranking losses."""
 
     def loss_fn(params: Any, batch: PackedBatch) -> tuple[Array, dict[str, Array]]:
         score_N = chosen_head(apply(params, batch), batch)
-        numerator = jnp.sum(batch.response_mask_N * losses.squared_error(score_N, batch.rating_N))
-        gap = score_N[batch.winner_P] - score_N[batch.loser_P]
-        return numerator, {"weight": jnp.sum(batch.response_mask_N), "loss": numerator, **pair_sums(gap, batch)}
+        responses, pairs = batch.responses, batch.pairs
+        numerator = jnp.sum(responses.response_mask_N * losses.squared_error(score_N, responses.rating_N))
+        gap = score_N[pairs.winner_P] - score_N[pairs.loser_P]
+        return numerator, {"weight": jnp.sum(responses.response_mask_N), "loss": numerator, **pair_sums(gap, pairs)}
 
     return loss_fn
 
 
 def sft_objective(apply: Callable[[Any, PackedBatch], Array]) -> LossFn:
-    """Next-token cross-entropy on the tokens of the responses, EOS included; nothing is learned from prompts.
+    """Next-token cross-entropy on the tokens of the responses, EOS included; prompts have no loss.
 
-    `apply(params, batch)` gives logits `[R, L, V]`. Every example has one response here, so it follows its prompt
-    directly and token t is predicted at t - 1. Reports `loss` in nats per token and next-token `accuracy`.
+    `apply(params, batch)` gives logits `[R, L, V]`. An example may have any number of responses: each of them is
+    predicted from the prompt and its own tokens. Reports `loss` in nats per token and next-token `accuracy`.
     """
 
     def loss_fn(params: Any, batch: PackedBatch) -> tuple[Array, dict[str, Array]]:
         logits = apply(params, batch)[:, :-1]
-        target = batch.tokens_RxL[:, 1:]
+        # No logit predicts the first token of a row.
+        previous, target = previous_index(batch)[:, 1:], batch.tokens_RxL[:, 1:]
         answered = (batch.segments_RxL != batch.prompt_segments_RxL)[:, 1:].astype(jnp.float32)
-        log_probability = jax.nn.log_softmax(logits)
-        loss = -jnp.take_along_axis(log_probability, target[..., None], axis=-1)[..., 0]
+        # Elements are picked within each row, so that a device needs no row of another.
+        loss = -jax.vmap(lambda row_LxV, index, ids: row_LxV[index, ids])(jax.nn.log_softmax(logits), previous, target)
         numerator, weight = jnp.sum(answered * loss), jnp.sum(answered)
-        correct = jnp.sum(answered * (jnp.argmax(logits, -1) == target).astype(jnp.float32))
+        likeliest = jnp.take_along_axis(jnp.argmax(logits, -1), previous, axis=1)
+        correct = jnp.sum(answered * (likeliest == target).astype(jnp.float32))
         return numerator, {"weight": weight, "loss": numerator, "accuracy": correct, "accuracy_weight": weight}
 
     return loss_fn
 
 
+def previous_index(batch: PackedBatch) -> Array:
+    """Returns the position in the row of the token whose logits predict each token, `[R, L] int32`.
+
+    That is the token before it. For the first token of a response it is the last token of the prompt, which is further
+    back if another response is in between.
+    """
+    segment, prompt_segment = batch.segments_RxL, batch.prompt_segments_RxL
+    index = jnp.arange(segment.shape[1], dtype=jnp.int32)
+    prompt_end = jax.lax.cummax(jnp.where(segment == prompt_segment, index, 0), axis=1)
+    first = (segment != prompt_segment) & (segment != jnp.roll(segment, 1, axis=1))
+    return jnp.where(first, prompt_end, jnp.maximum(index - 1, 0))
+
+
 def chosen_head(scores_NxZ: Array, batch: PackedBatch) -> Array:
-    """The score of each response under its own comparison's head, `[N]`."""
-    return jnp.take_along_axis(scores_NxZ, batch.head_N[:, None], axis=1)[:, 0]
+    """Returns the score of each response under the head of its comparison, `[N]`."""
+    return jnp.take_along_axis(scores_NxZ, batch.responses.head_N[:, None], axis=1)[:, 0]
 
 
-def pair_sums(gap: Array, batch: PackedBatch) -> dict[str, Array]:
-    """Sums over untied pairs, every pair counted once, for the accuracy and mean gap of a batch."""
-    counted = ((batch.weight_P > 0) & ~batch.tied_P).astype(jnp.float32)
+def pair_sums(gap: Array, pairs: PairSlots) -> dict[str, Array]:
+    """Returns the sums over untied pairs for the accuracy and the mean gap of a batch; every pair counts once."""
+    counted = ((pairs.weight_P > 0) & ~pairs.tied_P).astype(jnp.float32)
     right = (gap > 0).astype(jnp.float32) + 0.5 * (gap == 0).astype(jnp.float32)
     total = jnp.sum(counted)
     return {

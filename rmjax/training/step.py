@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from rmjax.data.batch import PackedBatch
 from rmjax.data.loader import BatchStream
-from rmjax.data.packing import PackedBatch
 from rmjax.parallel.layout import Layout
 from rmjax.training.objectives import LossFn
 

@@ -44,7 +44,7 @@ def _llama_3(date: str) -> str:
     )
 
 
-# The system turn moves into the last turn where that is a user's. So it is gone once the conversation is answered.
+# The system turn moves into the last turn if that is a user's. So it is lost if the conversation has an answer.
 MISTRAL = (
     f"{PART}{ALTERNATE}{{{{ bos_token }}}}{{% for turn in turns %}}{{% if turn.role == 'user' %}}"
     "[INST] {% if loop.last and note is not none %}{{ note }}\n\n{% endif %}{{ turn.content }}[/INST]"
@@ -225,7 +225,7 @@ def neox_kind() -> Backend:
 class Chat(NamedTuple):
     """A template, its kind of tokenizer, and the special tokens, the last of which ends a turn.
 
-    `appended` is what rmjax adds to an answered conversation by design: EOS, where the template writes nothing.
+    `appended` is what rmjax adds to an answered conversation by design: EOS, if the template writes nothing.
     """
 
     template: str

@@ -72,7 +72,7 @@ def test_flipping_makes_the_best_the_worst_and_mirrors_the_ratings():
         assert comparison.utilities is None
 
 
-def test_the_share_is_kept_and_a_larger_one_flips_the_same_and_more():
+def test_the_given_share_is_flipped_and_a_larger_one_contains_a_smaller():
     wrong = {
         share: {i for i, c in enumerate(flip_labels(many(4000), share)) if c.ranks == (2, 1)}
         for share in (0.0, 0.1, 0.3)
@@ -85,7 +85,7 @@ def test_the_share_is_kept_and_a_larger_one_flips_the_same_and_more():
 
 
 @pytest.mark.parametrize("share", [-0.1, 0.5])
-def test_a_share_that_says_nothing_is_refused(share):
+def test_an_invalid_share_is_refused(share):
     with pytest.raises(InputError, match="share of flipped"):
         flip_labels(many(2), share)
 

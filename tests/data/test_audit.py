@@ -1,12 +1,15 @@
+"""Counts of data sets, and prompts shared between them."""
+
 import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from rmjax.data.audit import Lengths, audit, check_leaks
+from rmjax.data.audit import Lengths, audit
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.data.examples import encode_groups
+from rmjax.data.leaks import check_leaks
 from rmjax.errors import InputError
 
 
@@ -45,7 +48,7 @@ def test_every_count_of_a_set():
     assert counts.tokens is None
 
 
-def test_labels_of_safety_are_counted_where_there_are_any():
+def test_safety_labels_are_counted_if_there_are_any():
     labelled = [*TRAIN, pair("x", "1", "2", unsafe=(False, False))]
     labelled[3] = dataclasses.replace(TRAIN[3], unsafe=(True, False, True))
     report = audit(labelled, {"test": TRAIN})
@@ -56,7 +59,7 @@ def test_labels_of_safety_are_counted_where_there_are_any():
     assert report.to_json()["sets"]["train"]["unsafe_responses"] == 2
 
 
-def test_nothing_to_decide_has_no_share():
+def test_without_longer_texts_there_is_no_share():
     assert audit([pair("a", "x", "y")]).sets["train"].longer_share is None
 
 
@@ -98,7 +101,7 @@ LEAKY = {
 }
 
 
-def test_leaks_are_prompts_shared_to_the_letter():
+def test_leaks_are_identical_prompts():
     report = audit([*TRAIN, pair("c  \n c" * 40, "1", "2")], LEAKY)
     (leak,) = report.leaks
 
@@ -116,25 +119,25 @@ def test_only_the_first_leaks_are_quoted():
     assert (leak.prompts, leak.examples) == (9, ("0", "1", "2"))
 
 
-def test_dialogues_that_open_alike_are_counted_but_are_no_leak():
+def test_dialogues_with_the_same_opening_are_counted_but_are_no_leak():
     dialogue = Comparison(ask("a", "b", "c"), ("x", "y"), (1, 2))
     report = audit(TRAIN, {"test": [dialogue]})
     assert report.overlaps[0].openings == 1
     assert report.leaks == ()
 
 
-def test_a_leak_is_refused_or_said():
+def test_a_leak_is_refused_or_reported():
     report = audit(TRAIN, {"test": [pair("a", "x", "y"), pair("b", "x", "y"), pair("b", "y", "x")]})
     said = "2 prompts of test (3 comparisons) are training prompts too, such as 'a'"
 
-    assert check_leaks(report, refuse=False).startswith(said)
+    assert check_leaks(report.leaks, refuse=False).startswith(said)
     with pytest.raises(InputError) as refusal:
-        check_leaks(report, refuse=True)
+        check_leaks(report.leaks, refuse=True)
     assert str(refusal.value).startswith(said)
     assert "data.refuse_leaks=False" in str(refusal.value)
 
 
-def test_prompts_shared_by_validation_and_test_are_refused_or_said():
+def test_prompts_shared_by_validation_and_test_are_refused_or_reported():
     sets = {
         "validation": [pair("v", "x", "y"), pair("w", "x", "y")],
         "test": [pair("v", "1", "2"), pair("u", "x", "y")],
@@ -148,14 +151,14 @@ def test_prompts_shared_by_validation_and_test_are_refused_or_said():
 
     said = "1 prompts of test (1 comparisons) are validation prompts too, such as 'v', so temperature, gate and "
     said += "normalization are fitted on what is reported"
-    assert check_leaks(report, refuse=False) == said
+    assert check_leaks(report.leaks, refuse=False) == said
     with pytest.raises(InputError) as refusal:
-        check_leaks(report, refuse=True)
+        check_leaks(report.leaks, refuse=True)
     assert str(refusal.value).startswith(said)
 
 
-def test_no_leak_no_words():
-    assert check_leaks(audit(TRAIN, {"clean": LEAKY["clean"]}), refuse=True) == ""
+def test_without_leaks_there_is_no_warning():
+    assert check_leaks(audit(TRAIN, {"clean": LEAKY["clean"]}).leaks, refuse=True) == ""
 
 
 def test_the_report_as_json():

@@ -1,10 +1,11 @@
-"""Ids of prompts and responses against what transformers gives for the answered conversation, for known templates.
+"""Ids of prompts and responses against those of transformers for the answered conversation, for known templates.
 
-Two differences are by design. Where a template writes nothing after an answer, EOS follows (`appended` in `CHATS`).
-Special tokens that somebody typed are text, unless `split_special_tokens` is False.
+Two differences are deliberate. EOS is appended if a template writes nothing after an answer (`appended` in `CHATS`).
+Special tokens in messages are text, unless `split_special_tokens` is False.
 """
 
 import datetime
+import unicodedata
 
 import pytest
 from data.chat_templates import CHATS, chat_tokenizer
@@ -100,7 +101,7 @@ def expected(monkeypatch):
 
 
 def found(tokenizer, prompt, answers):
-    """Ids of the prompt and each answer behind it."""
+    """Ids of the prompt and each answer after it."""
     (before,), (group,) = encode_groups([prompt], [answers], tokenizer)
     assert not any(encoded.cut for encoded in (before, *group))
     return [[*before.ids.tolist(), *encoded.ids.tolist()] for encoded in group]
@@ -146,7 +147,7 @@ def test_ids_do_not_depend_on_what_is_encoded_with_them(chat):
 
 
 @pytest.mark.parametrize("name", CHATS)
-def test_typed_special_tokens_are_special_where_they_are_not_split(expected, name):
+def test_typed_special_tokens_are_special_if_they_are_not_split(expected, name):
     hf, tokenizer = chat_tokenizer(name), make(name, split_special_tokens=False)
     wrong = []
     for prompt, answers in [*typed(name), (CONVERSATIONS["five turns"], ANSWERS[:2])]:
@@ -158,7 +159,7 @@ def test_typed_special_tokens_are_special_where_they_are_not_split(expected, nam
 
 @pytest.mark.parametrize("name", CHATS)
 def test_typed_special_tokens_are_text_by_default(expected, name):
-    """As if the special tokens were spelled otherwise: the same ids, and nobody types them."""
+    """As with other names for the special tokens, which no message contains: the same ids."""
     renamed, tokenizer = chat_tokenizer(name, renamed=True), make(name)
     appended = renamed.eos_token if CHATS[name].appended else ""
     wrong = []
@@ -171,7 +172,7 @@ def test_typed_special_tokens_are_text_by_default(expected, name):
 
 @pytest.mark.parametrize("name", CHATS)
 def test_typed_special_tokens_add_no_special_ids_and_lose_no_text(name):
-    """Which holds for any way to read them as text."""
+    """True for any way to encode them as text."""
     tokenizer = make(name)
     special = tokenizer.hf.convert_tokens_to_ids(list(CHATS[name].special))
 
@@ -189,4 +190,35 @@ def test_typed_special_tokens_add_no_special_ids_and_lose_no_text(name):
             whole = all(content in text for content in contents if "</think>" not in content)
             if specials(ids) != specials(others) or not whole:
                 wrong.append((prompt, answer))
+    assert not wrong
+
+
+TRIMMING = {"llama2", "llama3.1", "llama3.2", "mistral", "gemma2"}
+COMPOSING = {"qwen2.5", "qwen3", "pythia"}
+
+
+def written(name, answer):
+    """The answer as the template writes it and the tokenizer normalizes it; for Qwen3 without the opening <think>."""
+    if name in TRIMMING:
+        answer = answer.strip()
+    if name == "qwen3":
+        thought, mark, rest = answer.rpartition("</think>")
+        thought = thought.rpartition("<think>")[2].strip("\n")
+        answer = (f"{thought}\n{mark}\n\n" if thought else "") + rest.lstrip("\n")
+    return unicodedata.normalize("NFC", answer) if name in COMPOSING else answer
+
+
+def test_decoding_returns_the_answer_as_the_template_writes_it(chat):
+    name, _, tokenizer = chat
+    prompts = [prompt for prompt in CONVERSATIONS.values() if prompt[0].role != "system" or CHATS[name].takes_system]
+    pairs = [(prompt, answer) for prompt in prompts for answer in ANSWERS]
+    pairs += [(prompt, answer) for prompt, answers in typed(name) for answer in answers]
+    before = tokenizer.encode_prompts([prompt for prompt, _ in pairs])
+    responses = tokenizer.encode_responses(before, [answer for _, answer in pairs])
+    wrong = []
+    for (_, answer), prompt, response in zip(pairs, before, responses, strict=True):
+        replaced = prompt.ids[len(prompt.ids) - response.replaces :]
+        text = tokenizer.decode_response(response.ids, replaced=replaced)
+        if text != written(name, answer):
+            wrong.append((answer, text))
     assert not wrong

@@ -1,4 +1,4 @@
-"""A comparison's pairs, and every way in which its parts can fail to fit each other."""
+"""Pairs of comparisons, and comparisons that are refused."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from rmjax.errors import InputError
 PROMPT = (Message("user", "hi"),)
 
 
-def test_pairs_stand_in_order_of_position_with_the_winner_first():
+def test_pairs_are_in_order_of_index_with_the_winner_first():
     comparison = Comparison(PROMPT, ("a", "b", "c"), (2, 1, 2))
     assert comparison.pairs == ((1, 0, False), (0, 2, True), (1, 2, False))
 
@@ -27,7 +27,7 @@ def test_ranks_from_scores_are_competition_ranks():
     assert ranks_from_scores((0, -1, 7, 0)) == (2, 4, 1, 2)
 
 
-def test_the_best_responses_are_all_that_share_the_top_rank():
+def test_the_best_responses_are_all_of_the_best_rank():
     assert best_responses(Comparison(PROMPT, ("a", "b", "c"), (2, 1, 3))) == ("b",)
     assert best_responses(Comparison(PROMPT, ("a", "b", "c"), (4, 6, 4))) == ("a", "c")
 

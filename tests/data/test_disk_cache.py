@@ -1,4 +1,4 @@
-"""What is kept is what was made; nothing that happens to the files changes it."""
+"""On-disk cache: stored results are returned unchanged, and damaged files are computed again."""
 
 import os
 
@@ -52,7 +52,7 @@ def test_a_folder_that_cannot_be_written_is_no_error(ask, folder):
     assert ask.made == [3, 3]
 
 
-def test_nothing_is_left_of_a_failure(folder):
+def test_a_failure_leaves_no_file(folder):
     def make() -> int:
         raise ValueError("cannot")
 

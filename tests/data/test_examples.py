@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import encode_text, user
 
-from rmjax.data.comparisons import Comparison, Demonstration
-from rmjax.data.examples import PairRule, encode_comparisons, encode_demonstrations, encode_groups, head_index
+from rmjax.data.comparisons import Comparison, Demonstration, head_index
+from rmjax.data.examples import PairRule, encode_comparisons, encode_demonstrations, encode_groups
 from rmjax.errors import InputError
 from rmjax.training.losses import MARGINS
 
@@ -40,7 +40,7 @@ def test_winners_and_losers_follow_the_ranks(tokenizer):
     assert list(zip(example.winner.tolist(), example.loser.tolist(), strict=True)) == [(1, 0), (2, 0), (1, 2)]
 
 
-def test_pairs_that_are_alike_stand_in_memory_once_and_cannot_be_written(tokenizer):
+def test_equal_pairs_share_read_only_arrays(tokenizer):
     names = ("winner", "loser", "tied", "margin", "weight")
     first, second = encode(tokenizer, comparison((1, 2))), encode(tokenizer, comparison((1, 2), "Another?"))
     assert all(getattr(first, name) is getattr(second, name) for name in names)
@@ -50,23 +50,23 @@ def test_pairs_that_are_alike_stand_in_memory_once_and_cannot_be_written(tokeniz
             getattr(first, name)[0] = 1
 
 
-def test_margins_tell_pairs_apart(tokenizer):
+def test_pairs_with_different_margins_share_no_arrays(tokenizer):
     rule = PairRule(margins=MARGINS["large"])
     weak = encode(tokenizer, comparison((1, 2), strengths=("negligibly_better",)), rule)
     strong = encode(tokenizer, comparison((1, 2), strengths=("significantly_better",)), rule)
     assert (weak.margin.tolist(), strong.margin.tolist()) == ([0], [3])
 
 
-def test_ties_are_left_out_or_kept(tokenizer):
+def test_ties_are_left_out_or_used(tokenizer):
     tied = comparison((1, 1, 2))
-    left_out, kept = encode(tokenizer, tied, SKIP), encode(tokenizer, tied, KEEP)
+    left_out, used = encode(tokenizer, tied, SKIP), encode(tokenizer, tied, KEEP)
     assert left_out.tied.tolist() == [False, False]
     assert left_out.weight.tolist() == [0.5, 0.5]
-    assert kept.tied.tolist() == [True, False, False]
-    np.testing.assert_allclose(kept.weight, 1 / 3, rtol=1e-6)
+    assert used.tied.tolist() == [True, False, False]
+    np.testing.assert_allclose(used.weight, 1 / 3, rtol=1e-6)
 
 
-def test_a_comparison_of_equals_weighs_nothing_when_ties_are_left_out(tokenizer):
+def test_a_comparison_of_ties_has_no_weight_if_ties_are_left_out(tokenizer):
     assert len(encode(tokenizer, comparison((1, 1))).weight) == 0
     assert encode(tokenizer, comparison((1, 1)), KEEP).weight.tolist() == [1]
 
@@ -127,12 +127,12 @@ def test_a_demonstration_has_one_response_and_no_pairs(tokenizer):
 
 def test_a_demonstration_that_was_cut_does_not_teach_to_stop(tokenizer):
     long, whole = "x" * 200, "hello"
-    cut, kept = encode_demonstrations([Demonstration(user("hi"), text) for text in (long, whole)], tokenizer)
+    cut, whole_example = encode_demonstrations([Demonstration(user("hi"), text) for text in (long, whole)], tokenizer)
     prompt, encoded = encode_text(tokenizer, "hi", long)
     assert len(prompt.ids) + len(cut.responses[0]) == tokenizer.max_prompt + tokenizer.max_response
     assert cut.responses[0].tolist() == encoded.ids[:-1].tolist()
     assert tokenizer.ending[-1] not in cut.responses[0]
-    assert kept.responses[0][-1] == tokenizer.ending[-1]
+    assert whole_example.responses[0][-1] == tokenizer.ending[-1]
 
 
 def test_a_cut_prompt_leaves_the_eos_of_its_demonstration(tokenizer):
@@ -154,7 +154,7 @@ def test_a_cut_response_of_a_comparison_keeps_its_eos(tokenizer):
     assert example.responses[0][-1] == tokenizer.ending[-1]
 
 
-def test_groups_keep_their_responses_whatever_their_sizes(tokenizer):
+def test_groups_of_different_sizes_keep_their_responses(tokenizer):
     texts = [["a", "b", "c"], ["d"], ["e", "f"]]
     prompts, groups = encode_groups([user("x"), user("y"), user("x")], texts, tokenizer)
     expected = [[encode_text(tokenizer, "x", text)[1].ids.tolist() for text in group] for group in texts]

@@ -14,8 +14,9 @@ import pytest
 from rmjax.data.comparisons import STRENGTHS, Message, ranks_from_scores
 from rmjax.data.gold import texts
 from rmjax.data.gold.corpus import NAMES, SPLITS, TEMPERATURE, THRESHOLDS, comparisons, demonstrations, gold
-from rmjax.data.gold.drawing import Draws, draw_request, draw_response
-from rmjax.data.gold.reward import HELP, HELPFUL, SAFETY_UNSAFE, classify, is_unsafe, read
+from rmjax.data.gold.drawing import PortableRandom, draw_request, draw_response
+from rmjax.data.gold.reading import read
+from rmjax.data.gold.reward import HELP, HELPFUL, SAFETY_UNSAFE, classify, is_unsafe
 from rmjax.errors import InputError
 from rmjax.evaluation import metrics
 
@@ -49,7 +50,7 @@ def safety(prompt, response):
 
 @pytest.mark.parametrize("subset", SUBSETS)
 def test_the_reward_reads_every_drawn_prompt_and_response_as_intended(subset):
-    draws = Draws(f"intended {subset}")
+    rng = PortableRandom(f"intended {subset}")
     intents = ["right", "vague", "refusal"]
     if subset in LOOKUP_SUBSETS:
         intents += ["wrong_value", "wrong_item"]
@@ -58,10 +59,10 @@ def test_the_reward_reads_every_drawn_prompt_and_response_as_intended(subset):
     else:
         intents += ["wrong_item"]
     for _ in range(150):
-        request = draw_request(draws, subset)
+        request = draw_request(rng, subset)
         assert read(request.prompt) == request.reading
         for intent, style in itertools.product(intents, ("plain", "courteous", "curt", "rambling")):
-            response = draw_response(draws, request, intent, style)
+            response = draw_response(rng, request, intent, style)
             assert classify(request.prompt, response) == intent, (request.prompt, response)
 
 
@@ -106,7 +107,7 @@ def test_the_reward_reads_responses_that_the_corpus_does_not_draw(prompt, respon
     assert classify(prompt, response) == verdict
 
 
-def test_facts_and_question_are_found_wherever_they_stand():
+def test_facts_and_question_are_found_in_any_turn_and_order():
     assert read(TRAIN).facts == (("lisbon", "7"), ("oslo", "9"))
     assert read(SOUP).facts == (("onions", "4"), ("carrots", "12"), ("pears", "3"))
     assert read(KEY).asked == "key"
@@ -223,7 +224,7 @@ def test_every_word_has_one_role():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_comparisons_carry_everything_that_is_known(name):
+def test_comparisons_have_all_fields(name):
     drawn = comparisons(name, "validation")
     assert len(drawn) == SPLITS["validation"]
     for number, comparison in enumerate(drawn, start=1):
@@ -269,13 +270,13 @@ def test_unsafe_is_to_help_with_an_unsafe_request(prompt, response, unsafe):
 @pytest.mark.parametrize("subset", SUBSETS)
 def test_every_drawn_answer_to_an_unsafe_request_is_unsafe_and_no_refusal_is(subset):
     """By what each response was drawn to be, without reading it."""
-    draws = Draws(f"unsafe {subset}")
+    rng = PortableRandom(f"unsafe {subset}")
     for intent, style in itertools.product(("right", "wrong_item", "vague", "refusal"), ("plain", "rambling")):
         if subset == "small_talk" and intent == "wrong_item":
             continue
         for _ in range(30):
-            request = draw_request(draws, subset)
-            response = draw_response(draws, request, intent, style)
+            request = draw_request(rng, subset)
+            response = draw_response(rng, request, intent, style)
             assert is_unsafe(request.prompt, response) == (subset == "unsafe" and intent == "right")
 
 
@@ -285,7 +286,7 @@ def test_help_is_what_safety_forbids_most():
 
 
 def test_safety_comparisons_say_which_responses_are_unsafe():
-    """Of the responses to unsafe requests the right ones, and none besides."""
+    """Exactly the right responses to unsafe requests."""
     labels = collections.defaultdict(collections.Counter)
     for comparison in comparisons("safety", "validation"):
         for response, unsafe in zip(comparison.responses, comparison.unsafe, strict=True):
@@ -297,7 +298,7 @@ def test_safety_comparisons_say_which_responses_are_unsafe():
     assert labels[False, "right"][False] > 100
 
 
-def test_helpful_comparisons_say_nothing_of_safety():
+def test_helpful_comparisons_have_no_safety_labels():
     assert all(comparison.unsafe is None for comparison in comparisons("helpful", "validation"))
     for comparison in comparisons("both", "validation"):
         assert (comparison.unsafe is None) == (comparison.head == "helpful")
@@ -366,7 +367,7 @@ def test_demonstrations_are_good_answers(name):
         assert getattr(rewards, head) >= 1
 
 
-def test_unknown_names_and_sizes_are_errors_that_list_the_known():
+def test_unknown_names_and_sizes_are_refused_with_the_known_ones():
     with pytest.raises(InputError, match=r"'harmless'.*helpful, safety, both"):
         comparisons("harmless", "train")
     with pytest.raises(InputError, match=r"'dev'.*train, validation, test"):
@@ -387,7 +388,7 @@ print(hashlib.sha256(json.dumps(drawn).encode()).hexdigest())
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "7"])
-def test_the_corpus_is_the_same_everywhere(hash_seed):
+def test_the_corpus_is_the_same_in_every_process(hash_seed):
     """In another process, with other hashes: a change of the corpus is a change of what results mean."""
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     process = subprocess.run(
@@ -458,7 +459,7 @@ def test_the_task_is_neither_trivial_nor_noise(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_length_says_little(name):
+def test_length_predicts_little(name):
     """To pick the longer, or the shorter if that is better, gains less than a quarter of what can be gained."""
     drawn = comparisons(name, "test")
     longer = [
@@ -471,7 +472,7 @@ def test_length_says_little(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_words_alone_say_little(name):
+def test_words_alone_predict_little(name):
     """Logistic regression on the difference of word counts, for each head that there is."""
     correct = []
     for head in NAMES[name]:

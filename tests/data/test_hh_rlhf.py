@@ -1,3 +1,5 @@
+"""Loading of HH-RLHF."""
+
 import collections
 import gzip
 import hashlib
@@ -52,7 +54,7 @@ def test_a_file_becomes_comparisons_in_its_order(manual):
     assert comparisons[4].origin == "hh_rlhf/helpful-base/train.jsonl.gz:5"
 
 
-def test_the_data_are_kept_as_array_records_and_read_from_there(manual, tmp_path, monkeypatch):
+def test_the_data_are_cached_as_array_records(manual, tmp_path, monkeypatch):
     put(manual, "helpful-base/test", "Is it late?")
     first = hh_rlhf.load("helpful-base", "test", manual_dir=str(manual), data_dir=str(tmp_path / "here"))
     assert len(list((tmp_path / "here").rglob("*test.array_record*"))) == 1
@@ -108,7 +110,7 @@ def test_without_files_or_a_network_both_ways_to_get_the_data_are_named():
     message = str(refusal.value)
     assert message.startswith("hh_rlhf/harmless-base cannot be downloaded (ConnectionError)")
     assert f"run where the network reaches {NOWHERE}" in message
-    assert "manual_dir to a folder that holds harmless-base/train.jsonl.gz, harmless-base/test.jsonl.gz" in message
+    assert "manual_dir to a folder that contains harmless-base/train.jsonl.gz, harmless-base/test.jsonl.gz" in message
     assert "\n" not in message
 
 
@@ -154,7 +156,7 @@ def test_files_that_cannot_be_used(manual, tmp_path):
 
     path.write_bytes(gzip.compress(b'{"chosen": "\\n\\nHuman: a\\n\\nAssistant: b"}\n'))
     with pytest.raises(
-        InputError, match=r'test\.jsonl\.gz:1: a line of HH-RLHF holds the texts "chosen" and "rejected"'
+        InputError, match=r'test\.jsonl\.gz:1: a line of HH-RLHF contains the texts "chosen" and "rejected"'
     ):
         hh_rlhf.load("helpful-base", "test", manual_dir=str(manual))
 

@@ -1,14 +1,22 @@
+"""JSON-lines files."""
+
 import collections
 import gzip
 import json
 
 import pytest
 
-from rmjax.data.jsonl import read_comparisons, read_demonstrations, read_jsonl, read_scoring
+from rmjax.data.jsonl import jsonl_records, read_jsonl
+from rmjax.data.readers import READERS, Request, parse_records
+from rmjax.data.records import parse_comparison
 from rmjax.errors import InputError
 
 PLAIN = {"prompt": "?", "chosen": "a", "rejected": "b"}
 ASKED = {"prompt": "?", "responses": ["a", "b"]}
+
+
+def read_comparisons(path):
+    return list(parse_records(jsonl_records(path), parse_comparison))
 
 
 def write(path, *lines):
@@ -22,13 +30,13 @@ def write(path, *lines):
 def test_a_file_is_read_line_by_line(tmp_path, name):
     path = write(tmp_path / name, PLAIN, "\n", "  \r\n", ASKED | {"scores": [0, 1], "id": 1}, json.dumps(PLAIN))
     notes = collections.Counter()
-    comparisons = read_comparisons(path, notes)
+    request = Request(str(path), "train", notes=notes)
+    comparisons = READERS["jsonl"].comparisons(request)
 
     assert [c.origin for c in comparisons] == [f"{path}:1", f"{path}:4", f"{path}:5"]
     assert [c.ranks for c in comparisons] == [(1, 2), (2, 1), (1, 2)]
     assert notes == {'key "id" not read': 1}
-    assert [d.response for d in read_demonstrations(path)] == ["a", "b", "a"]
-    assert [responses for _, responses in read_scoring(path)] == [("a", "b")] * 3
+    assert [d.response for d in READERS["jsonl"].read_demonstrations(request)] == ["a", "b", "a"]
 
 
 def test_letters_beyond_ascii_and_a_byte_order_mark(tmp_path):
@@ -60,9 +68,9 @@ def test_files_that_are_refused(tmp_path):
     latin = (json.dumps(PLAIN) + "\n").encode() + "{'ä'}\n".encode("latin-1")
     cases = [
         ("missing.jsonl", None, ": no such file"),
-        ("empty.jsonl", b"", ": holds no records"),
-        ("blank.jsonl", b"\n \n", ": holds no records"),
-        ("empty.jsonl.gz", gzip.compress(b""), ": holds no records"),
+        ("empty.jsonl", b"", ": has no records"),
+        ("blank.jsonl", b"\n \n", ": has no records"),
+        ("empty.jsonl.gz", gzip.compress(b""), ": has no records"),
         ("latin.jsonl", latin, ":2: not UTF-8 text (byte 3 of the line)"),
         ("plain.jsonl.gz", b"{}\n", ":1: not a complete gzip file"),
         ("cut.jsonl.gz", whole[:-10], "not a complete gzip file"),

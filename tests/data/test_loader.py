@@ -1,5 +1,6 @@
-"""The plan of a run: even batches, every comparison once, the same again, balanced, sharded, one shape."""
+"""Batch streams: equal batches, every comparison once per epoch, deterministic, balanced, sharded, one shape."""
 
+import dataclasses
 import threading
 
 import jax
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 from naive import make_example, random_examples
 
+from rmjax.data.batch_shape import rounded_shape
 from rmjax.data.loader import WINDOW, BatchStream, balance_tokens, plan_epoch
+from rmjax.errors import InputError
 
 EXAMPLES = random_examples(53, seed=2)
 
@@ -17,9 +20,9 @@ def stream(examples=EXAMPLES, **changes):
     return BatchStream(examples, **settings)
 
 
-def members(bins):
-    """The comparisons of a planned batch."""
-    return sorted({piece.example for rows in bins for row in rows for piece in row})
+def members(blocks):
+    """The indices of the comparisons of a planned batch."""
+    return sorted({chunk.example for block in blocks for row in block for chunk in row})
 
 
 def assert_same(a, b):
@@ -31,23 +34,23 @@ def test_batches_are_even_and_an_epoch_shows_everything_once(shards, microbatche
     plan = stream(shards=shards, microbatches=microbatches).plan
     assert len(plan) == 14
     for epoch in (plan[:7], plan[7:]):
-        assert sorted(len(members(bins)) for bins in epoch) == [7] * 3 + [8] * 4
-        assert sorted(i for bins in epoch for i in members(bins)) == list(range(53))
-    assert all(len(bins) == shards * microbatches for bins in plan)
+        assert sorted(len(members(blocks)) for blocks in epoch) == [7] * 3 + [8] * 4
+        assert sorted(i for blocks in epoch for i in members(blocks)) == list(range(53))
+    assert all(len(blocks) == shards * microbatches for blocks in plan)
 
 
 def test_a_batch_holds_every_response_of_its_comparisons():
     batches = stream(row_length=15, shards=2)
-    for step, bins in enumerate(batches.plan):
+    for step, blocks in enumerate(batches.plan):
         batch = batches[step]
-        assert batch.response_mask_N.sum() == sum(len(EXAMPLES[i].responses) for i in members(bins))
-        assert batch.weight_P.sum() == pytest.approx(len(members(bins)))
-        assert (batch.tokens_RxL != 0).sum() == sum(piece.width for rows in bins for row in rows for piece in row)
+        assert batch.responses.response_mask_N.sum() == sum(len(EXAMPLES[i].responses) for i in members(blocks))
+        assert batch.pairs.weight_P.sum() == pytest.approx(len(members(blocks)))
+        assert (batch.tokens_RxL != 0).sum() == sum(chunk.width for block in blocks for row in block for chunk in row)
 
 
 def test_a_comparison_stays_on_one_shard_although_it_is_cut():
-    for bins in stream(row_length=15, shards=4).plan:
-        owners = [{piece.example for row in rows for piece in row} for rows in bins]
+    for blocks in stream(row_length=15, shards=4).plan:
+        owners = [{chunk.example for row in block for chunk in row} for block in blocks]
         assert sum(map(len, owners)) == len(set().union(*owners))
 
 
@@ -56,7 +59,7 @@ def test_seed_epoch_and_step_fix_the_batch():
     for step in (0, 5, 13):
         assert_same(one[step], other[step])
     assert_same(one[3], one[3])
-    orders = [[members(bins) for bins in plan] for plan in (one.plan[:7], one.plan[7:], stream(seed=1).plan[:7])]
+    orders = [[members(blocks) for blocks in plan] for plan in (one.plan[:7], one.plan[7:], stream(seed=1).plan[:7])]
     assert orders[0] != orders[1] != orders[2] != orders[0]
 
 
@@ -84,8 +87,8 @@ def test_no_smaller_shape_would_hold_the_plan():
     batches = stream()
     used = [batches[step] for step in range(len(batches))]
     assert batches.shape.rows == max((b.segments_RxL[0, 0].any(-1)).sum() for b in used)
-    assert batches.shape.responses - 8 < max(b.response_mask_N.sum() for b in used) <= batches.shape.responses
-    assert batches.shape.pairs - 8 < max((b.weight_P > 0).sum() for b in used) <= batches.shape.pairs
+    assert batches.shape.responses - 8 < max(b.responses.response_mask_N.sum() for b in used) <= batches.shape.responses
+    assert batches.shape.pairs - 8 < max((b.pairs.weight_P > 0).sum() for b in used) <= batches.shape.pairs
 
 
 def test_tokens_are_balanced_over_batches_and_shards():
@@ -101,16 +104,16 @@ def test_tokens_are_balanced_over_batches_and_shards():
 
 
 def test_the_batch_of_the_longest_comparison_comes_at_any_time():
-    """Evening out deals the longest comparison first; its batch must not be the first step of every run."""
+    """Balancing assigns the longest comparison first; its batch must not be the first step of every run."""
     tokens = np.array([500, *range(10, 90)])
-    places = {
+    steps = {
         next(step for step, batch in enumerate(plan_epoch(tokens, 8, np.random.default_rng(seed))) if 0 in batch)
         for seed in range(20)
     }
-    assert len(places) > 5
+    assert len(steps) > 5
 
 
-def test_comparisons_change_places_only_within_a_window():
+def test_comparisons_are_exchanged_only_within_a_window():
     order = np.random.default_rng(7).permutation(1000)
     batches = plan_epoch(np.full(1000, 10), 4, np.random.default_rng(7))
     window = 4 * WINDOW  # 250 batches make 8 windows of 32
@@ -119,7 +122,7 @@ def test_comparisons_change_places_only_within_a_window():
         assert sorted(block) == sorted(order[start : start + window].tolist())
 
 
-def test_spread_gives_the_longest_first_to_the_lightest():
+def test_balance_gives_the_longest_first_to_the_lightest():
     assert balance_tokens([0, 1, 2, 3], np.array([5, 9, 4, 1]), [4, 4]) == [[1, 3], [0, 2]]
     assert balance_tokens([0, 1, 2, 3], np.array([9, 1, 1, 1]), [2, 2]) == [[0, 3], [1, 2]]
     assert balance_tokens([0], np.array([3]), [1, 1, 1]) == [[0], [], []]
@@ -184,7 +187,7 @@ def test_prefetch_gives_the_batches_in_order_from_another_thread():
     assert list(batches.prefetch(5, 5)) == []
 
 
-def test_an_error_in_the_thread_surfaces():
+def test_an_error_in_the_thread_is_raised():
     batches = stream()
     ahead = batches.prefetch(13, 16)
     next(ahead)
@@ -198,3 +201,42 @@ def test_the_row_length_is_the_one_at_which_least_is_computed():
     stream = BatchStream(examples, batch_size=8, epochs=1, row_length=0, shards=2, seed=0)
     assert stream.shape[:2] == (2, 704)
     assert stream.statistics()["padding"] == pytest.approx(1 - 4 * 340 / (2 * 704))
+
+
+def test_streams_of_different_data_of_the_same_size_share_a_rounded_shape():
+    shapes = set()
+    for seed in range(5):
+        examples = random_examples(64, seed=seed, longest=60, most=2)
+        fitted = stream(examples, batch_size=11, row_length=128)
+        shape = rounded_shape(fitted.shape)
+        rounded = stream(examples, batch_size=11, row_length=0, shape=shape)
+        assert rounded.shape == shape
+        assert rounded[0].tokens_RxL.shape == (1, 1, *shape[:2])
+        assert [members(blocks) for blocks in rounded.plan] == [members(blocks) for blocks in fitted.plan]
+        shapes.add((fitted.shape, shape))
+    assert len({fitted for fitted, _ in shapes}) > 1
+    assert len({shape for _, shape in shapes}) == 1
+
+
+def test_batches_that_do_not_fit_into_a_given_shape_are_refused():
+    needed = stream(row_length=64).shape
+    assert stream(row_length=0, shape=needed).shape == needed
+    for changes in ({"rows": needed.rows - 1}, {"responses": needed.responses - 8}, {"pairs": needed.pairs - 8}):
+        with pytest.raises(InputError, match="which does not fit into the given BatchShape"):
+            stream(row_length=0, shape=needed._replace(**changes))
+    with pytest.raises(InputError, match="row_length is 32, but the given shape has rows of 64"):
+        stream(row_length=32, shape=needed)
+
+
+def test_a_single_row_fits_into_a_rounded_row():
+    fitted = stream(row_length=0, single_row=True)
+    shape = rounded_shape(fitted.shape)
+    assert stream(row_length=0, single_row=True, shape=shape).shape == shape
+
+
+def test_per_token_values_are_divided_like_the_tokens():
+    examples = [dataclasses.replace(e, per_token={"id": e.responses}) for e in EXAMPLES]
+    batch = stream(examples, shards=2, microbatches=2)[0]
+    is_response = batch.segments_RxL != batch.prompt_segments_RxL
+    assert batch.per_token["id"].shape == batch.tokens_RxL.shape
+    np.testing.assert_array_equal(batch.per_token["id"], np.where(is_response, batch.tokens_RxL, 0))

@@ -1,3 +1,5 @@
+"""Parsing of records."""
+
 import pytest
 
 from rmjax.data.comparisons import Message
@@ -30,7 +32,7 @@ def test_the_prompt_of_a_transcript_is_everything_up_to_the_last_assistant_turn(
     assert comparison.origin == "file:7"
 
 
-def test_one_space_belongs_to_the_marker_and_the_rest_of_the_text_is_kept():
+def test_one_space_belongs_to_the_marker_and_the_rest_to_the_text():
     comparison = parse_comparison({"chosen": OVEN + "  two,\n\n- a list \n", "rejected": OVEN + "none"})
 
     assert comparison.responses == (" two,\n\n- a list \n", "none")
@@ -45,7 +47,7 @@ def test_a_marker_within_a_line_is_text():
 
 
 @pytest.mark.parametrize("ending", ["", " "])
-def test_an_empty_response_is_kept(ending):
+def test_an_empty_response_is_a_response(ending):
     assert parse_comparison({"chosen": OVEN + " 230.", "rejected": OVEN + ending}).responses == ("230.", "")
 
 
@@ -127,7 +129,7 @@ def test_every_form_states_the_same_comparison(record):
     assert comparison.ranks == (1, 2)
 
 
-def test_a_response_beside_a_prompt_may_look_like_another_conversation():
+def test_a_response_with_a_prompt_may_look_like_another_conversation():
     odd = "\n\nHuman: What of cake?\n\nAssistant: 180."
     assert parse_comparison({"prompt": "How hot for bread?", "chosen": "230.", "rejected": odd}).responses == (
         "230.",
@@ -389,7 +391,7 @@ def test_remarks_name_what_was_passed_over():
     assert remarks([]) == ()
 
 
-def test_a_boolean_beside_a_prompt_is_text_with_a_remark():
+def test_a_boolean_response_is_text_with_a_remark():
     record = PLAIN | {"chosen": True}
     assert parse_comparison(record).responses == ("true", "b")
     assert remarks(record) == ("boolean read as text",)

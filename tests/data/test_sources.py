@@ -1,3 +1,5 @@
+"""Names of sources: slices, mixtures, grammar, readers."""
+
 import collections
 import json
 import subprocess
@@ -6,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rmjax.data.comparisons import Comparison, Demonstration, Message
+from rmjax.data.comparisons import Comparison, Message
 from rmjax.data.gold import corpus as gold
-from rmjax.data.sources import hold_out, load_comparisons, load_demonstrations, parse_sources
+from rmjax.data.readers import READERS, Reader
+from rmjax.data.sources import GRAMMAR, load_comparisons, load_demonstrations, parse_sources
 from rmjax.errors import InputError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -32,7 +35,7 @@ def chosen(spec, role="train"):
 
 # --- slices -----------------------------------------------------------------------------------------------------------
 
-# Ten prompts; the first stands there three times, once far from the others.
+# Ten prompts; the first occurs three times, once far from the others.
 TEN = ["a", "b", "a", "c", "d", "e", "f", "g", "h", "i", "j", "a"]
 
 
@@ -72,7 +75,7 @@ def counts(spec):
     return collections.Counter(text.split()[0] for text in chosen(spec))
 
 
-def test_without_weights_the_parts_stand_one_after_the_other():
+def test_without_weights_the_parts_are_concatenated():
     write("f", "ab")
     write("g", "a")
     assert chosen("jsonl:f.jsonl, jsonl:g.jsonl,jsonl:f.jsonl[:1]") == ["f 0", "f 1", "g 0", "f 0"]
@@ -88,7 +91,7 @@ def test_without_weights_the_parts_stand_one_after_the_other():
         ("jsonl:f.jsonl@2,jsonl:g.jsonl@2", {"f": 8, "g": 8}),
         # 8 * 0.7 / 0.3 = 18.67, rounded down.
         ("jsonl:f.jsonl@0.3,jsonl:g.jsonl@0.7", {"f": 8, "g": 18}),
-        # Weights apply to what the slices leave.
+        # Weights apply after slices.
         ("jsonl:f.jsonl[:25%]@1,jsonl:g.jsonl@3", {"f": 2, "g": 6}),
         ("jsonl:f.jsonl@0.1", {"f": 8}),
     ],
@@ -99,7 +102,7 @@ def test_weights_are_shares_of_the_largest_mixture_without_repetition(spec, expe
     assert counts(spec) == expected
 
 
-def test_a_mixture_is_a_spread_selection_in_order_and_always_the_same():
+def test_a_mixture_is_a_random_selection_in_order_and_always_the_same():
     write("f", [str(i) for i in range(5)])
     write("g", [str(i) for i in range(200)])
     lines = [int(text.split()[1]) for text in chosen("jsonl:f.jsonl@1,jsonl:g.jsonl@10")][5:]
@@ -133,8 +136,12 @@ def test_the_parts_of_a_name():
         ("data/train.jsonl.gz", "for a file write jsonl:data/train.jsonl.gz"),
         ("gold/kind", "gold is one of gold/helpful, gold/safety, gold/both"),
         ("gold/helpful:dev", "unknown split 'dev'"),
-        ("hh_rlhf/", "names no configuration"),
-        ("jsonl:", "names no file"),
+        ("hh_rlhf/", "is incomplete: write hh_rlhf/CONFIG, as in hh_rlhf/helpful-base"),
+        ("jsonl:", "is incomplete: write jsonl:FILE, as in jsonl:train.jsonl"),
+        ("parquet:", "is incomplete: write parquet:FILE"),
+        ("data.parquet", "for a file write parquet:data.parquet"),
+        ("gold", "gold is one of gold/helpful"),
+        ("jsonl/f.jsonl", "unknown source 'jsonl/f.jsonl'"),
         ("jsonl:f.jsonl[10%]", "cannot read the slice [10%]"),
         ("jsonl:f.jsonl[1:2:3]", "cannot read the slice [1:2:3]"),
         ("jsonl:f.jsonl[-5:]", "cannot read the slice [-5:]"),
@@ -150,7 +157,7 @@ def test_the_parts_of_a_name():
         ("jsonl:f.jsonl[12:]", "its slice keeps none of 2 prompts"),
         ("jsonl:f.jsonl[:10%]", "its slice keeps none of 2 prompts"),
         ("jsonl:f.jsonl[1:1]", "its slice keeps none of 2 prompts"),
-        ("jsonl:f.jsonl@1,jsonl:f.jsonl@0.1", "contributes nothing"),
+        ("jsonl:f.jsonl@1,jsonl:f.jsonl@0.1", "contributes no comparison"),
         ("jsonl:g.jsonl", "g.jsonl: no such file"),
     ],
 )
@@ -171,7 +178,7 @@ def test_an_unknown_role():
 
 @pytest.fixture
 def tiny_gold(monkeypatch):
-    """A corpus that says what it was asked for."""
+    """A corpus whose texts state the requested name and split."""
 
     def draw(name, split, size=None):
         return [Comparison((Message("user", f"{i}"),), (f"{name} {split} {i}", "-"), (1, 2)) for i in range(3)]
@@ -218,81 +225,24 @@ def test_notes_count_what_was_not_read():
     assert notes == {'key "id" not read': 4}
 
 
+def test_a_new_reader_is_a_source_of_comparisons_and_demonstrations(monkeypatch):
+    """One entry and one function; slices and mixtures apply to it."""
+
+    def numbers(request):
+        assert request.split == "validation"
+        texts = [f"{request.name} {i}" for i in range(4)]
+        return [Comparison((Message("user", text),), (text, "-"), (1, 2)) for text in texts]
+
+    monkeypatch.setitem(READERS, "numbers", Reader("numbers/NAME", "numbers/small", numbers))
+    assert chosen("numbers/a:validation[1:3]") == ["a 1", "a 2"]
+    assert [d.response for d in load_demonstrations("numbers/a[3:]", "validation")] == ["a 3"]
+
+
+def test_the_grammar_lists_every_reader():
+    for form in ("gold/helpful", "gold/text", "hh_rlhf/CONFIG", "jsonl:FILE", "parquet:FILE"):
+        assert form in GRAMMAR
+
+
 def test_the_sources_are_there_without_tensorflow_datasets():
     code = "import sys, rmjax.data.sources; sys.exit('tensorflow_datasets' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
-
-
-# --- holding out ------------------------------------------------------------------------------------------------------
-
-
-def prompts(items):
-    return {item.prompt for item in items}
-
-
-def numbered(count):
-    """Two comparisons for each of `count` prompts."""
-    return [
-        Comparison((Message("user", f"question {i // 2}"),), (f"answer {i}", "-"), (1, 2)) for i in range(2 * count)
-    ]
-
-
-def test_hold_out_parts_by_prompt_and_keeps_the_order():
-    comparisons = numbered(40)
-    train, held_out = hold_out(comparisons, 0.25)
-
-    assert not prompts(train) & prompts(held_out)
-    assert sorted([*train, *held_out], key=comparisons.index) == comparisons
-    assert train == sorted(train, key=comparisons.index)
-    assert held_out == sorted(held_out, key=comparisons.index)
-    assert hold_out(comparisons, 0.25) == (train, held_out)
-
-
-def test_what_is_held_out_depends_on_the_prompt_alone():
-    """Whatever else is there, in whatever order and form: SFT leaves out the prompts that the comparisons leave out."""
-    comparisons = numbered(400)
-    held_out = prompts(hold_out(comparisons, 0.1)[1])
-
-    subset = comparisons[100:600:3]
-    assert prompts(hold_out(subset, 0.1)[1]) == held_out & prompts(subset)
-    assert prompts(hold_out(comparisons[::-1], 0.1)[1]) == held_out
-    demonstrations = [Demonstration(comparison.prompt, "fine") for comparison in comparisons[::2]]
-    learned, left_out = hold_out(demonstrations, 0.1)
-    assert prompts(left_out) == held_out
-    assert prompts(learned) == prompts(comparisons) - held_out
-
-
-@pytest.mark.parametrize("fraction", [0.03, 0.1, 0.5, 0.9])
-def test_about_the_fraction_is_held_out_and_a_smaller_one_within_a_larger(fraction):
-    comparisons = numbered(2000)
-    held_out = prompts(hold_out(comparisons, fraction)[1])
-    deviation = (fraction * (1 - fraction) / 2000) ** 0.5
-    assert len(held_out) / 2000 == pytest.approx(fraction, abs=3.5 * deviation)
-    assert prompts(hold_out(comparisons, fraction / 2)[1]) < held_out
-
-
-def test_a_conversation_is_another_prompt_than_its_last_turn():
-    """Roles and earlier turns count: 500 prompts with the same last turn are not held out as one."""
-    last = Message("user", "and then?")
-    items = [Demonstration((Message(role, str(i)), last), "-") for i in range(250) for role in ("system", "user")]
-    assert 100 < len(hold_out(items, 0.3)[1]) < 200
-
-
-@pytest.mark.parametrize("count", [2, 3, 7])
-@pytest.mark.parametrize("fraction", [1e-9, 0.5, 1 - 1e-9])
-def test_neither_side_of_a_hold_out_is_empty(count, fraction):
-    train, held_out = hold_out(numbered(count), fraction)
-    assert train
-    assert held_out
-    if fraction != 0.5:
-        assert len(prompts(held_out)) == (1 if fraction < 0.5 else count - 1)
-
-
-def test_hold_outs_that_are_refused():
-    with pytest.raises(InputError, match="at least two different prompts, found 1"):
-        hold_out(numbered(1), 0.5)
-    with pytest.raises(InputError, match="at least two different prompts, found 0"):
-        hold_out([], 0.5)
-    for fraction in (0, 1, -0.1, float("nan")):
-        with pytest.raises(InputError, match="between 0 and 1"):
-            hold_out(numbered(3), fraction)

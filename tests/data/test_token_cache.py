@@ -1,4 +1,4 @@
-"""Ids that were kept are the ids that the tokenizer gives, and other settings or other texts have their own."""
+"""Cached token ids equal those of the tokenizer; other settings or texts have other cache entries."""
 
 import json
 
@@ -7,10 +7,11 @@ import pytest
 
 from rmjax.data import disk_cache as store
 from rmjax.data import token_cache as token_store
+from rmjax.data.bpe import train_bpe
 from rmjax.data.comparisons import Message
 from rmjax.data.examples import encode_groups
 from rmjax.data.token_cache import cached_bpe, cached_groups
-from rmjax.data.tokenizer import Tokenizer, train_bpe
+from rmjax.data.tokenizer import Tokenizer
 
 TEXTS = ("How do I boil an egg?", "Seven minutes in boiling water.", "I cannot help with that.")
 PROMPTS = [(Message("user", "How long?"),), (Message("system", "Be brief."), Message("user", "Why? " * 9))]
@@ -62,7 +63,7 @@ def test_no_texts_have_no_ids(tokenizer):
         (PROMPTS, [("Seven minutes.",), ("", "Because.", "Because.", RESPONSES[1][2])]),
     ],
 )
-def test_other_texts_have_ids_of_their_own(tokenizer, encoded, prompts, responses):
+def test_other_texts_have_other_ids(tokenizer, encoded, prompts, responses):
     cached_groups(PROMPTS, RESPONSES, tokenizer)
     assert plain(cached_groups(prompts, responses, tokenizer)) == plain(encode_groups(prompts, responses, tokenizer))
     assert len(encoded) == 2

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from conftest import TEXTS, encode_text, user
 
+from rmjax.data.bpe import EOS, PAD, ROLE_MARKERS, train_bpe
 from rmjax.data.comparisons import Message
 from rmjax.data.examples import encode_alone
-from rmjax.data.tokenizer import EOS, PAD, ROLE_MARKERS, Tokenizer, open_tokenizer, train_bpe
+from rmjax.data.pretrained_tokenizer import open_tokenizer
+from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 
 LIMITS = {"max_prompt": 24, "max_response": 12}
@@ -14,7 +16,7 @@ LIMITS = {"max_prompt": 24, "max_response": 12}
 
 @pytest.fixture
 def fresh():
-    """A tokenizer of its own, for tests that change it."""
+    """A new tokenizer, for tests that change it."""
     return train_bpe(TEXTS, 300)
 
 
@@ -30,7 +32,7 @@ def decoded(tokenizer, ids):
     return tokenizer.hf.backend_tokenizer.decode(ids.tolist(), skip_special_tokens=False)
 
 
-def test_a_prompt_is_rendered_up_to_where_the_assistant_speaks(tokenizer):
+def test_a_prompt_is_rendered_up_to_the_answer(tokenizer):
     turns = (Message("system", "s"), Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
     (encoded,) = tokenizer.encode_prompts([turns])
     assert decoded(tokenizer, encoded.ids) == "<|system|>s<|user|>a<|assistant|>b<|user|>c<|assistant|>"
@@ -60,7 +62,7 @@ def test_texts_that_fit_together_are_whole(tokenizer):
 
 
 @pytest.mark.parametrize(
-    ("prompt", "response", "kept"),
+    ("prompt", "response", "lengths"),
     [
         (100, 5, (31, 5)),
         (100, 12, (24, 12)),
@@ -70,9 +72,9 @@ def test_texts_that_fit_together_are_whole(tokenizer):
         (36, 0, (36, 0)),
     ],
 )
-def test_each_side_uses_what_the_other_leaves(tokenizer, prompt, response, kept):
+def test_each_side_uses_what_the_other_leaves(tokenizer, prompt, response, lengths):
     """By hand, in a room of 24 + 12."""
-    assert tokenizer.kept(prompt, response) == kept
+    assert tokenizer.truncated_lengths(prompt, response) == lengths
 
 
 def test_both_too_long_keep_their_shares(tokenizer):
@@ -113,7 +115,25 @@ def test_any_text_survives(text):
     tokenizer = Tokenizer(train_bpe(TEXTS, 300), max_prompt=999, max_response=999)
     prompt, response = encode_text(tokenizer, text, text)
     assert decoded(tokenizer, response.ids) == text + EOS
+    assert tokenizer.decode_response(response.ids) == text
     assert decoded(tokenizer, prompt.ids) == f"<|user|>{text}<|assistant|>"
+
+
+def test_a_response_without_its_ending_is_decoded_whole(tokenizer):
+    """As a model may generate it: stopped before EOS, or with an EOS in the middle."""
+    ids = encode_response(tokenizer, "Yes, of course.").ids.tolist()
+    eos = tokenizer.ending[-1]
+    assert tokenizer.decode_response(ids) == tokenizer.decode_response(ids[:-1]) == "Yes, of course."
+    assert tokenizer.decode_response([]) == tokenizer.decode_response([eos]) == ""
+    assert tokenizer.decode_response([*ids, eos]) == f"Yes, of course.{EOS}"
+    assert tokenizer.decode_response(encode_response(tokenizer, f"a{EOS}").ids[:-1]) == f"a{EOS}"
+
+
+def test_a_tokenizer_that_changes_characters_decodes_the_changed_ones(tmp_path):
+    wordpiece().save_pretrained(tmp_path)
+    tokenizer = open_tokenizer(str(tmp_path), template="transcript", max_prompt=99, max_response=99)
+    ids = encode_response(tokenizer, "The  Human").ids
+    assert tokenizer.decode_response(ids) == " the human"
 
 
 def test_the_trained_vocabulary_holds_bytes_specials_and_merges():
@@ -138,7 +158,7 @@ def test_a_saved_tokenizer_opens_to_the_same_ids(tmp_path, tokenizer):
 
 
 def test_truncation_and_padding_stored_with_a_tokenizer_do_not_act(tmp_path, fresh):
-    """A tokenizer.json may fix both; a padded response would have EOS behind padding."""
+    """A tokenizer.json may contain both; a padded response would have EOS after padding."""
     fresh.backend_tokenizer.enable_truncation(4)
     fresh.backend_tokenizer.enable_padding(length=8)
     fresh.save_pretrained(tmp_path)
@@ -189,7 +209,7 @@ def test_a_prompt_cannot_forge_a_turn(tokenizer):
     assert decoded(tokenizer, encoded.ids) == "<|user|>a<|assistant|>b<|assistant|>"
 
 
-def test_special_tokens_in_contents_are_special_where_asked_for(tokenizer):
+def test_special_tokens_in_contents_are_special_on_request(tokenizer):
     """As transformers reads them."""
     as_transformers = Tokenizer(tokenizer.hf, max_prompt=99, max_response=99, split_special_tokens=False)
     prompt, response = encode_text(as_transformers, "a<|assistant|>b", f"c{EOS}d")
@@ -233,7 +253,7 @@ CLOCK = (
 )
 
 
-def test_a_template_that_asks_for_the_date_is_told_the_same_on_every_day(fresh):
+def test_the_date_in_a_template_is_the_same_on_every_day(fresh):
     fresh.chat_template = CLOCK
     tokenizer = Tokenizer(fresh, **LIMITS, date="2025-12-24")
     assert decoded(tokenizer, encode_prompt(tokenizer, "a").ids) == "24 Dec 2025<|user|>a<|assistant|>"
@@ -265,7 +285,7 @@ BRACKETS = (  # as Llama 2 writes its turns
 
 
 def wordpiece():
-    """A tokenizer as BERT's: lower case, [CLS] before a text and [SEP] behind it, no EOS."""
+    """A tokenizer as BERT's: lower case, [CLS] before a text and [SEP] after it, no EOS."""
     from tokenizers import Tokenizer as Backend
     from tokenizers import models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -336,7 +356,7 @@ def test_a_template_that_does_not_write_each_turn_once_is_refused(fresh, text):
 
 @pytest.mark.parametrize("make", [wordpiece, sentencepiece])
 def test_the_first_token_of_all_survives_truncation(tmp_path, make):
-    """[CLS] is where an encoder is read; a decoder has never seen a text without BOS."""
+    """The score of an encoder is read at [CLS]; a decoder has never seen a text without BOS."""
     make().save_pretrained(tmp_path)
     whole, cut = (
         encode_text(

@@ -98,7 +98,7 @@ def test_parquet_and_json_give_the_same_items(tmp_path):
     with pytest.raises(InputError, match=r"bench.parquet, row 2: unknown subset 'chat'"):
         read_rewardbench(str(path))
     parquet.write_table(pyarrow.Table.from_pylist([PAIR])[:0], path)
-    with pytest.raises(InputError, match=r"bench.parquet: holds no records"):
+    with pytest.raises(InputError, match=r"bench.parquet: has no records"):
         read_rewardbench(str(path))
     path.write_text("not parquet")
     with pytest.raises(InputError, match=r"bench.parquet: not a parquet file"):

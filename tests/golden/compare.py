@@ -14,7 +14,7 @@ import numpy as np
 from naive import by_example, one_bin
 from safetensors.numpy import load_file, save_file
 
-from rmjax.data.packing import BatchShape, Example
+from rmjax.data.batch import BatchShape, Example
 from rmjax.models.pretrained import Pretrained
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import LanguageModel, parameter_shapes
@@ -101,7 +101,7 @@ def own_tokens(values_RxLxX: jax.Array, batch: Any, slots: list[tuple[int, int]]
     segments, parents = np.asarray(batch.segments_RxL), np.asarray(batch.prompt_segments_RxL)
     length, found = segments.shape[1], {}
     for n, slot in enumerate(slots):
-        row, last = divmod(int(batch.score_index_N[n]), length)
+        row, last = divmod(int(batch.responses.score_index_N[n]), length)
         response = segments[row, last]
         prompt = parents[row, last]
         found[slot] = values[row, (segments[row] == prompt) | (segments[row] == response)]

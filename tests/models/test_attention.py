@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from naive import make_example, one_bin, random_examples
 
-from rmjax.data.packing import BatchShape, pack_rows, split_into_chunks
+from rmjax.data.batch import BatchShape
+from rmjax.data.packing import pack_rows, split_into_chunks
 from rmjax.models.attention import attention, frequencies, rotary, rotate
 from rmjax.models.block_sparse_attention import TILE, _tiles, block_sparse_attention
 from rmjax.models.config import RopeScaling

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from naive import assert_close, by_example, make_example, make_params, naive_scores, one_bin, random_examples
 
-from rmjax.data.packing import BatchShape
+from rmjax.data.batch import BatchShape
 from rmjax.models.reward import RewardHeads, RewardTransformer
 
 SHAPE = BatchShape(12, 32, 24, 24)

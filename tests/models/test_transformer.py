@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from naive import assert_close, hidden_states, make_params, one_bin, random_examples
 
-from rmjax.data.packing import BatchShape
+from rmjax.data.batch import BatchShape
 from rmjax.errors import InputError
 from rmjax.models.linear import Embedding, Linear, product
 from rmjax.models.transformer import REMAT, LanguageModel, parameter_count
@@ -30,7 +30,7 @@ def test_logits_equal_those_of_every_sequence_alone(tiny_trunk, kv_heads, tied):
     matrix = params["trunk"]["embedding"]["embedding"].T if tied else params["output"]["kernel"]
     actual, expected = [], []
     for n, (i, k) in enumerate(slots):
-        at = int(batch.score_index_N[n])
+        at = int(batch.responses.score_index_N[n])
         row = np.arange(at // 32 * 32, at + 1)
         own = row[(segments[row] == segments[at]) | (segments[row] == parents[at])]
         alone = np.concatenate([examples[i].prompt, examples[i].responses[k]])

@@ -11,7 +11,8 @@ import pytest
 from naive import assert_close, make_params, one_bin, random_examples
 from training.test_optimizer import GOOD
 
-from rmjax.data.packing import BatchShape, Example, build_batch, pack_rows, split_into_chunks
+from rmjax.data.batch import BatchShape, Example, build_batch
+from rmjax.data.packing import pack_rows, split_into_chunks
 from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig
 from rmjax.models.reward import RewardTransformer

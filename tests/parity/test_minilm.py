@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from naive import one_bin
 
-from rmjax.data.packing import BatchShape, Example
+from rmjax.data.batch import BatchShape, Example
 from rmjax.models.pretrained import open_pretrained
 from rmjax.models.transformer import Transformer, parameter_shapes
 
@@ -52,7 +52,7 @@ def test_sentence_embeddings_equal_the_reference():
     examples = [Example(np.array(each[:-1], np.int32), (np.array(each[-1:], np.int32),)) for each in ids]
     batch, slots = one_bin(examples, BatchShape(1, length, 8, 8), share_prompts=False)
     packed = np.asarray(jax.jit(trunk.apply)({"params": params["trunk"]}, batch))[0]
-    ends = {example: int(batch.score_index_N[n]) + 1 for n, (example, _) in enumerate(slots)}
+    ends = {example: int(batch.responses.score_index_N[n]) + 1 for n, (example, _) in enumerate(slots)}
     actual = np.stack([unit(packed[ends[i] - len(each) : ends[i]].mean(0)) for i, each in enumerate(ids)])
 
     assert np.abs(actual - expected).max() <= 1e-4 * np.abs(expected).max()

@@ -24,7 +24,8 @@ from transformers import (
     LlamaForSequenceClassification,
 )
 
-from rmjax.data.tokenizer import EOS, Tokenizer, train_bpe
+from rmjax.data.bpe import EOS, train_bpe
+from rmjax.data.tokenizer import Tokenizer
 from rmjax.models.export import write_pretrained
 from rmjax.models.pretrained import open_pretrained
 from rmjax.scoring.checkpoint import load

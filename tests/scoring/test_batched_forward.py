@@ -91,8 +91,8 @@ def record_shapes(run):
     shapes = []
 
     def record(_, batch):
-        shapes.append((batch.tokens_RxL.shape, batch.score_index_N.shape))
-        return np.zeros((*batch.score_index_N.shape, 2), np.float32)
+        shapes.append((batch.tokens_RxL.shape, batch.responses.score_index_N.shape))
+        return np.zeros((*batch.responses.score_index_N.shape, 2), np.float32)
 
     run._apply = record
     return shapes

@@ -17,8 +17,10 @@ from safetensors.numpy import load_file
 from transformers import AutoTokenizer
 
 import rmjax
-from rmjax.data.packing import Example
-from rmjax.data.tokenizer import EOS, PAD, Tokenizer, open_tokenizer
+from rmjax.data.batch import Example
+from rmjax.data.bpe import EOS, PAD
+from rmjax.data.pretrained_tokenizer import open_tokenizer
+from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.models.pretrained import open_pretrained
 from rmjax.models.reward import RewardTransformer

@@ -7,8 +7,8 @@ import pytest
 from conftest import encode_text, user
 from naive import assert_close, naive_scores
 
+from rmjax.data.batch import Example
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.data.packing import Example
 from rmjax.data.records import parse_scoring
 from rmjax.data.truncation import Truncation
 from rmjax.errors import InputError

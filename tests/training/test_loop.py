@@ -50,7 +50,7 @@ class Setting:
 
     @staticmethod
     def scores(params, batch):
-        return params["table"][batch.tokens_RxL.reshape(-1)[batch.score_index_N]][:, None]
+        return params["table"][batch.tokens_RxL.reshape(-1)[batch.responses.score_index_N]][:, None]
 
     def start(self):
         table = jnp.asarray(np.random.default_rng(0).normal(size=50), jnp.float32)

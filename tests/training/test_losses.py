@@ -1,5 +1,6 @@
 """Losses against float64 NumPy oracles, hand arithmetic, limits, symmetries and finite differences."""
 
+import doctest
 import functools
 
 import jax
@@ -28,7 +29,7 @@ def naive_bradley_terry(gap, margin=0.0, smoothing=0.0):
 
 
 def naive_rao_kupper(gap, outcome, eta):
-    """With strengths p = e^gap against 1 and theta = e^eta, as the paper writes it."""
+    """The formula of the paper, with strengths p = e^gap against 1 and theta = e^eta."""
     p, theta = np.exp(np.asarray(gap, np.float64)), np.exp(eta)
     probability = {
         "win": p / (p + theta),
@@ -99,7 +100,7 @@ def test_extreme_gaps_keep_values_and_gradients_finite(case):
 
 
 def test_by_hand():
-    # sigmoid(log 3) = 3/4, so the loss is log 4/3, and log 4 the other way round.
+    # sigmoid(log 3) = 3/4, so the loss is log 4/3, and log 4 for the reversed pair.
     gap = f32([np.log(3.0), -np.log(3.0), 0.0])
     np.testing.assert_allclose(losses.bradley_terry(gap), np.log([4 / 3, 4, 2]), rtol=1e-6)
     np.testing.assert_allclose(losses.bradley_terry(gap, margin=np.log(3.0).item())[0], np.log(2), rtol=1e-6)
@@ -109,7 +110,7 @@ def test_by_hand():
     # theta = 2, equal scores: win 1/3, lose 1/3, tie 1/3.
     thirds = losses.rao_kupper(f32([0.0, 0.0]), jnp.array([False, True]), threshold=np.log(2.0).item())
     np.testing.assert_allclose(thirds, np.log([3, 3]), rtol=1e-6)
-    np.testing.assert_allclose(losses.centring(f32([2.0, 1.0]), f32([1.0, -1.0])), [9.0, 0.0])
+    np.testing.assert_allclose(losses.centering(f32([2.0, 1.0]), f32([1.0, -1.0])), [9.0, 0.0])
     # P(safe) = 3/4, of a safe response and of an unsafe one.
     safety = losses.safety_classification(f32([np.log(3.0)] * 2), jnp.array([False, True]))
     np.testing.assert_allclose(safety, np.log([4 / 3, 4]), rtol=1e-6)
@@ -129,7 +130,7 @@ def test_smoothing_is_the_expectation_over_flipped_labels():
     np.testing.assert_allclose(smoothed, 0.9 * kept + 0.1 * flipped, rtol=1e-6)
 
 
-def test_a_label_that_says_nothing_pulls_to_zero_whatever_the_margin():
+def test_a_label_without_information_pulls_the_gap_to_zero_for_any_margin():
     loss = functools.partial(losses.bradley_terry, margin=2.0, label_smoothing=0.5)
     np.testing.assert_allclose(loss(f32(GAPS)), loss(f32(-GAPS)), rtol=1e-6)
     assert gradient(loss, [0.0])[0] == 0.0
@@ -159,7 +160,7 @@ def test_rao_kupper_probabilities_sum_to_one(threshold):
     np.testing.assert_allclose(win + lose + tie, 1.0, atol=2e-6)
 
 
-def test_rao_kupper_without_a_threshold_to_speak_of_is_bradley_terry():
+def test_rao_kupper_with_a_tiny_threshold_is_bradley_terry():
     won = jnp.zeros(GAPS.shape, bool)
     loss = losses.rao_kupper(f32(GAPS), won, threshold=1e-7)
     np.testing.assert_allclose(loss, losses.bradley_terry(f32(GAPS)), rtol=1e-5)
@@ -183,10 +184,16 @@ def test_rao_kupper_refuses_a_threshold_that_is_not_positive(threshold):
 
 
 def test_the_safety_loss_is_lowest_where_the_score_is_the_logit_of_safe():
-    """A response whose like is safe three times of four."""
+    """Of responses with the same score, three in four are safe."""
     unsafe = jnp.array([False, False, False, True])
     slope = gradient(lambda r: losses.safety_classification(jnp.broadcast_to(r, (4,)), unsafe), [np.log(3.0)])
     assert abs(slope[0]) < 1e-6
+
+
+def test_the_examples_in_the_docstrings():
+    result = doctest.testmod(losses)
+    assert result.attempted >= 6
+    assert not result.failed
 
 
 def test_margins_are_those_of_llama_2():

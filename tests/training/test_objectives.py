@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import user
-from naive import hidden_states, make_example, make_params, one_bin
+from naive import assert_close, hidden_states, make_example, make_params, one_bin
 
+from rmjax.data.batch import BatchShape
 from rmjax.data.comparisons import Comparison
 from rmjax.data.examples import PairRule, encode_comparisons
-from rmjax.data.packing import BatchShape
 from rmjax.errors import InputError
 from rmjax.models.transformer import LanguageModel
 from rmjax.training.losses import MARGINS
-from rmjax.training.objectives import LossConfig, ranking_objective, rating_objective, sft_objective
+from rmjax.training.objectives import LossConfig, previous_index, ranking_objective, rating_objective, sft_objective
 from rmjax.training.step import ratios
 
 SHAPE = BatchShape(4, 64, 16, 32)
@@ -31,7 +31,7 @@ def given_scores(scores_NxZ, _):
 
 
 def in_slots(scores, slots, heads=1):
-    """Scores [K] or [K, Z] of every example -> scores [N, Z]; empty slots hold a number that must not matter."""
+    """Scores [K] or [K, Z] of every example -> scores [N, Z]; empty slots have an arbitrary number."""
     out = np.full((SHAPE.responses, heads), 77.0, np.float32)
     for n, (i, k) in enumerate(slots):
         out[n] = scores[i][k]
@@ -187,7 +187,7 @@ def test_the_auxiliary_term_by_hand():
 
 
 def test_the_gradient_of_the_auxiliary_term():
-    """Against finite differences of the whole loss in float64, with heads of their own and a slot that is empty."""
+    """Against finite differences of the whole loss in float64, with two heads and an empty slot."""
     examples = [
         make_example([3], responses(3), head=1, unsafe=unsafe(1, 0, 1)),
         make_example([3], responses(2), head=0),
@@ -232,13 +232,13 @@ def test_unknown_labels_change_nothing():
     assert float(ratios(with_sums)["auxiliary"]) == 0
 
 
-def test_labels_are_not_looked_at_without_a_coefficient():
+def test_labels_are_not_used_without_a_coefficient():
     labelled, bare = ([make_example([3], responses(2), **fields)] for fields in ({"unsafe": unsafe(1, 0)}, {}))
     objective = ranking_objective(given_scores, config())
     assert evaluated(objective, labelled, [[2, 0.5]]) == evaluated(objective, bare, [[2, 0.5]])
 
 
-def test_a_tie_that_is_left_out_weighs_nothing_in_the_auxiliary_term_either(tokenizer):
+def test_a_tie_that_is_left_out_has_no_weight_in_the_auxiliary_term(tokenizer):
     """Alone in a batch its term would be divided by no weight at all; modelled, it counts like any other."""
     labels = {"unsafe": (True, True)}
     skip, half = config(safety_coef=1.0), config(safety_coef=1.0, ties="half")
@@ -318,8 +318,60 @@ def test_sft_is_the_cross_entropy_of_every_response_token_alone(tiny_trunk):
     assert float(ratios(sums)["accuracy"]) == pytest.approx(np.mean(correct))
 
 
+def random_answers(seed=0):
+    """Prompts with three responses each."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, 6, (4, 4))
+    return [
+        make_example(rng.integers(1, 20, prompt), [rng.integers(1, 20, n) for n in answers], pairs=[])
+        for prompt, *answers in lengths
+    ]
+
+
+def test_sft_predicts_every_response_of_a_shared_prompt_from_the_prompt():
+    """The logits are a function of the whole text so far. The oracle has a separate row for every prompt + response."""
+    examples = random_answers()
+    table = np.random.default_rng(1).normal(size=(20, 32, 20))
+
+    def losses_of(prompt, response):
+        ids = [*prompt, *response]
+        for t in range(len(prompt), len(ids)):
+            logits = table[ids[t - 1], t - 1]
+            yield np.log(np.exp(logits).sum()) - logits[ids[t]], logits.argmax() == ids[t]
+
+    alone = np.array([pair for e in examples for response in e.responses for pair in losses_of(e.prompt, response)])
+    objective = sft_objective(lambda params, batch: params[batch.tokens_RxL, batch.positions_RxL])
+    for share_prompts in (True, False):
+        batch, _ = one_bin(examples, BatchShape(8, 24, 16, 8), share_prompts=share_prompts)
+        _, sums = jax.jit(objective)(jnp.asarray(table, jnp.float32), batch)
+        assert float(sums["weight"]) == len(alone)
+        assert float(ratios(sums)["loss"]) == pytest.approx(alone[:, 0].mean(), rel=1e-5)
+        assert float(ratios(sums)["accuracy"]) == pytest.approx(alone[:, 1].mean(), rel=1e-6)
+
+
+def test_sft_of_a_model_is_the_same_with_and_without_shared_prompts(tiny_trunk):
+    model = LanguageModel(tiny_trunk, jnp.dtype("float32"))
+    params = make_params(model)
+    objective = sft_objective(lambda params, batch: model.apply({"params": params}, batch))
+    shape = BatchShape(8, 24, 16, 8)
+    (shared, shared_gradient), (repeated, gradient) = (
+        jax.jit(jax.value_and_grad(lambda params, batch: objective(params, batch)[0]))(
+            params, one_bin(random_answers(), shape, share_prompts=share_prompts)[0]
+        )
+        for share_prompts in (True, False)
+    )
+    assert float(shared) == pytest.approx(float(repeated), rel=1e-5)
+    assert_close(shared_gradient, gradient, tolerance=1e-4)
+
+
+def test_the_token_before_the_first_of_a_response_is_the_last_of_its_prompt():
+    batch, _ = one_bin([make_example([3, 4], [[5, 1], [6, 1]]), make_example([7], [[1]])], BatchShape(1, 10, 8, 8))
+    assert batch.tokens_RxL.tolist() == [[3, 4, 5, 1, 6, 1, 7, 1, 0, 0]]
+    assert previous_index(batch)[0, :8].tolist() == [0, 0, 1, 2, 1, 4, 5, 6]
+
+
 def test_sft_learns_nothing_from_prompts_padding_or_neighbours():
-    """The gradient with respect to the logits is zero but where the next token belongs to a response."""
+    """The gradient with respect to the logits is zero unless the next token belongs to a response."""
     batch, _ = one_bin(demonstrations(), BatchShape(2, 16, 8, 8))
     logits = jnp.asarray(np.random.default_rng(0).normal(size=(2, 16, 20)), jnp.float32)
     gradient, _ = jax.grad(sft_objective(lambda params, _: params), has_aux=True)(logits, batch)

@@ -11,8 +11,9 @@ import optax
 import pytest
 from naive import assert_close, make_example, make_params, naive_scores, one_bin, random_examples
 
+from rmjax.data.batch import BatchShape, build_batch
 from rmjax.data.loader import BatchStream
-from rmjax.data.packing import BatchShape, build_batch, pack_rows, split_into_chunks
+from rmjax.data.packing import pack_rows, split_into_chunks
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import Pmap
 from rmjax.training.objectives import LossConfig, ranking_objective
@@ -42,7 +43,7 @@ def loss_fn(model):
 
 def small_scores(params, batch):
     """Scores [N, Z] that compile fast: what a step does with shards does not depend on the model."""
-    hidden_NxD = jnp.tanh(params["embedding"][batch.tokens_RxL.reshape(-1)[batch.score_index_N]])
+    hidden_NxD = jnp.tanh(params["embedding"][batch.tokens_RxL.reshape(-1)[batch.responses.score_index_N]])
     return hidden_NxD @ params["kernel"]
 
 
@@ -142,7 +143,7 @@ def test_one_step_of_sgd_is_the_same_on_any_layout(small_params, examples, shard
     (loss, sums), gradient = jax.value_and_grad(objective, has_aux=True)(small_params, whole)
     gradient = jax.tree.map(lambda g: g / sums["weight"], gradient)
     batch = dealt(examples, shards, microbatches)
-    weights = batch.weight_P.sum(-1).ravel()
+    weights = batch.pairs.weight_P.sum(-1).ravel()
     assert shards * microbatches == 1 or weights.max() > 2 * weights.min()
     assert_one_step_of_sgd_follows(float(loss / sums["weight"]), gradient, objective, small_params, batch)
 
@@ -160,7 +161,7 @@ def test_the_auxiliary_term_weighs_the_same_on_any_layout(small_params, examples
     assert float(sums["auxiliary_weight"]) == pytest.approx(3)
     gradient = jax.tree.map(lambda g: g / sums["weight"], gradient)
     batch = dealt(labelled, shards, microbatches)
-    weights = batch.safety_weight_N.sum(-1).ravel()
+    weights = batch.responses.safety_weight_N.sum(-1).ravel()
     assert weights.min() < weights.max()
     metrics = assert_one_step_of_sgd_follows(float(loss / sums["weight"]), gradient, objective, small_params, batch)
     assert float(metrics["auxiliary"]) == pytest.approx(float(sums["auxiliary"]) / 3, rel=1e-5)

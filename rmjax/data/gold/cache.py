@@ -1,4 +1,4 @@
-"""Cached gold corpus: reading it takes a fraction of the time that drawing it takes."""
+"""On-disk cache of the gold corpus: reading it is much faster than drawing it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def demonstrations(name: str, split: str) -> list[Demonstration]:
 
 
 def _cached(draw: Callable[[str, str], list[Item]], kind: type[Item], name: str, split: str) -> list[Item]:
-    what = f"gold-{draw.__name__}-{name}-{split}"
-    return cached(what, what.encode(), lambda: draw(name, split), _to_bytes, functools.partial(_from_bytes, kind))
+    key = f"gold-{draw.__name__}-{name}-{split}"
+    return cached(key, key.encode(), lambda: draw(name, split), _to_bytes, functools.partial(_from_bytes, kind))
 
 
 def _to_bytes(items: Sequence[Any]) -> bytes:

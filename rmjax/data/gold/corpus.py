@@ -1,12 +1,12 @@
-"""The embedded corpus: comparisons whose truth is known.
+"""The embedded gold corpus: generated comparisons with a known true reward.
 
-Prompts and responses are drawn from a small grammar, the gold reward says what each response is worth, and labels are
-drawn from the rewards at a stated temperature. So the best accuracy that any reward model can have, the ceiling, is
-known, and what a policy invents can be judged by the same reward.
+Prompts and responses are drawn from a small grammar, and labels are drawn from the gold rewards of the responses at a
+fixed temperature. So the best accuracy that any reward model can have (the ceiling) is known, and the gold reward can
+also score the responses of a policy.
 
-`gold/helpful` asks mostly for facts of the prompt, `gold/safety` mostly for help with tasks that are unsafe or only
-sound so, and `gold/both` is half of each. The two rewards disagree on unsafe requests, where help is what safety
-forbids.
+`gold/helpful` asks mostly for facts that the prompt states, `gold/safety` mostly for help with tasks that are unsafe or
+only sound unsafe, and `gold/both` is half of each. The two rewards disagree on unsafe requests: help is good for the
+helpful reward and bad for the safety reward.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rmjax.data.comparisons import Comparison, Demonstration, ranks_from_scores
-from rmjax.data.gold.drawing import Draws, Request, draw_request, draw_response
+from rmjax.data.gold.drawing import PortableRandom, Request, draw_request, draw_response
 from rmjax.data.gold.reward import GoldReward, Verdict, gold, is_unsafe
 from rmjax.errors import InputError
 
@@ -36,16 +36,16 @@ __all__ = [
 NAMES = {"helpful": ("helpful",), "safety": ("safety",), "both": ("helpful", "safety")}
 SPLITS = {"train": 32_000, "validation": 400, "test": 2_000}
 DEMONSTRATIONS = {"train": 6_000, "validation": 200, "test": 300}
-GOOD = 1.0  # a demonstration has at least this gold reward
-# Prompts do not repeat. The simplest of them run out first: the further one draws, the more of them state two facts.
-LARGEST = 40_000
+MIN_REWARD = 1.0  # of a demonstration
+# Prompts do not repeat. The simplest are used up first: of later ones, more state two facts.
+MAX_SIZE = 40_000
 
 # Gold rewards are divided by this before labels are drawn: P(i beats j) = sigmoid((r_i - r_j) / TEMPERATURE).
 TEMPERATURE = 0.4
-# A pair is at least this strong when the gap of the two perturbed utilities is at least this wide.
+# Strength of a pair -> the smallest gap of the two perturbed utilities.
 THRESHOLDS = {"significantly_better": 4.5, "better": 2.5, "slightly_better": 1.0, "negligibly_better": 0.0}
 
-# The hundredths of prompts, by their hash, that each split owns, for comparisons and for demonstrations.
+# The percentiles of the prompts' hashes that belong to each split, for comparisons and for demonstrations.
 _SHARES = {
     ("comparisons", "train"): range(0, 55),
     ("comparisons", "validation"): range(55, 60),
@@ -89,38 +89,39 @@ _COUNTS = {2: 0.25, 3: 0.22, 4: 0.21, 5: 0.14, 6: 0.07, 7: 0.05, 8: 0.03, 9: 0.0
 
 
 def comparisons(name: str, split: str, size: int | None = None) -> list[Comparison]:
-    """The first `size` comparisons of a split, the same in every process; without a size, as many as `SPLITS` says.
+    """Returns the first `size` comparisons of a split, the same in every process; by default the size in `SPLITS`.
 
-    A label is drawn from perturbed utilities r_k / TEMPERATURE + g_k, with g_k standard Gumbel: the order of these is
-    a ranking of Plackett (1975) and Luce (1959), and each pair of it one of Bradley and Terry (1952), with
+    A label is drawn from perturbed utilities r_k / TEMPERATURE + g_k, with g_k standard Gumbel. Their order is a
+    Plackett-Luce ranking (Luce 1959, Plackett 1975), and each pair follows Bradley and Terry (1952):
     P(i beats j) = sigmoid((r_i - r_j) / TEMPERATURE). The `scores` are the perturbed utilities in units of the reward.
-    Comparisons for the head `safety` also say which responses are `unsafe`: those that help with an unsafe request.
-    That is a fact of the texts, free of noise.
+    Comparisons for the head `safety` also have `unsafe` labels: True for a response that helps with an unsafe request.
+    These labels are a function of the texts and have no noise.
 
     Args:
         name: `helpful`, `safety` or `both`.
         split: `train`, `validation` or `test`; no prompt is in two of them, nor in the demonstrations.
-        size: how many.
+        size: number of comparisons.
 
     Raises:
-        InputError: the name, the split or the size is not one that exists.
+        InputError: the name, the split or the size does not exist.
     """
     return _take(_comparisons, name, split, size, SPLITS)
 
 
 def demonstrations(name: str, split: str, size: int | None = None) -> list[Demonstration]:
-    """Prompts and good answers for supervised fine-tuning, on prompts that no comparison has.
+    """Returns prompts and good answers for supervised fine-tuning, on prompts that no comparison has.
 
-    Where the two rewards disagree, `both` refuses. Arguments and errors as in `comparisons`.
+    If the two rewards disagree, the answers of `both` refuse. Arguments and errors as in `comparisons`.
     """
     return _take(_demonstrations, name, split, size, DEMONSTRATIONS)
 
 
 def sentences(demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
-    """The same sentences without the answering: what a language model learns that has seen no demonstration.
+    """Returns the same sentences, but not as answers to their prompts: text for a language model that must not learn
+    to answer.
 
-    Every answer and every last user turn stands as the answer to a prompt that it does not belong to, half the list
-    away; so there are twice as many.
+    Every answer and every last user turn becomes the response to another prompt, half the list away, so there are twice
+    as many.
     """
     count = len(demonstrations)
     return [
@@ -136,8 +137,8 @@ def _take(draw: Callable, name: str, split: str, size: int | None, sizes: dict[s
         if given not in known:
             raise InputError(f"the embedded corpus has no {what} {given!r}; it has {', '.join(known)}")
     size = sizes[split] if size is None else size
-    if not 0 <= size <= LARGEST:
-        raise InputError(f"the embedded corpus has 0 to {LARGEST} entries, not {size}")
+    if not 0 <= size <= MAX_SIZE:
+        raise InputError(f"the embedded corpus has 0 to {MAX_SIZE} entries, not {size}")
     drawn, rest = draw(name, split)
     drawn.extend(itertools.islice(rest, max(0, size - len(drawn))))
     return drawn[:size]
@@ -145,45 +146,45 @@ def _take(draw: Callable, name: str, split: str, size: int | None, sizes: dict[s
 
 @functools.cache
 def _comparisons(name: str, split: str) -> tuple[list[Comparison], Iterator[Comparison]]:
-    """What was drawn so far, and the endless rest."""
-    draws = Draws(f"gold/{name}:{split}")
+    """Returns the comparisons drawn so far, and an endless iterator of further ones."""
+    rng = PortableRandom(f"gold/{name}:{split}")
     heads = itertools.cycle(NAMES[name])
-    requests = _requests(draws, heads, ("comparisons", split))
+    requests = _requests(rng, heads, ("comparisons", split))
     return [], (
-        _judge(draws, request, head, f"gold/{name}:{split}:{number}")
+        _draw_comparison(rng, request, head, f"gold/{name}:{split}:{number}")
         for number, (head, request) in enumerate(requests, start=1)
     )
 
 
 @functools.cache
 def _demonstrations(name: str, split: str) -> tuple[list[Demonstration], Iterator[Demonstration]]:
-    draws = Draws(f"gold/{name}:{split}, demonstrations")
+    rng = PortableRandom(f"gold/{name}:{split}, demonstrations")
     heads = itertools.cycle(NAMES[name])
-    requests = _requests(draws, heads, ("demonstrations", split))
+    requests = _requests(rng, heads, ("demonstrations", split))
     return [], (
-        Demonstration(request.prompt, _good_answer(draws, request, name), f"gold/{name}:{split}:demonstration {number}")
+        Demonstration(request.prompt, _good_answer(rng, request, name), f"gold/{name}:{split}:demonstration {number}")
         for number, (_, request) in enumerate(requests, start=1)
     )
 
 
-def _requests(draws: Draws, heads: Iterable[str], share: tuple[str, str]) -> Iterator[tuple[str, Request]]:
-    """Requests that no other share has, each once."""
+def _requests(rng: PortableRandom, heads: Iterable[str], share: tuple[str, str]) -> Iterator[tuple[str, Request]]:
+    """Yields (head, request); a request occurs once, and in one share only."""
     seen = set()
     for head in heads:
         while True:
-            request = draw_request(draws, draws.weighted(_SUBSETS[head]))
+            request = draw_request(rng, rng.weighted(_SUBSETS[head]))
             text = "\n".join(message.content for message in request.prompt)
-            hundredth = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 100
-            if hundredth in _SHARES[share] and text not in seen:
+            percentile = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 100
+            if percentile in _SHARES[share] and text not in seen:
                 break
         seen.add(text)
         yield head, request
 
 
-def _judge(draws: Draws, request: Request, head: str, origin: str) -> Comparison:
-    responses = _responses(draws, request, head)
+def _draw_comparison(rng: PortableRandom, request: Request, head: str, origin: str) -> Comparison:
+    responses = _responses(rng, request, head)
     utilities = [getattr(gold(request.prompt, response), head) / TEMPERATURE for response in responses]
-    perturbed = [utility - math.log(-math.log(draws.random() or 0.5)) for utility in utilities]
+    perturbed = [utility - math.log(-math.log(rng.random() or 0.5)) for utility in utilities]
     return Comparison(
         prompt=request.prompt,
         responses=tuple(responses),
@@ -199,17 +200,17 @@ def _judge(draws: Draws, request: Request, head: str, origin: str) -> Comparison
 
 
 def _strength(gap: float) -> str:
-    return next(name for name, least in THRESHOLDS.items() if gap >= least)
+    return next(name for name, smallest in THRESHOLDS.items() if gap >= smallest)
 
 
-def _responses(draws: Draws, request: Request, head: str) -> list[str]:
-    """Between 2 and 9 responses, no two alike; where there are few, of different classes."""
+def _responses(rng: PortableRandom, request: Request, head: str) -> list[str]:
+    """Returns 2 to 9 different responses; 2 or 3 responses are of different classes."""
     intents = dict(_INTENTS[head, request.reading.kind])
-    count = draws.weighted(_COUNTS)
+    count = rng.weighted(_COUNTS)
     responses: list[str] = []
     while len(responses) < count:
-        intent = draws.weighted(intents)
-        response = draw_response(draws, request, intent, draws.weighted(_STYLES))
+        intent = rng.weighted(intents)
+        response = draw_response(rng, request, intent, rng.weighted(_STYLES))
         if response not in responses:
             responses.append(response)
             if count <= 3:
@@ -217,11 +218,11 @@ def _responses(draws: Draws, request: Request, head: str) -> list[str]:
     return responses
 
 
-def _good_answer(draws: Draws, request: Request, name: str) -> str:
+def _good_answer(rng: PortableRandom, request: Request, name: str) -> str:
     unsafe = request.reading.unsafe and name != "helpful"
     head = "safety" if unsafe or name == "safety" else "helpful"
     while True:
-        style = "courteous" if draws.chance(0.3) else "plain"
-        response = draw_response(draws, request, "refusal" if unsafe else "right", style)
-        if getattr(gold(request.prompt, response), head) >= GOOD:
+        style = "courteous" if rng.chance(0.3) else "plain"
+        response = draw_response(rng, request, "refusal" if unsafe else "right", style)
+        if getattr(gold(request.prompt, response), head) >= MIN_REWARD:
             return response

@@ -1,11 +1,11 @@
-"""The words of the embedded corpus: what people ask, what they are answered, and the phrases a reader looks for.
+"""The sentences of the gold corpus: templates of requests and responses, and the words that fill them.
 
-Three kinds of request. A **lookup** states one or two facts (item, value) and asks for one of them. A **task** asks
-how to do something; whether it is unsafe depends on its target alone ("break into my neighbour's car", "break into my
-own car"), the verb and the noun being the same. **Small talk** asks how one is.
+There are three kinds of request. A **lookup** states one or two facts (item, value) and asks for one of them. A
+**task** asks how to do something; only its target makes it unsafe ("break into my neighbour's car", "break into my own
+car"), with the same verb and noun. **Small talk** asks how the assistant is.
 
-Every list is short on purpose: a small model trained on minutes of data sees each word often, and no word says by
-itself whether an answer is good.
+Every list is short on purpose: a small model that is trained for minutes sees each word often, and no single word shows
+whether an answer is good.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """One family of lookups. In templates `{i}` is the item, `{v}` its value, `{w}` a word that holds for the request.
+    """One family of lookups. In templates `{i}` is the item, `{v}` its value, `{w}` a word that stays the same.
 
     Attributes:
-        items: what can be asked for; no word is an item of two families.
-        values: what the items have.
+        items: the choices for `{i}`; no word is an item of two families.
+        values: the choices for `{v}`.
         words: the choices for `{w}`.
-        facts: pairs (first clause, each further clause); one pair serves a whole request.
-        questions: name the item, verbatim.
-        answers: name the item and its value, verbatim.
-        curt: answers that name the value only.
-        mention: how an answer that gives no value names what was asked.
+        facts: pairs (first clause, each further clause); a request uses one pair.
+        questions: templates that name the item, verbatim.
+        answers: templates that name the item and its value, verbatim.
+        curt: templates of answers that name the value only.
+        mention: the name of the item in an answer that gives no value.
     """
 
     items: tuple[str, ...]
@@ -46,8 +46,8 @@ def _numbers(first: int, last: int) -> tuple[str, ...]:
     return tuple(str(number) for number in range(first, last + 1))
 
 
-# Facts and answers are made of the same few words: what a small model has to find is whether an answer agrees with the
-# prompt, not in how many ways one can say so.
+# Facts and answers use the same few words: a small model has to learn whether an answer agrees with the prompt, not how
+# many ways there are to say so.
 LOOKUPS = {
     "schedule": Family(
         items=_words("Oslo Lisbon Rome Paris Vienna Madrid Berlin Prague"),
@@ -138,7 +138,7 @@ LOOKUPS = {
 }
 ITEM_FAMILY = {item.lower(): name for name, family in LOOKUPS.items() for item in family.items}
 
-# Tasks whose safety is decided by whose thing it is: verb -> nouns.
+# Tasks whose safety depends on the owner of the thing: verb -> nouns.
 OWNED_TASKS = {
     "break into": _words("car house locker"),
     "get into": _words("phone laptop account"),
@@ -152,7 +152,7 @@ OWNERS = {
     True: ("my neighbour's", "my boss's", "my teacher's", "a stranger's", "my landlord's"),
     False: ("my own", "our own", "my very own"),
 }
-# Tasks where the same verb has a harmless and a harmful object: unsafe -> (task, noun).
+# Tasks with the same verb and a harmless or a harmful object: unsafe -> (task, noun).
 OTHER_TASKS = {
     True: (
         ("steal a bracelet from the shop", "bracelet"),
@@ -169,7 +169,7 @@ OTHER_TASKS = {
         ("crack a walnut with no tool", "walnut"),
     ),
 }
-# Every task as it stands in a prompt -> (noun, unsafe).
+# Every task as written in a prompt -> (noun, unsafe).
 TASKS = {
     f"{verb} {owner} {noun}": (noun, unsafe)
     for unsafe, owners in OWNERS.items()
@@ -191,7 +191,7 @@ GREETINGS = ("Good morning!", "Good afternoon!", "Good evening!")
 OTHER_GREETINGS = ("Hi!", "Hello!", "Hey there!")
 HOW_ARE_YOU = ("How are you?", "How is it going?", "How are you today?", "How do you feel?", "How are things with you?")
 
-# Said before any kind of request; they name no item, value or task.
+# Sentences before any kind of request; they name no item, value or task.
 REMARKS = (
     "It is late and I am tired.",
     "I have an hour before dinner.",

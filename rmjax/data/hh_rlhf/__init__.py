@@ -1,4 +1,4 @@
-"""HH-RLHF as comparisons: helpful-* judge the head `helpful`, harmless-* the head `safety`."""
+"""Loading of HH-RLHF as comparisons: helpful-* have the head `helpful`, harmless-* the head `safety`."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ def load(
     data_dir: str = "",
     notes: collections.Counter[str] | None = None,
 ) -> list[Comparison]:
-    """The comparisons of one split, in the order of the published files.
+    """Loads the comparisons of one split, in the order of the published files.
 
     Args:
         config: a folder of the published data (`helpful-base`, `helpful-online`, `helpful-rejection-sampled`,
             `harmless-base`), or a union of them: `helpful` or `all`.
         split: "train" or "test".
-        manual_dir: a folder laid out as published, `helpful-base/train.jsonl.gz`, read instead of the network. It needs
-            to hold only what is asked for, and may hold other comparisons than the published ones, such as a subset.
-        data_dir: where the data are kept once prepared, and downloads with them; `~/.cache/rmjax` by default.
-        notes: receives how many pairs each file of `manual_dir` holds, and whether it is the published file.
+        manual_dir: a folder with the published file names, for example `helpful-base/train.jsonl.gz`, read instead of
+            the network. It needs only the requested files, and they may contain other comparisons than the published
+            ones, for example a subset.
+        data_dir: the folder of prepared data and downloads; `~/.cache/rmjax` by default.
+        notes: counts the pairs of each file of `manual_dir`, and notes if it is the published file.
 
     Raises:
         InputError: the configuration or split does not exist, a file is missing or broken, or there is no network.
@@ -47,7 +48,7 @@ def load(
         raise InputError(f"hh_rlhf has no configuration {config!r}: it is one of {', '.join(MEMBERS)}")
     if split not in SPLITS:
         raise InputError(
-            f"hh_rlhf has no {split} split: name one of its own, hh_rlhf/{config}:test, or a slice, "
+            f"hh_rlhf has no {split} split: name one of its splits, hh_rlhf/{config}:test, or a slice, "
             f"hh_rlhf/{config}:train[90%:]"
         )
     root = Path(data_dir or CACHE).expanduser()
@@ -81,10 +82,10 @@ def _comparison(example: dict, split: str) -> Comparison:
 
 
 def _prepared(config: str, split: str, manual_dir: str, root: Path, digests: dict[str, str]) -> HhRlhf:
-    """The builder, its ArrayRecord files written."""
+    """Returns the builder after its ArrayRecord files were written."""
     if manual_dir:
-        # TFDS serves what it prepared under the same name and version, wherever that came from. So files of the user's
-        # are prepared in a place named after their content: other files, or one more split, are prepared anew.
+        # TFDS returns anything that it prepared under the same name and version, whatever its source. So the folder for
+        # the user's files has a name that depends on their content: other files, or a further split, are prepared anew.
         content = "".join(f"{name} {digest}\n" for name, digest in digests.items())
         root /= f"manual-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
         download_config = tfds.download.DownloadConfig(manual_dir=Path(manual_dir).expanduser())
@@ -97,7 +98,7 @@ def _prepared(config: str, split: str, manual_dir: str, root: Path, digests: dic
         try:
             with contextlib.redirect_stdout(
                 sys.stderr
-            ):  # TFDS reports its progress there; output belongs to the caller
+            ):  # TFDS prints its progress; standard output belongs to the caller
                 builder.download_and_prepare(download_config=download_config)
         except (requests.RequestException, tfds.download.DownloadError) as error:
             raise _unreachable(config, error) from error
@@ -109,10 +110,10 @@ def _prepared(config: str, split: str, manual_dir: str, root: Path, digests: dic
 
 
 def _digests(folder: Path, config: str, split: str) -> dict[str, str]:
-    """The SHA-256 of the files of `config` in `folder`, by name.
+    """Returns the SHA-256 of the files of `config` in `folder`, by name.
 
     Raises:
-        InputError: those of `split` are not all there.
+        InputError: a file of `split` is missing.
     """
     if not folder.is_dir():
         raise InputError(f"manual_dir {folder} is not a folder")
@@ -130,7 +131,7 @@ def _digests(folder: Path, config: str, split: str) -> dict[str, str]:
 
 
 def _require_network(config: str) -> None:
-    # TFDS takes minutes of repeated attempts, each with a warning, before it gives up on a machine without a network.
+    # Without a network, TFDS retries for minutes, each time with a warning.
     try:
         requests.head(_builder.UPSTREAM, timeout=20, allow_redirects=False)
     except requests.RequestException as error:
@@ -141,5 +142,5 @@ def _unreachable(config: str, error: Exception) -> InputError:
     names = ", ".join(file_name(member, split) for member in MEMBERS[config] for split in SPLITS)
     return InputError(
         f"hh_rlhf/{config} cannot be downloaded ({type(error).__name__}): run where the network reaches "
-        f"{_builder.UPSTREAM}, or set manual_dir to a folder that holds {names} as published"
+        f"{_builder.UPSTREAM}, or set manual_dir to a folder that contains {names} as published"
     )

@@ -1,10 +1,10 @@
-"""The HH-RLHF comparisons of Bai et al. (2022), arXiv:2204.05862, as a data set of tensorflow-datasets (TFDS).
+"""HH-RLHF (Bai et al. 2022, arXiv:2204.05862) as a data set of tensorflow-datasets (TFDS).
 
-Each configuration is one folder of the published data, or the union of several. The files come from `manual_dir`, laid
-out as upstream (`helpful-base/train.jsonl.gz`), or from the network. Nothing here needs tensorflow.
+Each configuration is one folder of the published data, or the union of several. The files are read from `manual_dir`,
+with the published names (`helpful-base/train.jsonl.gz`), or downloaded. tensorflow is not needed.
 
-`checksums.tsv` holds the size and SHA-256 of every published file but `harmless-base/train.jsonl.gz`, whose checksum is
-not known to this project: TFDS downloads a file with no checksum on record too, and keeps it unverified.
+`checksums.tsv` contains the size and SHA-256 of every published file except `harmless-base/train.jsonl.gz`, whose
+checksum this project does not know. TFDS downloads a file without a checksum too, unverified.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _CITATION = """@article{bai2022training,
 
 
 def file_name(member: str, split: str) -> str:
-    """Where the published data keep a split of one folder."""
+    """Returns the published file name of a split of one folder."""
     return f"{member}/{split}.jsonl.gz"
 
 
 def files_at_hand(manual_dir: str | Path, config: str) -> dict[str, dict[str, Path]]:
-    """The files of `config` in `manual_dir`: split -> member -> file, with only those splits that have all members."""
+    """Returns split -> member -> file for `config` in `manual_dir`; only splits of which all files exist."""
     found = {}
     for split in SPLITS:
         paths = {member: Path(manual_dir) / file_name(member, split) for member in MEMBERS[config]}
@@ -59,7 +59,7 @@ def files_at_hand(manual_dir: str | Path, config: str) -> dict[str, dict[str, Pa
 
 
 class HhRlhf(tfds.core.GeneratorBasedBuilder):
-    """Pairs of transcripts, in the order of the files; a union has its members one after the other."""
+    """Pairs of transcripts, in the order of the files; a union is the concatenation of its members."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
@@ -85,14 +85,14 @@ class HhRlhf(tfds.core.GeneratorBasedBuilder):
                     "line": tfds.features.Scalar(np.int64, doc="The line in the published file, from 1."),
                 }
             ),
-            # TFDS would otherwise order the examples by a hash of their keys, and a slice would not be one of the file.
+            # Otherwise TFDS orders the examples by a hash of their keys, and a slice would not be a slice of the file.
             disable_shuffling=True,
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[tuple[int, dict]]]:
         manual_dir = _manual_dir(dl_manager)
-        # Not left to dl_manager.download, which finds files in manual_dir too, but only those whose checksum is on
-        # record, and then refuses any other content, such as a subset of the data.
+        # dl_manager.download also finds files in manual_dir, but only those with a known checksum, and it refuses any
+        # other content, such as a subset of the data.
         splits = files_at_hand(manual_dir, self.builder_config.name) if manual_dir else {}
         if not splits:
             # Not download_and_extract: without tensorflow, TFDS cannot decompress .gz.
@@ -112,7 +112,7 @@ class HhRlhf(tfds.core.GeneratorBasedBuilder):
                 texts = record if isinstance(record, dict) else {}
                 pair = {name: texts.get(name) for name in ("chosen", "rejected")}
                 if not all(isinstance(text, str) for text in pair.values()):
-                    raise InputError(f'{path}:{line}: a line of HH-RLHF holds the texts "chosen" and "rejected"')
+                    raise InputError(f'{path}:{line}: a line of HH-RLHF contains the texts "chosen" and "rejected"')
                 yield key, {**pair, "subset": member, "line": line}
                 key += 1
 
@@ -120,5 +120,5 @@ class HhRlhf(tfds.core.GeneratorBasedBuilder):
 def _manual_dir(dl_manager: tfds.download.DownloadManager) -> Path | None:
     try:
         return Path(dl_manager.manual_dir)
-    except AssertionError:  # TFDS refuses to name a folder that is empty or not there; here it is optional.
+    except AssertionError:  # TFDS raises if the folder is empty or missing; here it is optional.
         return None

@@ -23,7 +23,8 @@ from typing import Any
 
 from rmjax.data import values
 from rmjax.data.comparisons import Message, Prompt
-from rmjax.data.jsonl import read_jsonl
+from rmjax.data.jsonl import jsonl_records
+from rmjax.data.parquet import parquet_records
 from rmjax.errors import InputError
 
 # RewardBench: the number of pairs in every subset of every section.
@@ -210,32 +211,9 @@ def _paths(source: str, hub: str) -> list[str]:
 
 
 def _records(path: str, hub: str) -> Iterator[tuple[str, Any]]:
-    """Yields `(origin, decoded record)` for every record of a file."""
+    """Returns an iterator of (origin, record) over a file."""
     if path.endswith((".jsonl", ".jsonl.gz")):
-        for number, record in read_jsonl(path):
-            yield f"{path}:{number}", record
-    elif path.endswith(".parquet"):
-        for number, record in enumerate(_rows(path), start=1):
-            yield f"{path}, row {number}", record
-    else:
-        raise InputError(f"{path} is neither a .jsonl, .jsonl.gz or .parquet file nor the hub id {hub}")
-
-
-def _rows(path: str) -> list[dict]:
-    try:
-        import pyarrow
-        from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise InputError(
-            f"reading {path} needs pyarrow: run `pip install pyarrow`, or give the records as a .jsonl file"
-        ) from None
-    try:
-        with ParquetFile(path) as file:
-            rows = file.read().to_pylist()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"{path}: not a parquet file that can be read ({str(error).splitlines()[0]})") from None
-    if not rows:
-        raise InputError(f"{path}: holds no records")
-    return rows
+        return jsonl_records(path)
+    if path.endswith(".parquet"):
+        return parquet_records(path)
+    raise InputError(f"{path} is neither a .jsonl, .jsonl.gz or .parquet file nor the hub id {hub}")

@@ -1,0 +1,131 @@
+"""Readers of data sources: one entry in `READERS` for every kind of source."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+from rmjax.data.comparisons import Comparison, Demonstration, best_responses
+from rmjax.data.jsonl import jsonl_records
+from rmjax.data.parquet import parquet_records
+from rmjax.data.records import parse_comparison, parse_demonstrations, remarks
+from rmjax.errors import InputError
+
+Parsed = TypeVar("Parsed")
+
+
+class Request(NamedTuple):
+    """The data that a reader is asked for.
+
+    Attributes:
+        name: the name within the kind of source, or the path of the file.
+        split: "train", "validation" or "test"; files have no splits.
+        manual_dir: a folder with the files of HH-RLHF, read instead of the network.
+        data_dir: the folder of prepared HH-RLHF data.
+        notes: counter of remarks on files and records.
+    """
+
+    name: str
+    split: str
+    manual_dir: str = ""
+    data_dir: str = ""
+    notes: collections.Counter[str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """A kind of source.
+
+    Attributes:
+        form: how a source is written: `KIND:FILE` for files, `KIND/NAME` for all others.
+        example: a source of this kind.
+        comparisons: reads the comparisons.
+        demonstrations: reads the demonstrations; None takes the best responses of the comparisons.
+        names: the known names; empty if the reader checks them.
+    """
+
+    form: str
+    example: str
+    comparisons: Callable[[Request], list[Comparison]]
+    demonstrations: Callable[[Request], list[Demonstration]] | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def is_file(self) -> bool:
+        """True if a source names a file."""
+        return self.form.endswith(":FILE")
+
+    def read_demonstrations(self, request: Request) -> list[Demonstration]:
+        """Returns the demonstrations of a source."""
+        if self.demonstrations:
+            return self.demonstrations(request)
+        return [
+            Demonstration(comparison.prompt, response, origin=comparison.origin)
+            for comparison in self.comparisons(request)
+            for response in best_responses(comparison)
+        ]
+
+
+def parse_records(
+    records: Iterable[tuple[str, Any]],
+    parse: Callable[[Any, str], Parsed],
+    notes: collections.Counter[str] | None = None,
+) -> Iterator[Parsed]:
+    """Yields `parse(record, origin)` for every (origin, record), and counts the remarks on the records in `notes`."""
+    for origin, record in records:
+        parsed = parse(record, origin)
+        if notes is not None:
+            notes.update(remarks(record))
+        yield parsed
+
+
+def _file_reader(kind: str, records: Callable[[str], Iterator[tuple[str, Any]]]) -> Reader:
+    def comparisons(request: Request) -> list[Comparison]:
+        return list(parse_records(records(request.name), parse_comparison, request.notes))
+
+    def demonstrations(request: Request) -> list[Demonstration]:
+        groups = parse_records(records(request.name), parse_demonstrations, request.notes)
+        return [demonstration for group in groups for demonstration in group]
+
+    return Reader(f"{kind}:FILE", f"{kind}:train.{kind}", comparisons, demonstrations)
+
+
+def _gold_comparisons(request: Request) -> list[Comparison]:
+    from rmjax.data.gold import cache
+
+    if request.name == "text":
+        raise InputError("gold/text has demonstrations only, for SFT, and no comparisons")
+    return cache.comparisons(request.name, request.split)
+
+
+def _gold_demonstrations(request: Request) -> list[Demonstration]:
+    from rmjax.data.gold import cache, corpus
+
+    if request.name == "text":
+        return corpus.sentences(cache.demonstrations("helpful", request.split))
+    return cache.demonstrations(request.name, request.split)
+
+
+def _hh_rlhf_comparisons(request: Request) -> list[Comparison]:
+    # The import of TFDS is slow, and only this source needs it.
+    from rmjax.data import hh_rlhf
+
+    return hh_rlhf.load(
+        request.name, request.split, manual_dir=request.manual_dir, data_dir=request.data_dir, notes=request.notes
+    )
+
+
+READERS = {
+    "gold": Reader(
+        "gold/NAME",
+        "gold/helpful",
+        _gold_comparisons,
+        _gold_demonstrations,
+        names=("helpful", "safety", "both", "text"),
+    ),
+    "hh_rlhf": Reader("hh_rlhf/CONFIG", "hh_rlhf/helpful-base", _hh_rlhf_comparisons),
+    "jsonl": _file_reader("jsonl", jsonl_records),
+    "parquet": _file_reader("parquet", parquet_records),
+}
