@@ -1,7 +1,6 @@
-"""The trunk: one functional transformer over packed rows, ids -> hidden states.
+"""The trunk and the language model: token ids -> hidden states -> logits.
 
-Decoders and encoders of every family run through the same blocks: a family is a set of values of `TransformerConfig`,
-not a class of its own.
+Decoders and encoders of all families use the same blocks. A family is a set of values of `TransformerConfig`.
 """
 
 from __future__ import annotations
@@ -15,20 +14,21 @@ import jax.numpy as jnp
 from jax import Array
 
 from rmjax.data.packing import BatchShape, PackedBatch, build_batch
-from rmjax.models.attention import Attention, PackedContext, packed_context
+from rmjax.models.attention import Attention, LayerContext, layer_context
 from rmjax.models.config import TransformerConfig
 from rmjax.models.layers import MLP, Norm, replicate_activations
 from rmjax.models.linear import LINEAR, Embedding, Linear
+from rmjax.models.mask import packed_context
 
 
 class Block(nn.Module):
-    """One layer: attention and MLP, each with its norms and added to the stream."""
+    """One layer: attention and MLP with their norms, each added to the residual stream."""
 
     config: TransformerConfig
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x: Array, seen: PackedContext, local: Array) -> tuple[Array, None]:
+    def __call__(self, x: Array, context: LayerContext, local: Array) -> tuple[Array, None]:
         c = self.config
 
         def norm(name: str) -> Norm:
@@ -36,9 +36,9 @@ class Block(nn.Module):
 
         attention, mlp = Attention(c, self.dtype, name="attention"), MLP(c, self.dtype, name="mlp")
         if c.norm_order == "post":
-            x = norm("attention_norm")(x + attention(x, seen, local))
+            x = norm("attention_norm")(x + attention(x, context, local))
             return replicate_activations(norm("mlp_norm")(x + mlp(x))), None
-        attended = attention(norm("attention_norm")(x), seen, local)
+        attended = attention(norm("attention_norm")(x), context, local)
         if c.norm_order == "both":
             attended = norm("attention_post_norm")(attended)
         between = x if c.parallel else x + attended
@@ -48,22 +48,22 @@ class Block(nn.Module):
         return replicate_activations(x + attended + out), None
 
 
-# What the backward pass of a block finds already computed; the rest it computes again, for less memory.
+# Rematerialization: the values of a block that are stored for its backward pass. The others are computed again.
 REMAT = {
     "none": None,  # everything
     "dots": jax.checkpoint_policies.save_from_both_policies(  # the outputs of linear maps
         jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
         jax.checkpoint_policies.save_only_these_names(LINEAR),
     ),
-    "full": jax.checkpoint_policies.nothing_saveable,  # what came into the block
+    "full": jax.checkpoint_policies.nothing_saveable,  # the input of the block
 }
 
 
 class Transformer(nn.Module):
     """Packed rows -> hidden states `[R, L, D]` in the compute dtype, after the final norm.
 
-    Parameters are float32 unless they were loaded as something else. Those of the blocks are stacked along a leading
-    layer axis, so that one block is compiled whatever the depth. `remat` is a key of `REMAT`.
+    Parameters are float32 unless they were loaded in another dtype. Those of the blocks are stacked along a leading
+    layer axis, so that one block is compiled for any depth. `remat` is a key of `REMAT`.
     """
 
     config: TransformerConfig
@@ -101,18 +101,17 @@ class Transformer(nn.Module):
             x = x + self.token_type(jnp.zeros_like(batch.tokens_RxL))
         if c.embedding_norm:
             x = self.embedding_norm(x)
-        x, _ = self.blocks(
-            replicate_activations(x), packed_context(batch, c), jnp.array(c.local_layers or (False,) * c.layers)
-        )
+        context, local = layer_context(packed_context(batch), c), jnp.array(c.local_layers or (False,) * c.layers)
+        x, _ = self.blocks(replicate_activations(x), context, local)
         return x if c.norm_order == "post" else self.norm(x)
 
     def attend(self, hidden: Array) -> Array:
-        """Logits `[..., V]` read off the embedding table."""
+        """Returns logits `[..., V]`: the product with the embedding table."""
         return self.embedding.attend(hidden)
 
 
 class LanguageModel(nn.Module):
-    """Trunk and next-token logits `[R, L, V] float32`."""
+    """Packed rows -> next-token logits `[R, L, V] float32`."""
 
     config: TransformerConfig
     dtype: jnp.dtype
@@ -131,13 +130,16 @@ class LanguageModel(nn.Module):
 
 
 def parameter_shapes(model: nn.Module) -> Any:
-    """Shapes and dtypes of a module's parameters, nothing computed."""
+    """Returns the shapes and dtypes of a module's parameters without computing them."""
     return jax.eval_shape(model.init, jax.random.key(0), empty_batch())["params"]
 
 
 def parameter_count(model: nn.Module) -> dict[str, int]:
-    """How many parameters a module has in `total`, and how many of them are `embedding`: rows of the vocabulary and of
-    positions, which scaling laws leave out (Kaplan et al., 2001.08361)."""
+    """Returns the number of parameters of a module.
+
+    `total` counts all. `embedding` counts the tables of ids and positions, which scaling laws leave out (Kaplan et al.,
+    2001.08361).
+    """
     leaves = jax.tree_util.tree_leaves_with_path(parameter_shapes(model))
     sizes = [(jax.tree_util.keystr(path), math.prod(leaf.shape)) for path, leaf in leaves]
     return {
@@ -147,6 +149,6 @@ def parameter_count(model: nn.Module) -> dict[str, int]:
 
 
 def empty_batch() -> PackedBatch:
-    """The smallest batch, to initialise a module with."""
+    """Returns the smallest batch, to initialize a module with."""
     batch, _ = build_batch([], [[]], BatchShape(1, 2, 1, 1))
     return jax.tree.map(lambda x: x[0], batch)

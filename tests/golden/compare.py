@@ -98,11 +98,11 @@ def load_language_model(pretrained: Pretrained) -> Any:
 def own_tokens(values_RxLxX: jax.Array, batch: Any, slots: list[tuple[int, int]]) -> np.ndarray:
     """What stands at a prompt and at its response in their row, text after text in the order of the examples."""
     values = np.asarray(values_RxLxX)
-    segments, parents = np.asarray(batch.segments_RxL), np.asarray(batch.prompt_segments_RxL)
+    segments, prompt_segments = np.asarray(batch.segments_RxL), np.asarray(batch.prompt_segments_RxL)
     length, found = segments.shape[1], {}
     for n, slot in enumerate(slots):
         row, last = divmod(int(batch.score_index_N[n]), length)
         response = segments[row, last]
-        prompt = parents[row, last]
+        prompt = prompt_segments[row, last]
         found[slot] = values[row, (segments[row] == prompt) | (segments[row] == response)]
     return np.concatenate([found[slot] for slot in sorted(found)])
