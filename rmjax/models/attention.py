@@ -11,10 +11,14 @@ import numpy as np
 from jax import Array
 
 from rmjax.models.block_sparse_attention import TILE, block_sparse_attention
+from rmjax.models.cache import write_entries
 from rmjax.models.config import TransformerConfig
 from rmjax.models.layers import Norm
 from rmjax.models.linear import Linear
 from rmjax.models.mask import MASKED, AttentionSpec, TokenContext, attention_mask
+
+# Keys and values of one layer.
+KeysValues = tuple[Array, Array]
 
 
 class LayerContext(NamedTuple):
@@ -24,17 +28,26 @@ class LayerContext(NamedTuple):
         tokens: context of the tokens, `[R, L]` each.
         cosine: `[R, L, 1, rotary channels / 2] float32` of the rotary angles; None for learned positions.
         sine: as `cosine`.
+        entries: context of the cache's entries, `[R, E]` each, the new tokens included; None without a cache.
+        index_RxL: int32, the entry of each token; None without a cache.
     """
 
     tokens: TokenContext
     cosine: Array | None
     sine: Array | None
+    entries: TokenContext | None
+    index_RxL: Array | None
 
 
-def layer_context(tokens: TokenContext, config: TransformerConfig) -> LayerContext:
+def layer_context(
+    tokens: TokenContext,
+    config: TransformerConfig,
+    entries: TokenContext | None = None,
+    index_RxL: Array | None = None,
+) -> LayerContext:
     """Returns the inputs that all layers of a trunk share."""
     cosine, sine = rotary(tokens.positions, config) if config.positions == "rotary" else (None, None)
-    return LayerContext(tokens, cosine, sine)
+    return LayerContext(tokens, cosine, sine, entries, index_RxL)
 
 
 def rotary(positions_RxL: Array, config: TransformerConfig) -> tuple[Array, Array]:
@@ -81,13 +94,19 @@ def uses_dense_attention() -> bool:
 
 
 class Attention(nn.Module):
-    """Grouped-query attention over packed rows, softmax in float32."""
+    """Grouped-query attention over packed rows or over a cache, softmax in float32.
+
+    Takes the layer's keys and values `[R, E, G, C]` of the cache, or None. With a cache it also returns the keys and
+    values of the new tokens, `[R, L, G, C]`.
+    """
 
     config: TransformerConfig
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x: Array, context: LayerContext, local: Array) -> Array:
+    def __call__(
+        self, x: Array, context: LayerContext, local: Array, cached: KeysValues | None
+    ) -> tuple[Array, KeysValues | None]:
         c = self.config
         R, L, _ = x.shape
 
@@ -101,11 +120,16 @@ class Attention(nn.Module):
         if context.cosine is not None:
             q, k = apply_rotary(q, context.cosine, context.sine), apply_rotary(k, context.cosine, context.sine)
         spec = AttentionSpec(c.causal, c.window if any(c.local_layers) else 0, c.attention_cap)
-        mixed = (dense_attention if L % TILE or uses_dense_attention() else block_sparse_attention)(
-            q * (c.attention_scale or c.head_dim**-0.5), k, v, context.tokens, local, spec
-        )
+        q = q * (c.attention_scale or c.head_dim**-0.5)
+        if cached is not None:
+            mixed = cached_attention(q, k, v, cached, context, local, spec)
+        elif L % TILE or uses_dense_attention():
+            mixed = dense_attention(q, k, v, context.tokens, local, spec)
+        else:
+            mixed = block_sparse_attention(q, k, v, context.tokens, local, spec)
         # Residual branches start small in deep trunks, so that the stream keeps its scale (Radford et al. 2019).
-        return Linear(c.width, self.dtype, c.out_bias, 0.5 / c.layers, name="out")(mixed.reshape(R, L, -1))
+        out = Linear(c.width, self.dtype, c.out_bias, 0.5 / c.layers, name="out")(mixed.reshape(R, L, -1))
+        return out, None if cached is None else (k, v)
 
 
 def dense_attention(q: Array, k: Array, v: Array, context: TokenContext, local: Array, spec: AttentionSpec) -> Array:
@@ -113,6 +137,17 @@ def dense_attention(q: Array, k: Array, v: Array, context: TokenContext, local: 
     index = jnp.arange(q.shape[1], dtype=jnp.int32)[None]
     mask = attention_mask(context.as_queries(), context.as_keys(), index[:, :, None], index[:, None, :], local, spec)
     return masked_attention(q, k, v, mask, spec.cap)
+
+
+def cached_attention(
+    q: Array, k: Array, v: Array, cached: KeysValues, context: LayerContext, local: Array, spec: AttentionSpec
+) -> Array:
+    """softmax(q·k) v of the new tokens `[R, L, ...]` over the entries of the cache and themselves -> `[R, L, H, C]`."""
+    keys, values = (write_entries(old, new, context.index_RxL) for old, new in zip(cached, (k, v), strict=True))
+    index_E = jnp.arange(keys.shape[1], dtype=jnp.int32)[None, None]
+    queries, entries = context.tokens.as_queries(), context.entries.as_keys()
+    mask = attention_mask(queries, entries, context.index_RxL[:, :, None], index_E, local, spec)
+    return masked_attention(q, keys, values, mask, spec.cap)
 
 
 def masked_attention(q: Array, k: Array, v: Array, mask_RxLxE: Array, cap: float) -> Array:

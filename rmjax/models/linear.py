@@ -68,8 +68,8 @@ def product(x: Array, kernel: Array) -> Array:
     """x @ kernel of `[tokens, I]` and `[I, O]`, the kernel rounded to the dtype of x, summed in float32, rounded once.
 
     The backward pass is the same, but the gradient of a float32 kernel is not rounded. So devices that each hold a part
-    of it add their parts in float32. JAX's own derivative would round the sum of each device first. The products request
-    a float32 result because XLA uses a CPU's bfloat16 matrix unit only then.
+    of it add their parts in float32. JAX's own derivative would round the sum of each device first. The products have a
+    float32 result because XLA uses a CPU's bfloat16 matrix unit only then.
     """
     return _dot(x, kernel.astype(x.dtype), ((1,), (0,))).astype(x.dtype)
 

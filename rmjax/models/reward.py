@@ -10,6 +10,7 @@ from rmjax.data.packing import PackedBatch
 from rmjax.models.config import TransformerConfig
 from rmjax.models.layers import ACTIVATIONS
 from rmjax.models.linear import Linear
+from rmjax.models.mask import packed_context
 from rmjax.models.transformer import Transformer
 
 
@@ -56,7 +57,7 @@ class RewardTransformer(nn.Module):
 
     def __call__(self, batch: PackedBatch) -> Array:
         c = self.config
-        hidden_RxLxD = self.trunk(batch)
+        hidden_RxLxD, _ = self.trunk(batch.tokens_RxL, packed_context(batch))
         score_index_N = batch.score_index_N
         if not c.causal:
             # The response follows its own copy of the prompt, so its last position says how far back its text began.

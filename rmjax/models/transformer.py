@@ -14,11 +14,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from rmjax.data.packing import BatchShape, PackedBatch, build_batch
-from rmjax.models.attention import Attention, LayerContext, layer_context
+from rmjax.models.attention import Attention, KeysValues, LayerContext, layer_context
+from rmjax.models.cache import KVCache, entry_indices, write_context, write_entries
 from rmjax.models.config import TransformerConfig
 from rmjax.models.layers import MLP, Norm, replicate_activations
 from rmjax.models.linear import LINEAR, Embedding, Linear
-from rmjax.models.mask import packed_context
+from rmjax.models.mask import TokenContext, packed_context
 
 
 class Block(nn.Module):
@@ -28,7 +29,9 @@ class Block(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x: Array, context: LayerContext, local: Array) -> tuple[Array, None]:
+    def __call__(
+        self, x: Array, context: LayerContext, local: Array, cached: KeysValues | None
+    ) -> tuple[Array, KeysValues | None]:
         c = self.config
 
         def norm(name: str) -> Norm:
@@ -36,16 +39,17 @@ class Block(nn.Module):
 
         attention, mlp = Attention(c, self.dtype, name="attention"), MLP(c, self.dtype, name="mlp")
         if c.norm_order == "post":
-            x = norm("attention_norm")(x + attention(x, context, local))
-            return replicate_activations(norm("mlp_norm")(x + mlp(x))), None
-        attended = attention(norm("attention_norm")(x), context, local)
+            attended, new = attention(x, context, local, cached)
+            x = norm("attention_norm")(x + attended)
+            return replicate_activations(norm("mlp_norm")(x + mlp(x))), new
+        attended, new = attention(norm("attention_norm")(x), context, local, cached)
         if c.norm_order == "both":
             attended = norm("attention_post_norm")(attended)
         between = x if c.parallel else x + attended
         out = mlp(norm("mlp_norm")(between))
         if c.norm_order == "both":
             out = norm("mlp_post_norm")(out)
-        return replicate_activations(x + attended + out), None
+        return replicate_activations(x + attended + out), new
 
 
 # Rematerialization: the values of a block that are stored for its backward pass. The others are computed again.
@@ -60,7 +64,9 @@ REMAT = {
 
 
 class Transformer(nn.Module):
-    """Packed rows -> hidden states `[R, L, D]` in the compute dtype, after the final norm.
+    """Token ids and their context -> hidden states `[R, L, D]` in the compute dtype, after the final norm.
+
+    With a cache, tokens also see its entries, and the result includes the cache with the new tokens; without one, None.
 
     Parameters are float32 unless they were loaded in another dtype. Those of the blocks are stacked along a leading
     layer axis, so that one block is compiled for any depth. `remat` is a key of `REMAT`.
@@ -85,25 +91,36 @@ class Transformer(nn.Module):
             nn.remat(Block, policy=policy, prevent_cse=False) if policy else Block,
             variable_axes={"params": 0},
             split_rngs={"params": True},
-            in_axes=(nn.broadcast, 0),
+            in_axes=(nn.broadcast, 0, 0),
             length=c.layers,
         )
         self.blocks = scanned(c, self.dtype)
         if c.norm_order != "post":
             self.norm = Norm(c, self.dtype)
 
-    def __call__(self, batch: PackedBatch) -> Array:
+    def __call__(
+        self, tokens_RxL: Array, context: TokenContext, cache: KVCache | None = None
+    ) -> tuple[Array, KVCache | None]:
         c = self.config
-        x = self.embedding(batch.tokens_RxL) * jnp.asarray(c.embedding_scale, self.dtype)
+        x = self.embedding(tokens_RxL) * jnp.asarray(c.embedding_scale, self.dtype)
         if c.positions == "learned":
-            x = x + self.position(batch.positions_RxL)
+            x = x + self.position(context.positions)
         if c.token_types:
-            x = x + self.token_type(jnp.zeros_like(batch.tokens_RxL))
+            x = x + self.token_type(jnp.zeros_like(tokens_RxL))
         if c.embedding_norm:
             x = self.embedding_norm(x)
-        context, local = layer_context(packed_context(batch), c), jnp.array(c.local_layers or (False,) * c.layers)
-        x, _ = self.blocks(replicate_activations(x), context, local)
-        return x if c.norm_order == "post" else self.norm(x)
+        index_RxL = cached = None
+        if cache is not None:
+            index_RxL = entry_indices(cache, context)
+            cache = write_context(cache, context, index_RxL)
+            cached = cache.keys, cache.values
+        shared = layer_context(context, c, cache and cache.context, index_RxL)
+        x, new = self.blocks(replicate_activations(x), shared, jnp.array(c.local_layers or (False,) * c.layers), cached)
+        if cache is not None:
+            # Written once for all layers: as an output of the scan, the whole cache would be copied.
+            keys, values = (write_entries(old, add, index_RxL) for old, add in zip(cached, new, strict=True))
+            cache = cache._replace(keys=keys, values=values)
+        return x if c.norm_order == "post" else self.norm(x), cache
 
     def attend(self, hidden: Array) -> Array:
         """Returns logits `[..., V]`: the product with the embedding table."""
@@ -111,7 +128,7 @@ class Transformer(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """Packed rows -> next-token logits `[R, L, V] float32`."""
+    """Packed rows -> next-token logits `[R, L, V] float32`; `decode` continues from a cache."""
 
     config: TransformerConfig
     dtype: jnp.dtype
@@ -123,8 +140,16 @@ class LanguageModel(nn.Module):
             self.output = Linear(self.config.vocab_size, self.dtype)
 
     def __call__(self, batch: PackedBatch) -> Array:
+        return self.logits(self.trunk(batch.tokens_RxL, packed_context(batch))[0])
+
+    def decode(self, tokens_RxL: Array, context: TokenContext, cache: KVCache) -> tuple[Array, KVCache]:
+        """Returns the logits of new tokens, and the cache with them."""
+        hidden_RxLxD, cache = self.trunk(tokens_RxL, context, cache)
+        return self.logits(hidden_RxLxD), cache
+
+    def logits(self, hidden: Array) -> Array:
+        """Returns next-token logits `[..., V] float32` of hidden states `[..., D]`."""
         c = self.config
-        hidden = self.trunk(batch)
         logits = (self.trunk.attend(hidden) if c.tie_embeddings else self.output(hidden)).astype(jnp.float32)
         return c.output_cap * jnp.tanh(logits / c.output_cap) if c.output_cap else logits
 

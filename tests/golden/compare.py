@@ -15,6 +15,7 @@ from naive import by_example, one_bin
 from safetensors.numpy import load_file, save_file
 
 from rmjax.data.packing import BatchShape, Example
+from rmjax.models.mask import packed_context
 from rmjax.models.pretrained import Pretrained
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import LanguageModel, parameter_shapes
@@ -70,7 +71,7 @@ def classify(
     """(hidden states `[tokens, D]`, scores `[N]`) of every text, all packed into one batch of `shape`."""
 
     def both(module: RewardTransformer, batch: Any) -> tuple[jax.Array, jax.Array]:
-        return module.trunk(batch), module(batch)
+        return module.trunk(batch.tokens_RxL, packed_context(batch))[0], module(batch)
 
     module = reward_module(pretrained)
     batch, slots = one_bin(examples, shape, share_prompts=pretrained.config.causal)
