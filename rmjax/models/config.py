@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from rmjax.errors import InputError
 
@@ -13,6 +14,7 @@ CHOICES = {
     "activation": ("silu", "gelu", "gelu_tanh"),
     "pooler": ("", "tanh", "relu"),
 }
+POOLINGS = ("last", "first", "mean")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +127,31 @@ class TransformerConfig:
             raise InputError(f"model.local_layers names {len(self.local_layers)} layers of {self.layers}")
 
 
+@dataclasses.dataclass(frozen=True)
+class HeadConfig:
+    """Settings of the reward heads.
+
+    Attributes:
+        names: names of the heads, in the order of the score columns.
+        pooling: the hidden state that the heads read. `last`: that of the response's last token (EOS). `first`: that of
+            the first token of the text, for encoders. `mean`: the mean over the response's tokens, EOS included.
+        bias: a bias on every head. A causal trunk needs none, because a ranking loss gives it no gradient.
+    """
+
+    names: tuple[str, ...]
+    pooling: str
+    bias: bool
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise InputError(f"unknown head.pooling {self.pooling!r}: known are {', '.join(POOLINGS)}")
+
+
+def default_head(names: Sequence[str], config: TransformerConfig) -> HeadConfig:
+    """Returns the head of Hugging Face's classifiers: `last` without bias if causal, else `first` with bias."""
+    return HeadConfig(tuple(names), "last" if config.causal else "first", bias=not config.causal)
+
+
 def config_from_json(record: dict) -> TransformerConfig:
     """Inverse of `dataclasses.asdict` after a round trip through JSON.
 
@@ -139,3 +166,13 @@ def config_from_json(record: dict) -> TransformerConfig:
             "local_layers": tuple(record["local_layers"]),
         }
     )
+
+
+def head_from_json(record: dict) -> HeadConfig:
+    """Inverse of `dataclasses.asdict` after a round trip through JSON.
+
+    Raises:
+        TypeError: a field is missing or unknown.
+        InputError: the pooling is unknown.
+    """
+    return HeadConfig(**{**record, "names": tuple(record["names"])})

@@ -83,6 +83,9 @@ class Pretrained:
                 array = self._assemble(path, sources[path], heads, shape.shape, dtype)
                 # Wait, so that the host never holds several parameters during their transfer.
                 loaded[path] = jax.block_until_ready(place(path, array))
+            elif path.startswith("reward/") and sources[path.removesuffix(".bias")]:
+                # A bias of 0 gives the scores of a checkpoint whose head has no bias.
+                loaded[path] = place(path, np.zeros(shape.shape, dtype or shape.dtype))
         left = sorted(name for name in self.tensors.keys() - used if self._is_head(name))
         return unflatten_dict(loaded, sep="/"), left
 
@@ -106,7 +109,8 @@ class Pretrained:
         part, _, rest = path.partition("/")
         if part == "reward":
             leaf = "bias" if rest.endswith(".bias") else "weight"
-            return [f"{self.family.head}.{leaf}"] if len(self.labels) == len(heads) else []
+            name = f"{self.family.head}.{leaf}"
+            return [name] if len(self.labels) == len(heads) and (leaf == "weight" or name in self.tensors) else []
         name = source_of(self.family, path).name
         if self.bare:
             name = name.removeprefix(self.family.prefix)

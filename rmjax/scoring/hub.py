@@ -1,4 +1,4 @@
-"""Reward models in Hugging Face's format: opened as they are, and written so that its tools score as we do."""
+"""Reward models in Hugging Face's format: loading, and export that scores equally with transformers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import jax.numpy as jnp
 from rmjax.data.chat_template import DATE
 from rmjax.data.tokenizer import PAD, Tokenizer, open_tokenizer
 from rmjax.errors import InputError
-from rmjax.models.config import TransformerConfig
+from rmjax.models.config import HeadConfig, TransformerConfig, default_head
 from rmjax.models.export import write_pretrained
+from rmjax.models.families import find_family
 from rmjax.models.pretrained import Pretrained, open_pretrained
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_shapes
@@ -47,8 +48,8 @@ def load_classifier(
 ) -> RewardModel:
     """A reward model from a folder that holds a `...ForSequenceClassification` checkpoint; its labels are the heads.
 
-    It scores what the tokenizer's chat template writes, read where that class reads it: at the last token that is not
-    its padding, or at the first for an encoder. Such a checkpoint states no limits, link, normalization or canaries.
+    It scores the text of the tokenizer's chat template with the pooling of that class: the last token that is not
+    padding, or the first token for an encoder. Such a checkpoint states no limits, link, normalization or canaries.
     Its scores are taken for Bradley-Terry's. Special tokens that somebody typed are text, in transformers they are
     special: `split_special_tokens=False` does the same here.
 
@@ -84,14 +85,15 @@ def load_classifier(
     max_prompt = max_prompt or (room - max_response if max_response else room // 2)
     tokenizer.limit(max_prompt, max_response or room - max_prompt)
     check_tokenizer(tokenizer, pretrained.config, str(folder))
-    model = RewardTransformer(pretrained.config, pretrained.labels, jnp.dtype("float32"))
+    head = default_head(pretrained.labels, pretrained.config)
+    model = RewardTransformer(pretrained.config, head, jnp.dtype("float32"))
     params, _ = pretrained.load(parameter_shapes(model), heads=pretrained.labels, place=layout.put_param)
     narrow = any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(params))
     contract = Contract(
         kind="reward_model",
         step=0,
         trunk=pretrained.config,
-        heads=pretrained.labels,
+        head=head,
         compute_dtype="bfloat16" if narrow else "float32",
         **tokenizer.stated(),
         data={"source": "unknown", "start": str(folder)},
@@ -102,7 +104,8 @@ def load_classifier(
 
 def _no_head(pretrained: Pretrained) -> str:
     """Why a checkpoint cannot score: what it holds where the head was looked for."""
-    shapes = parameter_shapes(RewardTransformer(pretrained.config, ("score",), jnp.dtype("float32")))
+    head = default_head(("score",), pretrained.config)
+    shapes = parameter_shapes(RewardTransformer(pretrained.config, head, jnp.dtype("float32")))
     others = pretrained.beyond(shapes)
     listed = ", ".join(others[:6]) + (f" and {len(others) - 6} more" if len(others) > 6 else "")
     return (
@@ -122,9 +125,10 @@ def export_reward_model(model: RewardModel, output: Path, *, head: str | None, d
         dtype: `float32` or `bfloat16`.
 
     Raises:
-        InputError: several heads and none named, or `output` holds files.
+        InputError: several heads and none named, a head that the format cannot express, or `output` holds files.
     """
     head = model.pick_head(head)
+    check_head(model.contract.head, model.contract.trunk)
     _check_output(output)
     config, params = model.contract.trunk, model.layout.unreplicate(model.params)
     hf = copy.deepcopy(model.tokenizer.hf)
@@ -143,6 +147,18 @@ def export_reward_model(model: RewardModel, output: Path, *, head: str | None, d
     write_pretrained(output, config, params, head=head, dtype=jnp.dtype(dtype), fields=fields)
     hf.save_pretrained(output)
     (output / "README.md").write_text(model_card(model, head, dtype), encoding="utf-8")
+
+
+def check_head(head: HeadConfig, config: TransformerConfig) -> None:
+    """Raises InputError unless Hugging Face's classifier of the family has the pooling and bias of the head."""
+    theirs, name = default_head(head.names, config), find_family(config.family).classes[1]
+    for field in ("pooling", "bias"):
+        ours, needed = getattr(head, field), getattr(theirs, field)
+        if ours != needed:
+            raise InputError(
+                f"a model with head.{field}={ours} cannot be exported, because {name} computes head.{field}={needed}: "
+                "score it with rmjax, or train one with that setting"
+            )
 
 
 def export_language_model(

@@ -52,7 +52,7 @@ class RewardModel(RewardFunction):
         return self.contract.link
 
     def _make_scorer(self, layout: Layout, dtype: str, precision: str | None) -> BatchedForward:
-        model = RewardTransformer(self.contract.trunk, self.contract.heads, jnp.dtype(dtype))
+        model = RewardTransformer(self.contract.trunk, self.contract.head, jnp.dtype(dtype))
         return BatchedForward(model, layout, precision)
 
     def score_groups(

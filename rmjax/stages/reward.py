@@ -14,6 +14,7 @@ from rmjax.data.examples import head_index
 from rmjax.data.packing import PackedBatch
 from rmjax.evaluation import mistakes
 from rmjax.evaluation.evaluate import evaluate_heads
+from rmjax.models.config import default_head
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_count
 from rmjax.parallel.layout import make_layout
@@ -93,13 +94,14 @@ def run_reward_stage(
     """
     heads = tuple(config["heads"])
     layout = make_layout(**config["parallel"])
-    model = RewardTransformer(start.trunk, heads, compute_dtype(config), config["train"]["remat"])
+    head = default_head(heads, start.trunk)
+    model = RewardTransformer(start.trunk, head, compute_dtype(config), config["train"]["remat"])
 
     def apply(params: Any, batch: PackedBatch) -> jax.Array:
         return model.apply({"params": params}, batch)
 
     learned = data.fingerprints["train"]
-    contract = make_contract("reward_model", heads, config, start, config["data"]["train"], learned)
+    contract = make_contract("reward_model", head, config, start, config["data"]["train"], learned)
     contract = dataclasses.replace(contract, link=link_of(loss))
     link = contract.link.log_odds if contract.link.has_odds else None
     scorer = RewardModel(None, contract, start.tokenizer, layout)

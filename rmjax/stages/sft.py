@@ -10,6 +10,7 @@ from typing import Any
 from rmjax.data.loader import BatchStream
 from rmjax.errors import InputError
 from rmjax.models.attention import uses_dense_attention
+from rmjax.models.config import default_head
 from rmjax.models.transformer import LanguageModel
 from rmjax.parallel.layout import make_layout
 from rmjax.parallel.processes import is_main_process
@@ -79,7 +80,9 @@ def run_sft_stage(config: Config, workdir: Path, start: Initialization, examples
     model = LanguageModel(start.trunk, compute_dtype(config), settings["remat"])
     objective = sft_objective(lambda params, batch: model.apply({"params": params}, batch))
     learned = examples.fingerprints["train"]
-    contract = make_contract("language_model", (), config, start, config["data"]["train"], learned)
+    contract = make_contract(
+        "language_model", default_head((), start.trunk), config, start, config["data"]["train"], learned
+    )
     eval_step = make_eval_step(objective, layout)
     eval_stream = BatchStream(
         examples.held_out,

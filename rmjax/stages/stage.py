@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from rmjax.data.loader import BatchStream
 from rmjax.data.packing import Example
 from rmjax.models.attention import uses_dense_attention
+from rmjax.models.config import HeadConfig
 from rmjax.models.transformer import empty_batch, parameter_shapes
 from rmjax.parallel.layout import Layout
 from rmjax.parallel.mesh import Sharded, describe
@@ -175,14 +176,14 @@ def resume(run: RunDirectory, state: TrainState, layout: Layout) -> tuple[int, T
 
 
 def make_contract(
-    kind: str, heads: tuple[str, ...], config: Config, start: Initialization, source: str, data: dict[str, Any]
+    kind: str, head: HeadConfig, config: Config, start: Initialization, source: str, data: dict[str, Any]
 ) -> Contract:
     """The contract of a stage's checkpoints, before anything is known of its scores."""
     return Contract(
         kind=kind,
         step=0,
         trunk=start.trunk,
-        heads=heads,
+        head=head,
         compute_dtype=config["model"]["compute_dtype"],
         **start.tokenizer.stated(),
         data={"source": source, "start": start.origin, "init_seed": drawn_from(config), **data},

@@ -15,6 +15,7 @@ from naive import by_example, one_bin
 from safetensors.numpy import load_file, save_file
 
 from rmjax.data.packing import BatchShape, Example
+from rmjax.models.config import default_head
 from rmjax.models.mask import packed_context
 from rmjax.models.pretrained import Pretrained
 from rmjax.models.reward import RewardTransformer
@@ -62,7 +63,7 @@ def edit_tensors(folder: Path, change: Callable[[dict[str, np.ndarray]], dict[st
 
 def reward_module(pretrained: Pretrained, heads: tuple[str, ...] = ("helpful",)) -> RewardTransformer:
     """The float32 reward model on that trunk."""
-    return RewardTransformer(pretrained.config, heads, jnp.dtype("float32"))
+    return RewardTransformer(pretrained.config, default_head(heads, pretrained.config), jnp.dtype("float32"))
 
 
 def classify(

@@ -36,9 +36,13 @@ from safetensors.numpy import load_file, save_file
 import rmjax
 from rmjax.errors import InputError
 from rmjax.models.checkpoint_files import locate
+from rmjax.models.config import HeadConfig
 from rmjax.models.families import FAMILIES
 from rmjax.models.pretrained import open_pretrained
+from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import LanguageModel, parameter_shapes
+
+FLOAT32 = jnp.dtype("float32")
 
 
 def open_golden(name, kind="classifier"):
@@ -146,7 +150,7 @@ def test_heads_of_other_tasks_are_not_loaded_but_reported(tmp_path):
 def test_two_heads_are_initialized_if_the_checkpoint_has_one_label():
     pretrained = open_golden("llama")
     module = reward_module(pretrained, ("helpful", "safety"))
-    params, left = pretrained.load(parameter_shapes(module), heads=module.heads)
+    params, left = pretrained.load(parameter_shapes(module), heads=module.head.names)
     assert params.keys() == {"trunk"}
     assert left == ["score.weight"]
 
@@ -163,11 +167,22 @@ def test_labels_become_heads_row_by_row(tmp_path, name, head):
     pretrained = open_pretrained(str(tmp_path))
     assert pretrained.labels == ("safety", "helpful")
     module = reward_module(pretrained, pretrained.labels)
-    reward = pretrained.load(parameter_shapes(module), heads=module.heads)[0]["reward"]
+    reward = pretrained.load(parameter_shapes(module), heads=module.head.names)[0]["reward"]
     for i, label in enumerate(pretrained.labels):
         assert reward[label].tolist() == rows[f"{head}.weight"][i].tolist()
         if name == "bert":
             assert reward[f"{label}.bias"] == rows[f"{head}.bias"][i]
+
+
+def test_a_head_with_a_bias_may_start_from_one_without():
+    pretrained = open_golden("llama")
+    shapes = parameter_shapes(
+        RewardTransformer(pretrained.config, HeadConfig(("helpful",), "mean", bias=True), FLOAT32)
+    )
+    params, left = pretrained.load(shapes, heads=("helpful",))
+    assert params["reward"]["helpful.bias"] == 0
+    np.testing.assert_array_equal(params["reward"]["helpful"], load_reward(pretrained)["reward"]["helpful"])
+    assert left == []
 
 
 def test_weights_have_the_stored_dtype_or_the_requested_one(tmp_path):

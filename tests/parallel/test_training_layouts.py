@@ -13,7 +13,7 @@ from training.test_optimizer import GOOD
 
 from rmjax.data.packing import BatchShape, Example, build_batch, pack_rows, split_into_chunks
 from rmjax.errors import InputError
-from rmjax.models.config import TransformerConfig
+from rmjax.models.config import TransformerConfig, default_head
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import LanguageModel, parameter_shapes
 from rmjax.parallel.layout import Pmap, make_layout
@@ -51,7 +51,7 @@ def model():
         norm_eps=1e-5,
         tie_embeddings=False,
     )
-    return RewardTransformer(trunk, HEADS, jnp.dtype("float32"))
+    return RewardTransformer(trunk, default_head(HEADS, trunk), jnp.dtype("float32"))
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def test_every_parameter_of_every_kind_of_trunk_has_a_rule():
             **fields,
         )
         for module in (
-            RewardTransformer(trunk, HEADS, jnp.dtype("float32")),
+            RewardTransformer(trunk, default_head(HEADS, trunk), jnp.dtype("float32")),
             LanguageModel(trunk, jnp.dtype("float32")),
         ):
             layout.shardings(parameter_shapes(module))
