@@ -68,7 +68,7 @@ def entry_indices(cache: KVCache, tokens: TokenContext) -> Array:
 def write_entries(entries: Array, new: Array, index_RxL: Array) -> Array:
     """Returns entries `[R, E, ...]`, or `[layers, R, E, G, C]`, with the new values at `index_RxL`.
 
-    New values have L in place of E. Those with an index of E or more are lost.
+    New values have L instead of E. Those with an index of E or more are lost.
     """
     rows = jnp.arange(len(index_RxL))[:, None]
     at = entries.at[:, rows, index_RxL] if entries.ndim == 5 else entries.at[rows, index_RxL]

@@ -67,22 +67,22 @@ class RewardTransformer(nn.Module):
 
 def pool(hidden_RxLxD: Array, batch: PackedBatch, pooling: str) -> Array:
     """Returns one vector per response slot, `[N, D]`; see `HeadConfig.pooling`. An empty slot has an arbitrary one."""
-    hidden = hidden_RxLxD.reshape(-1, hidden_RxLxD.shape[-1])
     score_index_N = batch.score_index_N
     if pooling == "mean":
-        return mean_of_segments(hidden, batch.segments_RxL, score_index_N)
+        return mean_of_segments(hidden_RxLxD, batch.segments_RxL, score_index_N)
     if pooling == "first":
         # The text of an encoder is contiguous, so the position of its last token is the distance to the first one.
         score_index_N = score_index_N - batch.positions_RxL.reshape(-1)[score_index_N]
-    return hidden[score_index_N]
+    return hidden_RxLxD.reshape(-1, hidden_RxLxD.shape[-1])[score_index_N]
 
 
-def mean_of_segments(hidden: Array, segments_RxL: Array, score_index_N: Array) -> Array:
-    """Returns means `[N, D] float32` of hidden states `[R * L, D]` over the segments of the tokens `score_index_N`."""
-    rows, length = segments_RxL.shape
-    row = jnp.broadcast_to(jnp.arange(rows, dtype=jnp.int32)[:, None], (rows, length)).reshape(-1)
+def mean_of_segments(hidden_RxLxD: Array, segments_RxL: Array, score_index_N: Array) -> Array:
+    """Returns the means `[N, D] float32` of hidden states over the segments of the tokens `score_index_N`."""
+    R, L, D = hidden_RxLxD.shape
+    row = jnp.broadcast_to(jnp.arange(R, dtype=jnp.int32)[:, None], (R, L)).reshape(-1)
     segment = segments_RxL.reshape(-1)
     member = (segment[score_index_N][:, None] == segment[None]) & (row[score_index_N][:, None] == row[None])
     weights = member.astype(jnp.float32)
-    total_NxD = jnp.matmul(weights, hidden.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST)
+    hidden = hidden_RxLxD.reshape(-1, D).astype(jnp.float32)
+    total_NxD = jnp.matmul(weights, hidden, precision=jax.lax.Precision.HIGHEST)
     return total_NxD / weights.sum(1, keepdims=True)

@@ -58,7 +58,7 @@ class Layout(Protocol):
         """
 
     def jit_init(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Returns the unreplicated result of a jitted function, sharded at once where the layout shards it."""
+        """Returns the unreplicated result of a jitted function, sharded from the start."""
 
     def unreplicate(self, state: Any) -> Any:
         """Returns the state without axes that the layout adds, ready to save; inverse of `device_put`."""

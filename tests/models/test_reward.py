@@ -117,7 +117,7 @@ def test_heads_are_initialized_with_variance_one_over_width_plus_one():
     assert not np.allclose(params["a"], params["b"])
 
 
-def test_scores_are_float32_whatever_the_compute_dtype(tiny_trunk, score, examples, expected):
+def test_scores_are_float32_for_any_compute_dtype(tiny_trunk, score, examples, expected):
     model = RewardTransformer(tiny_trunk, default_head(HEADS, tiny_trunk), jnp.dtype("bfloat16"))
     batch, slots = one_bin(examples, SHAPE)
     narrow = jax.jit(model.apply)({"params": score.params}, batch)
@@ -185,7 +185,7 @@ def test_the_pooling_of_an_encoder_reads_its_tokens(tiny_trunk, pooling, first, 
 def test_mean_pooling_in_bfloat16_is_accumulated_in_float32():
     """A sum of 1,000 ones in bfloat16 would stop at 256."""
     segments = jnp.asarray([[1] + [2] * 1000 + [0]])
-    means = mean_of_segments(jnp.ones((1002, 3), jnp.bfloat16), segments, jnp.asarray([1000]))
+    means = mean_of_segments(jnp.ones((1, 1002, 3), jnp.bfloat16), segments, jnp.asarray([1000]))
     assert means.dtype == jnp.float32
     assert means.tolist() == [[1.0] * 3]
 

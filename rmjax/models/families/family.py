@@ -43,13 +43,13 @@ class Family:
     Tensors are named by module: our leaf `kernel`, `scale` or `embedding` is its `.weight`, our `bias` its `.bias`.
 
     Attributes:
-        model_type: what config.json calls it.
-        classes: names of its (causal language model, sequence classification) classes; None where it has none.
+        model_type: its name in config.json.
+        classes: names of its (causal language model, sequence classification) classes; None for no such class.
         prefix: prefix of the trunk's names in the classes with a head.
         modules: module path in our trunk -> its name there; those of blocks contain `{}` for the layer.
         head: name of the sequence-classification head.
         output: name of the language model's output layer.
-        pooler: name of the layer before the head, with the prefix where it has one; None for no such layer.
+        pooler: name of the layer before the head, with its prefix, if any; None for no such layer.
         others: prefixes of tensors that belong to heads of other tasks and are not loaded.
         transposed: kernels are stored as [outputs, inputs], as torch.nn.Linear does.
         read: a transformers configuration -> fields of `TransformerConfig`.
