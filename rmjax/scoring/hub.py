@@ -25,7 +25,7 @@ from rmjax.scoring.link import BRADLEY_TERRY, Link
 from rmjax.scoring.model_card import model_card
 from rmjax.scoring.reward_model import RewardModel
 
-# The field of config.json in which an export of ours keeps its settings, and what holds where there is none.
+# The field of config.json with the settings of our exports, and the defaults for other checkpoints.
 STATED = "rmjax"
 DEFAULTS: dict[str, Any] = {
     "max_prompt": 0,
@@ -46,22 +46,22 @@ def load_classifier(
     date: str = "",
     split_special_tokens: bool | None = None,
 ) -> RewardModel:
-    """A reward model from a folder that holds a `...ForSequenceClassification` checkpoint; its labels are the heads.
+    """Loads a reward model from a `...ForSequenceClassification` checkpoint; its labels are the heads.
 
     It scores the text of the tokenizer's chat template with the pooling of that class: the last token that is not
-    padding, or the first token for an encoder. Such a checkpoint states no limits, link, normalization or canaries.
-    Its scores are taken for Bradley-Terry's. Special tokens that somebody typed are text, in transformers they are
-    special: `split_special_tokens=False` does the same here.
+    padding, or the first token for an encoder. Such a checkpoint has no limits, link, normalization or canaries.
+    Its link is Bradley-Terry. Special tokens in a message are text; in transformers they are special tokens, as here
+    with `split_special_tokens=False`.
 
     Args:
         folder: with config.json, safetensors and tokenizer.
         layout: the devices to score on.
         template: the name of a chat template in place of the tokenizer's own; see `TEMPLATES`.
-        max_prompt: tokens that a prompt keeps at least, the response using the rest; 0 for what an export of ours
-            states, or else half of the positions that the checkpoint is made for.
-        max_response: tokens that a response keeps at least; 0 as before.
-        date: what the template's clock tells, YYYY-MM-DD; empty for what an export of ours states, or else `DATE`.
-        split_special_tokens: see `Tokenizer`; None for what an export of ours states, or else True.
+        max_prompt: the least tokens left of a prompt, and the response has the rest; 0 for the value of our export, or
+            else half of the positions of the checkpoint.
+        max_response: the least tokens left of a response; 0 as for `max_prompt`.
+        date: the date that the template writes, YYYY-MM-DD; empty for the value of our export, or else `DATE`.
+        split_special_tokens: see `Tokenizer`; None for the value of our export, or else True.
 
     Raises:
         InputError: not such a checkpoint, or its tokenizer does not belong to it.
@@ -103,7 +103,7 @@ def load_classifier(
 
 
 def _no_head(pretrained: Pretrained) -> str:
-    """Why a checkpoint cannot score: what it holds where the head was looked for."""
+    """Returns the message for a checkpoint without a classification head."""
     head = default_head(("score",), pretrained.config)
     shapes = parameter_shapes(RewardTransformer(pretrained.config, head, jnp.dtype("float32")))
     others = pretrained.beyond(shapes)
@@ -121,7 +121,7 @@ def export_reward_model(model: RewardModel, output: Path, *, head: str | None, d
     Args:
         model: the reward model.
         output: a folder that does not exist yet, or is empty.
-        head: which head; may be left out where there is one. The format holds a single score.
+        head: the exported head, because the format has a single score; None if the model has one head.
         dtype: `float32` or `bfloat16`.
 
     Raises:
@@ -132,7 +132,7 @@ def export_reward_model(model: RewardModel, output: Path, *, head: str | None, d
     _check_output(output)
     config, params = model.contract.trunk, model.layout.unreplicate(model.params)
     hf = copy.deepcopy(model.tokenizer.hf)
-    # These classes look for the end of a text by its padding, so that must not be what the text itself ends with.
+    # These classes find the end of a text by its padding, so the pad token must differ from the end of a text.
     if hf.pad_token_id is None or hf.pad_token_id in model.tokenizer.ending:
         hf.add_special_tokens({"pad_token": PAD})
     if (missing := hf.pad_token_id + 1 - config.vocab_size) > 0:
@@ -178,7 +178,7 @@ def export_language_model(
 
 
 def check_tokenizer(tokenizer: Tokenizer, config: TransformerConfig, where: str) -> None:
-    """Raises InputError unless the trunk has an embedding for every id and a place for every position."""
+    """Raises InputError unless the trunk supports every id and every position of the tokenizer."""
     if tokenizer.vocab_size > config.vocab_size:
         raise InputError(
             f"the tokenizer of {where} has {tokenizer.vocab_size} ids, but its embedding table only "
