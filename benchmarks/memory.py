@@ -25,7 +25,7 @@ from jax.experimental import topologies
 
 import rmjax.models.attention
 from rmjax.data.batch import BatchShape, build_batch
-from rmjax.models.config import TransformerConfig
+from rmjax.models.config import TransformerConfig, default_head
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_shapes
 from rmjax.parallel.mesh import Sharded
@@ -108,7 +108,7 @@ def compile_case(case: Case) -> dict[str, Any]:
     devices = topologies.get_topology_desc(platform="tpu", topology_name=case.topology).devices[: case.devices]
     layout = Planned(tuple(devices), tensor=case.tensor, fsdp=case.devices > 1)
     trunk = TRUNKS[case.trunk]
-    model = RewardTransformer(trunk, ("reward",), jnp.dtype("bfloat16"), case.remat)
+    model = RewardTransformer(trunk, default_head(("reward",), trunk), jnp.dtype("bfloat16"), case.remat)
     optimizer, _ = make_optimizer(
         OptimizerConfig(
             learning_rate=1e-5,

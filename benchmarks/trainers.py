@@ -51,6 +51,7 @@ def rmjax_worker(spec: Spec) -> None:
 
         from rmjax.data.loader import BatchStream
         from rmjax.models.attention import uses_dense_attention
+        from rmjax.models.config import default_head
         from rmjax.models.pretrained import open_pretrained
         from rmjax.models.reward import RewardTransformer
         from rmjax.models.transformer import parameter_shapes
@@ -62,7 +63,7 @@ def rmjax_worker(spec: Spec) -> None:
         _, examples = load_examples(spec)
         checkpoint = open_pretrained(spec["folder"], "")
         trunk = checkpoint.config
-        model = RewardTransformer(trunk, ("reward",), jnp.dtype(spec["dtype"]), spec["remat"])
+        model = RewardTransformer(trunk, default_head(("reward",), trunk), jnp.dtype(spec["dtype"]), spec["remat"])
         shapes = parameter_shapes(model)
         params, _ = checkpoint.load(shapes, heads=("reward",), dtype=jnp.float32)
         layout = make_layout(layout="pmap", devices=0)

@@ -33,7 +33,7 @@ def work(spec: dict) -> None:
     from rmjax.data.loader import BatchStream
     from rmjax.data.tokenizer import Tokenizer
     from rmjax.models.attention import uses_dense_attention
-    from rmjax.models.config import TransformerConfig
+    from rmjax.models.config import TransformerConfig, default_head
     from rmjax.models.reward import RewardTransformer
     from rmjax.models.transformer import empty_batch
     from rmjax.training.objectives import LossConfig, ranking_objective
@@ -47,7 +47,8 @@ def work(spec: dict) -> None:
     tokenizer = Tokenizer(train_bpe(texts, config["tokenizer"]["vocab_size"]), max_prompt=320, max_response=191)
     examples = encode_comparisons(comparisons, tokenizer, ("helpful",), PairRule())
     trunk = {name: value for name, value in config["model"].items() if name != "compute_dtype"}
-    model = RewardTransformer(TransformerConfig(vocab_size=tokenizer.vocab_size, **trunk), ("helpful",), jnp.float32)
+    trunk = TransformerConfig(vocab_size=tokenizer.vocab_size, **trunk)
+    model = RewardTransformer(trunk, default_head(("helpful",), trunk), jnp.float32)
     optimizer, _ = make_optimizer(OptimizerConfig(**config["train"]["optimizer"]), 1000)
     objective = ranking_objective(lambda p, b: model.apply({"params": p}, b), LossConfig(**config["loss"]))
     streams = [

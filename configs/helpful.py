@@ -66,6 +66,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.tie_embeddings = True  # the output layer of the language model uses the embedding table
     config.model.compute_dtype = "float32"  # activations: float32 or bfloat16; parameters, losses and scores: float32
 
+    config.head = ConfigDict()
+    config.head.pooling = ""  # score read from: last, first or mean of the tokens; empty: last (encoders: first)
+
     config.loss = ConfigDict()
     config.loss.name = "bradley_terry"  # bradley_terry, or squared_error on absolute ratings
     config.loss.margin = "none"  # none; small or large: by strength, as Llama 2; given: as the data state

@@ -20,7 +20,7 @@ from rmjax.data.bpe import train_bpe
 from rmjax.data.comparisons import Message
 from rmjax.data.examples import encode_alone
 from rmjax.data.tokenizer import Tokenizer
-from rmjax.models.config import TransformerConfig
+from rmjax.models.config import TransformerConfig, default_head
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import Pmap
 from rmjax.scoring.contract import Contract
@@ -84,12 +84,13 @@ def make_model(tiny_trunk, tokenizer, one_device):
     """heads, changes to the contract -> an unsealed RewardModel on one device."""
 
     def make(heads=("helpful", "safety"), params=None, **changes):
+        head = default_head(heads, tiny_trunk)
         contract = Contract(
             **{
                 "kind": "reward_model",
                 "step": 0,
                 "trunk": tiny_trunk,
-                "heads": heads,
+                "head": head,
                 "compute_dtype": "float32",
                 **tokenizer.stated(),
                 "data": {"source": "made up", "start": "nothing"},
@@ -97,7 +98,7 @@ def make_model(tiny_trunk, tokenizer, one_device):
             }
         )
         if params is None:
-            params = make_params(RewardTransformer(tiny_trunk, heads, jnp.dtype("float32")))
+            params = make_params(RewardTransformer(tiny_trunk, head, jnp.dtype("float32")))
         return RewardModel(one_device.device_put(params), contract, tokenizer, one_device)
 
     return make

@@ -22,7 +22,7 @@ def model(make_model):
 
 @pytest.fixture(scope="module")
 def checkpoint(model, tiny_trunk, tmp_path_factory):
-    params = make_params(RewardTransformer(tiny_trunk, model.heads, jnp.dtype("float32")))
+    params = make_params(RewardTransformer(tiny_trunk, model.contract.head, jnp.dtype("float32")))
     root = tmp_path_factory.mktemp("run") / "checkpoints"
     return save_checkpoint(root, model.contract, model.tokenizer, params, {"step": jnp.asarray(0)}, keep=1)
 

@@ -13,7 +13,7 @@ from data.test_tokenizer import wordpiece
 from safetensors.numpy import load_file, save_file
 
 from rmjax.data.bpe import train_bpe
-from rmjax.models.config import TransformerConfig
+from rmjax.models.config import TransformerConfig, default_head
 from rmjax.models.export import write_pretrained
 from rmjax.models.families.bert import ENCODER
 from rmjax.models.reward import RewardTransformer
@@ -41,7 +41,7 @@ def write_bert(folder: Path) -> Any:
     tokenizer = wordpiece()
     fields = {"token_types": 2, "activation": "gelu", "pooler": "tanh", "family": "bert", "vocab_size": len(tokenizer)}
     config = TransformerConfig(**{**ENCODER, **SIZES, **fields})
-    params = _params(RewardTransformer(config, ("score",), jnp.dtype("float32")))
+    params = _params(RewardTransformer(config, default_head(("score",), config), jnp.dtype("float32")))
     write_pretrained(folder, config, params, head="score", dtype=np.dtype("float32"), fields={})
     tokenizer.save_pretrained(folder)
     weights = folder / "model.safetensors"

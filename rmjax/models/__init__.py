@@ -1,1 +1,1 @@
-"""Token ids -> scores."""
+"""Models: token ids -> hidden states, logits and scores; loading and export of checkpoints."""

@@ -1,4 +1,4 @@
-"""The class that a checkpoint's config.json names: what is refused because of it, and what is only said."""
+"""Checks of the model class that a checkpoint's config.json names."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from rmjax.models.families.family import Family
 
 
 def class_name(fields: Mapping[str, Any]) -> str:
-    """The class of the model in the fields of a config.json: that of its own code, or the first architecture."""
+    """Returns the model class in the fields of a config.json: the class of its own code, or the first architecture."""
     listed = fields.get("architectures")
     named = [*_own_code(fields), *(listed if isinstance(listed, list) else ())]
     return str(named[0]) if named else "unnamed"
 
 
 def _own_code(fields: Mapping[str, Any]) -> list[str]:
-    """Classes of models that `auto_map` takes from code in the checkpoint, which is never run here."""
-    places = fields.get("auto_map")
-    items = places.items() if isinstance(places, dict) else ()
-    return [str(place).rpartition(".")[2] for auto, place in items if auto.startswith("AutoModel")]
+    """Returns the model classes that `auto_map` takes from code in the checkpoint. That code is never run here."""
+    auto_map = fields.get("auto_map")
+    items = auto_map.items() if isinstance(auto_map, dict) else ()
+    return [str(path).rpartition(".")[2] for auto, path in items if auto.startswith("AutoModel")]
 
 
 def warn_of_another_class(hf: Any, family: Family, folder: Path, *, scores: bool) -> None:
-    """Says on standard error that a class is read as one of transformers' own, with its head if it `scores`."""
+    """Warns on standard error if an unknown class is read as one of transformers' own, with its head if it `scores`."""
     name = class_name(vars(hf))
     if _own_code(vars(hf)) or not (name == "unnamed" or family.owns(name)):
         read_as = family.classes[1 if scores else 0] or family.classes[1]
@@ -38,7 +38,7 @@ def warn_of_another_class(hf: Any, family: Family, folder: Path, *, scores: bool
 
 
 def check_whole(folder: Path) -> None:
-    """Raises InputError for an adapter, which only holds changes to another model's weights."""
+    """Raises InputError for an adapter, which holds only changes to another model's weights."""
     if (folder / "adapter_config.json").is_file() and not any(folder.glob("model*.safetensors")):
         raise InputError(
             f"{folder} holds an adapter (adapter_config.json), not a whole model: merge it into its base model with "
@@ -47,7 +47,7 @@ def check_whole(folder: Path) -> None:
 
 
 def check_causal(hf: Any, folder: Path) -> None:
-    """Raises InputError where a decoder's config.json says that every token sees the whole text."""
+    """Raises InputError if a decoder's config.json asks for bidirectional attention."""
     for field, needed in (("is_causal", True), ("use_bidirectional_attention", False)):
         found = getattr(hf, field, None)
         if found is not None and bool(found) is not needed:

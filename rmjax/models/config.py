@@ -1,8 +1,9 @@
-"""The settings of a trunk: what a model family is, once its names are translated."""
+"""Settings of a model: the trunk, as a family's config.json describes it, and the reward head."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from rmjax.errors import InputError
 
@@ -13,15 +14,16 @@ CHOICES = {
     "activation": ("silu", "gelu", "gelu_tanh"),
     "pooler": ("", "tanh", "relu"),
 }
+POOLINGS = ("last", "first", "mean")
 
 
 @dataclasses.dataclass(frozen=True)
 class RopeScaling:
-    """Slower rotary frequencies, for contexts longer than those a trunk was first trained on.
+    """Scaled rotary frequencies, for contexts longer than those of the first pretraining.
 
-    Frequencies whose wavelength exceeds `original_positions / low` are divided by `factor`, those shorter than
-    `original_positions / high` stay, and between the two the division is blended in linearly (Llama 3, 2407.21783).
-    With `original_positions` 0 all are divided (position interpolation, Chen et al. 2306.15595).
+    Frequencies with a wavelength above `original_positions / low` are divided by `factor`. Those with a wavelength
+    below `original_positions / high` do not change. Between the two the scale is interpolated linearly (Llama 3,
+    2407.21783). If `original_positions` is 0, all are divided (position interpolation, Chen et al. 2306.15595).
     """
 
     factor: float
@@ -32,7 +34,7 @@ class RopeScaling:
 
 @dataclasses.dataclass(frozen=True)
 class TransformerConfig:
-    """The settings of a trunk. Those with a default say how a family departs from Llama.
+    """Settings of a trunk. The defaults are Llama's.
 
     Attributes:
         vocab_size: V, rows of the embedding table.
@@ -44,33 +46,32 @@ class TransformerConfig:
         mlp_width: F.
         rope_theta: base of the rotary frequencies (Su et al. 2104.09864).
         norm_eps: epsilon of the norms.
-        tie_embeddings: the language model reads its logits off the embedding table.
-        family: whose checkpoints it reads and writes, a name in `rmjax.models.families`.
-        max_positions: the longest sequence that the weights are made for; 0 where there is no limit.
-        causal: a token sees what stands before it only. Otherwise an encoder: it sees its whole text, and the score is
-            read at the first token.
+        tie_embeddings: the embedding table is the output layer of the language model.
+        family: Hugging Face family for loading and export, a name in `rmjax.models.families`.
+        max_positions: the longest sequence that the weights support; 0 for no limit.
+        causal: a token sees only the tokens before it and itself (decoder), else its whole text (encoder).
         positions: `rotary`, or `learned` embeddings (`max_positions` of them).
-        rotary_dim: channels of a head that turn; 0 for all.
-        rope_scaling: slower frequencies for longer contexts.
-        window: tokens, itself included, that a token of a local layer sees back to; 0 for all.
-        local_layers: for every layer, whether the window holds in it.
+        rotary_dim: channels of a head with rotary positions; 0 for all.
+        rope_scaling: scaled frequencies for longer contexts; None for no scaling.
+        window: tokens that a token of a local layer sees, itself included; 0 for all.
+        local_layers: for every layer, True if the window applies in it; empty if it applies in none.
         norm: `rms` (Zhang & Sennrich 1910.07467) or `layer` (Ba et al. 1607.06450).
-        norm_offset: what is added to the stored scale of a norm; 1 for Gemma.
+        norm_offset: added to the stored scale of a norm; 1 for Gemma.
         norm_order: `pre` before each branch, `post` after its residual sum (BERT), `both` before and after the branch.
         parallel: attention and MLP read the same stream and are added together (GPT-J, GPT-NeoX).
-        embedding_norm: a norm behind the embeddings (BERT).
-        embedding_scale: what embeddings are multiplied by.
-        token_types: rows of a table of which row 0 is added to every embedding (BERT); 0 for none.
+        embedding_norm: a norm after the embeddings (BERT).
+        embedding_scale: factor on the embeddings.
+        token_types: rows of the token-type table, of which row 0 is added to every embedding (BERT); 0 for no table.
         query_bias: biases on queries, keys and values.
         out_bias: a bias on the output of attention.
         mlp_bias: biases in the MLP.
         qk_norm: an RMS norm on every query and key head.
         activation: `silu`, `gelu` or its tanh approximation `gelu_tanh` (Hendrycks & Gimpel 1606.08415).
         gated: the MLP is down(activation(gate(x)) * up(x)) (Shazeer 2002.05202), else down(activation(up(x))).
-        attention_scale: what logits are multiplied by; 0 for C^-1/2.
-        attention_cap: logits are bounded to cap * tanh(logits / cap); 0 for no bound (Gemma 2, 2408.00118).
+        attention_scale: factor on the attention logits; 0 for C^-1/2.
+        attention_cap: attention logits are bounded to cap * tanh(logits / cap); 0 for no bound (Gemma 2, 2408.00118).
         output_cap: the same for the language model's logits.
-        pooler: activation of a dense layer between the trunk and the heads; empty for none.
+        pooler: activation of a dense layer between the trunk and the heads; empty for no such layer.
     """
 
     vocab_size: int
@@ -126,8 +127,33 @@ class TransformerConfig:
             raise InputError(f"model.local_layers names {len(self.local_layers)} layers of {self.layers}")
 
 
+@dataclasses.dataclass(frozen=True)
+class HeadConfig:
+    """Settings of the reward heads.
+
+    Attributes:
+        names: names of the heads, in the order of the score columns.
+        pooling: the hidden state that the heads read. `last`: that of the response's last token (EOS). `first`: that of
+            the first token of the text, for encoders. `mean`: the mean over the response's tokens, EOS included.
+        bias: a bias on every head. A causal trunk needs none, because a ranking loss gives it no gradient.
+    """
+
+    names: tuple[str, ...]
+    pooling: str
+    bias: bool
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise InputError(f"unknown head.pooling {self.pooling!r}: known are {', '.join(POOLINGS)}")
+
+
+def default_head(names: Sequence[str], config: TransformerConfig) -> HeadConfig:
+    """Returns the head of Hugging Face's classifiers: `last` without bias if causal, else `first` with bias."""
+    return HeadConfig(tuple(names), "last" if config.causal else "first", bias=not config.causal)
+
+
 def config_from_json(record: dict) -> TransformerConfig:
-    """The inverse of `dataclasses.asdict` behind a round trip through JSON.
+    """Inverse of `dataclasses.asdict` after a round trip through JSON.
 
     Raises:
         TypeError: a field is missing or unknown.
@@ -140,3 +166,13 @@ def config_from_json(record: dict) -> TransformerConfig:
             "local_layers": tuple(record["local_layers"]),
         }
     )
+
+
+def head_from_json(record: dict) -> HeadConfig:
+    """Inverse of `dataclasses.asdict` after a round trip through JSON.
+
+    Raises:
+        TypeError: a field is missing or unknown.
+        InputError: the pooling is unknown.
+    """
+    return HeadConfig(**{**record, "names": tuple(record["names"])})

@@ -1,4 +1,4 @@
-"""Parameters -> a Hugging Face checkpoint: the inverse of `pretrained`, without torch."""
+"""Export of parameters to a Hugging Face checkpoint, without torch: the inverse of `pretrained`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rmjax.models.config import TransformerConfig
 from rmjax.models.families import find_family
 from rmjax.models.families.family import join_fused, source_of
 
-# Largest file of weights, in bytes; what is larger is divided.
+# Largest file of weights, in bytes; larger weights are divided into several files.
 SHARD_BYTES = 5 * 10**9
 
 
@@ -31,15 +31,15 @@ def write_pretrained(
     """Writes config.json and the weights in safetensors.
 
     Args:
-        folder: where to, made if need be.
-        config: the trunk.
+        folder: the output folder, created if needed.
+        config: settings of the trunk.
         params: of `RewardTransformer`, or of `LanguageModel`.
         head: the reward head that becomes the one label of the sequence classifier; None for a language model.
         dtype: of the weights.
-        fields: further fields of config.json, as pad_token_id.
+        fields: further fields of config.json, such as pad_token_id.
 
     Raises:
-        InputError: the family has no such class.
+        InputError: the family has no language model.
     """
     family = find_family(config.family)
     kind = family.classes[0 if head is None else 1]
@@ -57,7 +57,7 @@ def write_pretrained(
 
 
 def tensors(config: TransformerConfig, params: Any, head: str | None) -> Iterator[tuple[str, np.ndarray]]:
-    """Every tensor of the checkpoint by its name there."""
+    """Yields every tensor of the checkpoint with its name there."""
     family = find_family(config.family)
     fused: dict[str, list[np.ndarray]] = {}
     for path, value in flatten_dict(params, sep="/").items():
@@ -92,7 +92,7 @@ def _write_config(
     path = folder / "config.json"
     record = json.loads(path.read_text(encoding="utf-8"))
     if rope := record.get("rope_parameters"):
-        # transformers before version 5 looks for these, and would take its own default for a missing base.
+        # transformers before version 5 reads these fields, and uses its own default for a missing base.
         record["rope_theta"] = rope["rope_theta"]
         scaling = {key: value for key, value in rope.items() if key not in ("rope_theta", "partial_rotary_factor")}
         record["rope_scaling"] = None if rope["rope_type"] == "default" else scaling
@@ -107,11 +107,11 @@ def _write_shards(folder: Path, shards: list[dict[str, np.ndarray]]) -> None:
     if len(shards) == 1:
         save_file(shards[0], folder / "model.safetensors", metadata={"format": "pt"})
         return
-    places = {}
+    weight_map = {}
     for i, shard in enumerate(shards, 1):
         file = f"model-{i:05d}-of-{len(shards):05d}.safetensors"
         save_file(shard, folder / file, metadata={"format": "pt"})
-        places |= dict.fromkeys(shard, file)
+        weight_map |= dict.fromkeys(shard, file)
     size = sum(tensor.nbytes for shard in shards for tensor in shard.values())
-    index = {"metadata": {"total_size": size}, "weight_map": places}
+    index = {"metadata": {"total_size": size}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The small parts of a trunk: norms, the MLP."""
+"""Norms and the MLP of a trunk."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ ACTIVATIONS = {
 
 
 def replicate_activations(x: Array) -> Array:
-    """x, held by every device of a batch's shard in full, where a mesh of devices is in use; see `Sharded`.
+    """Returns x, replicated on all devices that share a shard of the batch, if a mesh is in use; see `Sharded`.
 
-    Without being told, XLA cuts the residual stream as the embedding table is cut, and has every device compute the
-    tokens of all others with its part of each matrix.
+    Without this constraint XLA shards the activations like the embedding table, and every device computes the tokens of
+    all shards with its part of each matrix.
     """
     if jax.sharding.get_abstract_mesh().empty:
         return x
@@ -41,7 +41,7 @@ class Norm(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         c = self.config
-        # With an offset the stored value is the difference from it, so that training and weight decay act on that.
+        # The stored value is scale - offset, so that training and weight decay act on the difference.
         scale = self.param("scale", nn.initializers.constant(1.0 - c.norm_offset), (x.shape[-1],), jnp.float32)
         bias = None
         if c.norm == "layer":
@@ -53,7 +53,7 @@ class Norm(nn.Module):
 def normalize(x: Array, scale: Array, bias: Array | None, eps: float, offset: float) -> Array:
     """x / rms(x) * (scale + offset), or with a bias (x - mean) / std * (scale + offset) + bias, in float32.
 
-    Only x is kept for the backward pass: what lies between is cheaper to compute again than to store and read.
+    Only x is stored for the backward pass: computing the intermediate values again is cheaper than memory traffic.
     """
     along = tuple(range(x.ndim - 1))
     x = x.astype(jnp.float32)
@@ -81,5 +81,5 @@ class MLP(nn.Module):
 
 @functools.partial(jax.checkpoint, static_argnums=(2,), prevent_cse=False)
 def activate(up: Array, gate: Array | None, activation: str) -> Array:
-    """activation(gate) * up, or activation(up) without a gate; computed again backwards, as `normalize`."""
+    """activation(gate) * up, or activation(up) without a gate; recomputed in the backward pass, as in `normalize`."""
     return ACTIVATIONS[activation](up) if gate is None else ACTIVATIONS[activation](gate) * up

@@ -1,4 +1,4 @@
-"""Linear maps and tables of embeddings: parameters in float32, products in the compute dtype, sums in float32."""
+"""Linear maps and embedding tables: float32 parameters, products in the compute dtype, sums in float32."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 
-# What a product is called for `REMAT`, whose policies do not look into it.
+# Checkpoint name of the output of `product`: the policies of `REMAT` cannot see the dots inside a custom_vjp.
 LINEAR = "linear"
 
 
 class Linear(nn.Module):
-    """x @ kernel (+ bias), the kernel `[I, O]` drawn with variance `scale` / I; see `product`."""
+    """x @ kernel (+ bias), the kernel `[I, O]` initialized with variance `scale` / I; see `product`."""
 
     features: int
     dtype: jnp.dtype
@@ -27,13 +27,13 @@ class Linear(nn.Module):
         out = multiply(x.astype(self.dtype), kernel)
         if self.bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(jnp.float32)
-            # Added wide, so that the gradients of all tokens are summed wide.
+            # Added in float32, so that the gradients of all tokens are summed in float32.
             out = (out.astype(jnp.float32) + jnp.expand_dims(bias, tuple(range(out.ndim - 1)))).astype(self.dtype)
         return out
 
 
 class Embedding(nn.Module):
-    """A table `[V, D]` with a row for every id, drawn with standard deviation 1/√D."""
+    """A table `[V, D]` with a row for every id, initialized with standard deviation 1/√D."""
 
     rows: int
     features: int
@@ -44,16 +44,19 @@ class Embedding(nn.Module):
         self.embedding = self.param("embedding", init, (self.rows, self.features), jnp.float32)
 
     def __call__(self, ids: Array) -> Array:
-        """The rows of `ids`, `[..., D]`; narrowed after they are taken, so that their gradients are summed wide."""
+        """Returns the rows of `ids`, `[..., D]`.
+
+        The cast to the compute dtype comes after the lookup, so that the gradients of a row are summed in float32.
+        """
         return jnp.take(self.embedding, ids, axis=0).astype(self.dtype)
 
     def attend(self, x: Array) -> Array:
-        """x @ table.T, `[..., V]`."""
+        """Returns x @ table.T, `[..., V]`."""
         return multiply(x.astype(self.dtype), self.embedding.T)
 
 
 def multiply(x: Array, kernel: Array) -> Array:
-    """`[..., I] x [I, O] -> [..., O]` in the dtype of x."""
+    """Returns x @ kernel, `[..., I] x [I, O] -> [..., O]`, in the dtype of x."""
     flat = x.reshape(-1, x.shape[-1])
     if x.dtype == kernel.dtype == jnp.float32:
         return (flat @ kernel).reshape(*x.shape[:-1], -1)
@@ -62,11 +65,11 @@ def multiply(x: Array, kernel: Array) -> Array:
 
 @jax.custom_vjp
 def product(x: Array, kernel: Array) -> Array:
-    """x @ kernel of `[T, I]` and `[I, O]`, the kernel rounded to the dtype of x, summed in float32 and rounded once.
+    """x @ kernel of `[tokens, I]` and `[I, O]`, the kernel rounded to the dtype of x, summed in float32, rounded once.
 
-    Backwards too; and the gradient of a float32 kernel is not rounded at all, so that devices which each hold a part of
-    it add their parts in float32. What jax derives would round the sum of each device first. And XLA widens a product
-    of bfloat16 on a CPU, and gives it to the matrix unit only if its result is asked for in float32.
+    The backward pass is the same, but the gradient of a float32 kernel is not rounded. So devices that each hold a part
+    of it add their parts in float32. JAX's own derivative would round the sum of each device first. The products have a
+    float32 result because XLA uses a CPU's bfloat16 matrix unit only then.
     """
     return _dot(x, kernel.astype(x.dtype), ((1,), (0,))).astype(x.dtype)
 
@@ -75,30 +78,29 @@ def _dot(a: Array, b: Array, contracted: tuple[tuple[int], tuple[int]]) -> Array
     return jax.lax.dot_general(a, b, (contracted, ((), ())), preferred_element_type=jnp.float32)
 
 
-def _backward(kept: tuple[Array, Array], d_out: Array) -> tuple[Array, Array]:
-    x, kernel = kept
+def _backward(residuals: tuple[Array, Array], d_out: Array) -> tuple[Array, Array]:
+    x, kernel = residuals
     d_x = _dot(d_out, kernel.astype(x.dtype), ((1,), (1,))).astype(x.dtype)
     return d_x, _kernel_gradient(x, d_out).astype(kernel.dtype)
 
 
 def _kernel_gradient(x: Array, d_out: Array) -> Array:
-    """x.T @ d_out of `[T, I]` and `[T, O]`, float32.
+    """Returns x.T @ d_out of `[tokens, I]` and `[tokens, O]`, float32.
 
-    A CPU's instructions for bfloat16 are used only if what is summed over lies last in the first operand, so the
-    narrower of the two is turned around first; left to itself, XLA would read it where it lies.
+    A CPU uses its bfloat16 instructions only if the summed axis is the last one of the first operand. So the narrower
+    matrix is transposed first. XLA alone would not transpose it.
     """
     if jax.default_backend() != "cpu" or x.dtype != jnp.bfloat16:
         return _dot(x, d_out, ((0,), (0,)))
     if x.shape[1] > d_out.shape[1]:
-        return _laid_out(_kernel_gradient(d_out, x)).T
-    return _dot(_laid_out(x.T), d_out, ((1,), (0,)))
+        return _row_major(_kernel_gradient(d_out, x)).T
+    return _dot(_row_major(x.T), d_out, ((1,), (0,)))
 
 
-def _laid_out(x: Array) -> Array:
-    """x `[M, N]`, row by row in memory.
+def _row_major(x: Array) -> Array:
+    """Returns a row-major copy of the matrix x.
 
-    Left to itself XLA would turn a neighbouring product instead of x, after it chose that product's instructions: an
-    error at run time.
+    Without it XLA moves the transpose into a neighbouring dot whose kernel is already chosen, which fails at run time.
     """
     return jax.lax.optimization_barrier(x.reshape(-1)).reshape(x.shape)
 

@@ -1,4 +1,4 @@
-"""What a token may see: its own text, read from where it stands in its row."""
+"""The attention mask of packed rows."""
 
 from __future__ import annotations
 
@@ -6,45 +6,78 @@ from typing import NamedTuple
 
 from jax import Array
 
+from rmjax.data.batch import PackedBatch
+
 # Far below any logit, yet finite: a row of padding then gives a uniform softmax instead of NaN.
 MASKED = -1e30
 
 
-class TokenIndex(NamedTuple):
-    """Where every token stands: `[R, L] int32` each, as in `PackedBatch`.
+class TokenContext(NamedTuple):
+    """The text that each token belongs to and its position in it: `[R, L] int32` each, as in `PackedBatch`.
 
-    `local` is a bool: whether the window holds in this layer.
+    Attributes:
+        segments: unique in a row for every prompt and response; 0 is padding.
+        prompt_segments: the segment of the prompt that a token belongs to.
+        positions: index of the token in its text, the prompt included.
     """
 
     segments: Array
-    parents: Array
+    prompt_segments: Array
     positions: Array
-    local: Array
 
-    def as_queries(self) -> TokenIndex:
-        """The places along the last axis but one, against those of keys along the last."""
-        return TokenIndex(*(x[..., :, None] for x in self[:3]), self.local)
+    def as_queries(self) -> TokenContext:
+        """Returns the arrays as `[..., L, 1]`, to compare with keys."""
+        return TokenContext(*(x[..., :, None] for x in self))
 
-    def as_keys(self) -> TokenIndex:
-        """The places along the last axis."""
-        return TokenIndex(*(x[..., None, :] for x in self[:3]), self.local)
+    def as_keys(self) -> TokenContext:
+        """Returns the arrays as `[..., 1, L]`, to compare with queries."""
+        return TokenContext(*(x[..., None, :] for x in self))
+
+
+def packed_context(batch: PackedBatch) -> TokenContext:
+    """Returns the context of the tokens of a batch."""
+    return TokenContext(batch.segments_RxL, batch.prompt_segments_RxL, batch.positions_RxL)
 
 
 class AttentionSpec(NamedTuple):
-    """What is fixed when the attention is compiled: see `TransformerConfig`; `window` 0 for none."""
+    """Settings of attention that are fixed at compile time; see `TransformerConfig`.
+
+    Attributes:
+        causal: a token sees no later token of its row.
+        window: tokens that a token of a local layer sees, itself included; 0 if no layer is local.
+        cap: bound of the logits; 0 for no bound.
+    """
 
     causal: bool
     window: int
     cap: float
 
 
-def attention_mask(query: TokenIndex, key: TokenIndex, query_at: Array, key_at: Array, rule: AttentionSpec) -> Array:
-    """Which key a query sees; the places of each and their indices in the row broadcast against each other."""
-    if not rule.causal:
-        return query.parents == key.parents
-    seen = (query.segments == key.segments) | (query.parents == key.segments)
-    seen &= query_at >= key_at
-    if rule.window:
-        # Positions, not offsets: what lies between a response and its prompt in the row is not between them.
-        seen &= ~query.local | (query.positions - key.positions < rule.window)
-    return seen
+def attention_mask(
+    query: TokenContext,
+    key: TokenContext,
+    query_index: Array,
+    key_index: Array,
+    local: Array,
+    spec: AttentionSpec,
+) -> Array:
+    """Returns True for every key that a query sees.
+
+    A causal token sees its prompt and its own segment up to itself. A token of an encoder sees its whole text.
+
+    Args:
+        query: context of the queries, which broadcasts against that of the keys.
+        key: context of the keys.
+        query_index: indices of the queries in their rows, for the causal order.
+        key_index: indices of the keys.
+        local: bool, True if the window applies in this layer.
+        spec: the settings.
+    """
+    if not spec.causal:
+        return query.prompt_segments == key.prompt_segments
+    visible = (query.segments == key.segments) | (query.prompt_segments == key.segments)
+    visible &= query_index >= key_index
+    if spec.window:
+        # By position, not by index in the row: siblings may separate a response from its prompt.
+        visible &= ~local | (query.positions - key.positions < spec.window)
+    return visible

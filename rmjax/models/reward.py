@@ -1,34 +1,36 @@
-"""The reward model: named scalar heads on a trunk, read once for each response."""
+"""The reward model: named scalar heads on a trunk, one score per response and head."""
 
 from __future__ import annotations
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from rmjax.data.batch import PackedBatch
-from rmjax.models.config import TransformerConfig
+from rmjax.errors import InputError
+from rmjax.models.config import HeadConfig, TransformerConfig
 from rmjax.models.layers import ACTIVATIONS
 from rmjax.models.linear import Linear
+from rmjax.models.mask import packed_context
 from rmjax.models.transformer import Transformer
 
 
 class RewardHeads(nn.Module):
-    """hidden `[N, D]` -> scores `[N, Z] float32`, one linear read-out per name.
+    """Pooled hidden states `[N, D]` -> scores `[N, Z] float32`, one linear map per name.
 
-    Weights start as N(0, 1/(D+1)) (Stiennon et al. 2009.01325, appendix). A causal head has no bias: it would cancel in
-    every pair of the ranking loss, so nothing would ever train it. An encoder's head has one, as in its checkpoints.
+    Weights are initialized as N(0, 1/(D+1)) (Stiennon et al. 2009.01325, appendix), biases as 0.
     """
 
     names: tuple[str, ...]
     bias: bool
 
     @nn.compact
-    def __call__(self, hidden_NxD: Array) -> Array:
-        width = hidden_NxD.shape[-1]
+    def __call__(self, pooled_NxD: Array) -> Array:
+        width = pooled_NxD.shape[-1]
         init = nn.initializers.normal((width + 1) ** -0.5)
         kernels = [self.param(name, init, (width,), jnp.float32).astype(jnp.float32) for name in self.names]
-        scores = hidden_NxD.astype(jnp.float32) @ jnp.stack(kernels, axis=1)
+        scores = pooled_NxD.astype(jnp.float32) @ jnp.stack(kernels, axis=1)
         if self.bias:
             biases = [self.param(f"{name}.bias", nn.initializers.zeros, (), jnp.float32) for name in self.names]
             scores = scores + jnp.stack(biases).astype(jnp.float32)[None, :]
@@ -36,32 +38,51 @@ class RewardHeads(nn.Module):
 
 
 class RewardTransformer(nn.Module):
-    """Packed rows -> scores `[N, Z] float32`: every response slot under every head, in the order of `heads`.
-
-    A causal trunk is read at the last token of each response, an encoder at the first token of its text, as BERT's and
-    DistilBERT's own classifiers do.
-    """
+    """Packed rows -> scores `[N, Z] float32`: every response slot under every head, in the order of `head.names`."""
 
     config: TransformerConfig
-    heads: tuple[str, ...]
+    head: HeadConfig
     dtype: jnp.dtype
     remat: str = "none"
 
     def setup(self) -> None:
         c = self.config
+        if c.causal and self.head.pooling == "first":
+            raise InputError(
+                "head.pooling=first reads a token that sees nothing of the response in a causal trunk: use last or mean"
+            )
         self.trunk = Transformer(c, self.dtype, self.remat)
         if c.pooler:
             self.pooler = Linear(c.width, self.dtype, bias=True)
-        self.reward = RewardHeads(self.heads, bias=not c.causal)
+        self.reward = RewardHeads(self.head.names, self.head.bias)
 
     def __call__(self, batch: PackedBatch) -> Array:
         c = self.config
-        hidden_RxLxD = self.trunk(batch)
-        score_index_N = batch.responses.score_index_N
-        if not c.causal:
-            # The response follows its own copy of the prompt, so its last position says how far back its text began.
-            score_index_N = score_index_N - batch.positions_RxL.reshape(-1)[score_index_N]
-        hidden_NxD = hidden_RxLxD.reshape(-1, c.width)[score_index_N]
+        hidden_RxLxD, _ = self.trunk(batch.tokens_RxL, packed_context(batch))
+        pooled_NxD = pool(hidden_RxLxD, batch, self.head.pooling)
         if c.pooler:
-            hidden_NxD = ACTIVATIONS[c.pooler](self.pooler(hidden_NxD))
-        return self.reward(hidden_NxD)
+            pooled_NxD = ACTIVATIONS[c.pooler](self.pooler(pooled_NxD))
+        return self.reward(pooled_NxD)
+
+
+def pool(hidden_RxLxD: Array, batch: PackedBatch, pooling: str) -> Array:
+    """Returns one vector per response slot, `[N, D]`; see `HeadConfig.pooling`. An empty slot has an arbitrary one."""
+    score_index_N = batch.responses.score_index_N
+    if pooling == "mean":
+        return mean_of_segments(hidden_RxLxD, batch.segments_RxL, score_index_N)
+    if pooling == "first":
+        # The text of an encoder is contiguous, so the position of its last token is the distance to the first one.
+        score_index_N = score_index_N - batch.positions_RxL.reshape(-1)[score_index_N]
+    return hidden_RxLxD.reshape(-1, hidden_RxLxD.shape[-1])[score_index_N]
+
+
+def mean_of_segments(hidden_RxLxD: Array, segments_RxL: Array, score_index_N: Array) -> Array:
+    """Returns the means `[N, D] float32` of hidden states over the segments of the tokens `score_index_N`."""
+    R, L, D = hidden_RxLxD.shape
+    row = jnp.broadcast_to(jnp.arange(R, dtype=jnp.int32)[:, None], (R, L)).reshape(-1)
+    segment = segments_RxL.reshape(-1)
+    member = (segment[score_index_N][:, None] == segment[None]) & (row[score_index_N][:, None] == row[None])
+    weights = member.astype(jnp.float32)
+    hidden = hidden_RxLxD.reshape(-1, D).astype(jnp.float32)
+    total_NxD = jnp.matmul(weights, hidden, precision=jax.lax.Precision.HIGHEST)
+    return total_NxD / weights.sum(1, keepdims=True)

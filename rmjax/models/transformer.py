@@ -1,7 +1,6 @@
-"""The trunk: one functional transformer over packed rows, ids -> hidden states.
+"""The trunk and the language model: token ids -> hidden states -> logits.
 
-Decoders and encoders of every family run through the same blocks: a family is a set of values of `TransformerConfig`,
-not a class of its own.
+Decoders and encoders of all families use the same blocks. A family is a set of values of `TransformerConfig`.
 """
 
 from __future__ import annotations
@@ -15,20 +14,24 @@ import jax.numpy as jnp
 from jax import Array
 
 from rmjax.data.batch import BatchShape, PackedBatch, build_batch
-from rmjax.models.attention import Attention, PackedContext, packed_context
+from rmjax.models.attention import Attention, KeysValues, LayerContext, layer_context
+from rmjax.models.cache import KVCache, entry_indices, write_context, write_entries
 from rmjax.models.config import TransformerConfig
 from rmjax.models.layers import MLP, Norm, replicate_activations
 from rmjax.models.linear import LINEAR, Embedding, Linear
+from rmjax.models.mask import TokenContext, packed_context
 
 
 class Block(nn.Module):
-    """One layer: attention and MLP, each with its norms and added to the stream."""
+    """One layer: attention and MLP with their norms, each added to the residual stream."""
 
     config: TransformerConfig
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x: Array, seen: PackedContext, local: Array) -> tuple[Array, None]:
+    def __call__(
+        self, x: Array, context: LayerContext, local: Array, cached: KeysValues | None
+    ) -> tuple[Array, KeysValues | None]:
         c = self.config
 
         def norm(name: str) -> Norm:
@@ -36,34 +39,37 @@ class Block(nn.Module):
 
         attention, mlp = Attention(c, self.dtype, name="attention"), MLP(c, self.dtype, name="mlp")
         if c.norm_order == "post":
-            x = norm("attention_norm")(x + attention(x, seen, local))
-            return replicate_activations(norm("mlp_norm")(x + mlp(x))), None
-        attended = attention(norm("attention_norm")(x), seen, local)
+            attended, new = attention(x, context, local, cached)
+            x = norm("attention_norm")(x + attended)
+            return replicate_activations(norm("mlp_norm")(x + mlp(x))), new
+        attended, new = attention(norm("attention_norm")(x), context, local, cached)
         if c.norm_order == "both":
             attended = norm("attention_post_norm")(attended)
         between = x if c.parallel else x + attended
         out = mlp(norm("mlp_norm")(between))
         if c.norm_order == "both":
             out = norm("mlp_post_norm")(out)
-        return replicate_activations(x + attended + out), None
+        return replicate_activations(x + attended + out), new
 
 
-# What the backward pass of a block finds already computed; the rest it computes again, for less memory.
+# Rematerialization: the values of a block that are stored for its backward pass. The others are computed again.
 REMAT = {
     "none": None,  # everything
     "dots": jax.checkpoint_policies.save_from_both_policies(  # the outputs of linear maps
         jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
         jax.checkpoint_policies.save_only_these_names(LINEAR),
     ),
-    "full": jax.checkpoint_policies.nothing_saveable,  # what came into the block
+    "full": jax.checkpoint_policies.nothing_saveable,  # the input of the block
 }
 
 
 class Transformer(nn.Module):
-    """Packed rows -> hidden states `[R, L, D]` in the compute dtype, after the final norm.
+    """Token ids and their context -> hidden states `[R, L, D]` in the compute dtype, after the final norm.
 
-    Parameters are float32 unless they were loaded as something else. Those of the blocks are stacked along a leading
-    layer axis, so that one block is compiled whatever the depth. `remat` is a key of `REMAT`.
+    With a cache, tokens also see its entries, and the result includes the cache with the new tokens; without one, None.
+
+    Parameters are float32 unless they were loaded in another dtype. Those of the blocks are stacked along a leading
+    layer axis, so that one block is compiled for any depth. `remat` is a key of `REMAT`.
     """
 
     config: TransformerConfig
@@ -85,34 +91,44 @@ class Transformer(nn.Module):
             nn.remat(Block, policy=policy, prevent_cse=False) if policy else Block,
             variable_axes={"params": 0},
             split_rngs={"params": True},
-            in_axes=(nn.broadcast, 0),
+            in_axes=(nn.broadcast, 0, 0),
             length=c.layers,
         )
         self.blocks = scanned(c, self.dtype)
         if c.norm_order != "post":
             self.norm = Norm(c, self.dtype)
 
-    def __call__(self, batch: PackedBatch) -> Array:
+    def __call__(
+        self, tokens_RxL: Array, context: TokenContext, cache: KVCache | None = None
+    ) -> tuple[Array, KVCache | None]:
         c = self.config
-        x = self.embedding(batch.tokens_RxL) * jnp.asarray(c.embedding_scale, self.dtype)
+        x = self.embedding(tokens_RxL) * jnp.asarray(c.embedding_scale, self.dtype)
         if c.positions == "learned":
-            x = x + self.position(batch.positions_RxL)
+            x = x + self.position(context.positions)
         if c.token_types:
-            x = x + self.token_type(jnp.zeros_like(batch.tokens_RxL))
+            x = x + self.token_type(jnp.zeros_like(tokens_RxL))
         if c.embedding_norm:
             x = self.embedding_norm(x)
-        x, _ = self.blocks(
-            replicate_activations(x), packed_context(batch, c), jnp.array(c.local_layers or (False,) * c.layers)
-        )
-        return x if c.norm_order == "post" else self.norm(x)
+        index_RxL = cached = None
+        if cache is not None:
+            index_RxL = entry_indices(cache, context)
+            cache = write_context(cache, context, index_RxL)
+            cached = cache.keys, cache.values
+        shared = layer_context(context, c, cache and cache.context, index_RxL)
+        x, new = self.blocks(replicate_activations(x), shared, jnp.array(c.local_layers or (False,) * c.layers), cached)
+        if cache is not None:
+            # Written once for all layers: as an output of the scan, the whole cache would be copied.
+            keys, values = (write_entries(old, add, index_RxL) for old, add in zip(cached, new, strict=True))
+            cache = cache._replace(keys=keys, values=values)
+        return x if c.norm_order == "post" else self.norm(x), cache
 
     def attend(self, hidden: Array) -> Array:
-        """Logits `[..., V]` read off the embedding table."""
+        """Returns logits `[..., V]`: the product with the embedding table."""
         return self.embedding.attend(hidden)
 
 
 class LanguageModel(nn.Module):
-    """Trunk and next-token logits `[R, L, V] float32`."""
+    """Packed rows -> next-token logits `[R, L, V] float32`; `decode` continues from a cache."""
 
     config: TransformerConfig
     dtype: jnp.dtype
@@ -124,20 +140,31 @@ class LanguageModel(nn.Module):
             self.output = Linear(self.config.vocab_size, self.dtype)
 
     def __call__(self, batch: PackedBatch) -> Array:
+        return self.logits(self.trunk(batch.tokens_RxL, packed_context(batch))[0])
+
+    def decode(self, tokens_RxL: Array, context: TokenContext, cache: KVCache) -> tuple[Array, KVCache]:
+        """Returns the logits of new tokens, and the cache with them."""
+        hidden_RxLxD, cache = self.trunk(tokens_RxL, context, cache)
+        return self.logits(hidden_RxLxD), cache
+
+    def logits(self, hidden: Array) -> Array:
+        """Returns next-token logits `[..., V] float32` of hidden states `[..., D]`."""
         c = self.config
-        hidden = self.trunk(batch)
         logits = (self.trunk.attend(hidden) if c.tie_embeddings else self.output(hidden)).astype(jnp.float32)
         return c.output_cap * jnp.tanh(logits / c.output_cap) if c.output_cap else logits
 
 
 def parameter_shapes(model: nn.Module) -> Any:
-    """Shapes and dtypes of a module's parameters, nothing computed."""
+    """Returns the shapes and dtypes of a module's parameters without computing them."""
     return jax.eval_shape(model.init, jax.random.key(0), empty_batch())["params"]
 
 
 def parameter_count(model: nn.Module) -> dict[str, int]:
-    """How many parameters a module has in `total`, and how many of them are `embedding`: rows of the vocabulary and of
-    positions, which scaling laws leave out (Kaplan et al., 2001.08361)."""
+    """Returns the number of parameters of a module.
+
+    `total` counts all. `embedding` counts the tables of ids and positions, which scaling laws leave out (Kaplan et al.,
+    2001.08361).
+    """
     leaves = jax.tree_util.tree_leaves_with_path(parameter_shapes(model))
     sizes = [(jax.tree_util.keystr(path), math.prod(leaf.shape)) for path, leaf in leaves]
     return {
@@ -147,6 +174,6 @@ def parameter_count(model: nn.Module) -> dict[str, int]:
 
 
 def empty_batch() -> PackedBatch:
-    """The smallest batch, to initialise a module with."""
+    """Returns the smallest batch, to initialize a module with."""
     batch, _ = build_batch([], [[]], BatchShape(1, 2, 1, 1))
     return jax.tree.map(lambda x: x[0], batch)

@@ -1,1 +1,1 @@
-"""Devices and processes: where a step runs."""
+"""Layouts of state and batch over devices and processes."""

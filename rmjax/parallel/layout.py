@@ -1,14 +1,14 @@
-"""Where a step runs: the layout of state and batch over devices.
+"""Layouts of state and batch over devices.
 
-A step, an evaluation and a scorer are written once, for the part of a batch that one device holds (a shard), and a
-layout says how it becomes a program for all devices:
+A step, an evaluation and a scorer are written once, for one shard (the part of a batch on one device). A layout
+compiles them for all devices:
 
-    pmap          every device holds the parameters; `jax.pmap`
-    fsdp          each parameter is cut over the devices that share a batch, and gathered where it is used
-    tensor        the matrices of a layer are cut, so that its devices compute one batch together
+    pmap          parameters are replicated on every device; `jax.pmap`
+    fsdp          parameters are sharded over the devices of a batch, and gathered before use
+    tensor        the matrices of a layer are sharded, and their devices compute the same batch together
     fsdp_tensor   both, along two axes of a mesh
 
-Several processes (hosts) are one longer list of devices: see `docs/scaling.md`.
+Several processes (hosts) add their devices to one list: see `docs/scaling.md`.
 """
 
 from __future__ import annotations
@@ -32,55 +32,69 @@ Sums = Callable[[Any, Any], Any]
 
 
 class Layout(Protocol):
-    """How state and batches lie over devices. Batches reach compiled functions as arrays `[shards of process, ...]`."""
+    """Layout of state and batches over devices.
+
+    Compiled functions take a batch as arrays `[shards of the process, ...]`. An unreplicated tree has no axis that the
+    layout adds: it has the shapes that `module.init` and the optimizer give.
+    """
 
     devices: tuple[jax.Device, ...]
 
     @property
     def shards(self) -> int:
-        """S, the number of parts of a batch, over all processes."""
+        """S, the number of shards of a batch, over all processes."""
 
     @property
     def process(self) -> tuple[int, int]:
-        """(index, count): which of `count` equal blocks of shards this process builds."""
+        """(index, count): this process builds block `index` of `count` equal blocks of shards."""
 
     def device_put(self, state: Any) -> Any:
-        """The state laid out over the devices. It may share memory with what is given, which a step then takes."""
+        """Puts an unreplicated state on the devices. May alias the input buffers, which the train step donates."""
 
     def put_param(self, path: str, array: np.ndarray) -> jax.Array:
-        """One parameter from the host, plain; `path` is that in the tree of parameters, joined by slashes."""
+        """Puts one parameter from the host on the devices, unreplicated.
+
+        `path` is the path in the tree of parameters, joined by slashes.
+        """
 
     def jit_init(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The compiled function's result, plain; never whole on a device that shall hold a part of it."""
+        """Returns the unreplicated result of a jitted function, sharded from the start."""
 
     def unreplicate(self, state: Any) -> Any:
-        """The state without axes of the layout's own, as it is saved; `device_put` is its inverse."""
+        """Returns the state without axes that the layout adds, ready to save; inverse of `device_put`."""
 
     def restore_args(self, shapes: Any) -> Any:
-        """Shapes, dtypes and shardings to restore a plain state with."""
+        """Returns shapes, dtypes and shardings to restore an unreplicated state from disk."""
 
     def sum_over_shards(self, function: Sums) -> Sums:
-        """The function of what one program sees of a batch, summed over the shards in it."""
+        """Maps a function of one shard over the shards of a program, and sums the results."""
 
     def reduce(self, sums: Any) -> Any:
-        """The sums of all programs together."""
+        """Adds the sums of all programs."""
 
     def compile_step(self, step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], tuple[Any, Any]]:
-        """`step(state, batch) -> (state, report)` over all devices, on batches `[shards, M, ...]`; donates the state.
+        """Compiles `step(state, batch) -> (state, report)` for all devices, on batches `[shards, M, ...]`.
 
-        The step sees `[M, ...]`, with whatever `sum_over_shards` takes apart behind M.
+        The state is donated. The step gets arrays `[M, ...]`; `sum_over_shards` splits the axes after M.
         """
 
     def compile_sums(self, function: Sums) -> Sums:
-        """`(params, batch) -> sums` over all devices, on batches `[shards, M, ...]`; the function sees `[M, ...]`."""
+        """Compiles `(params, batch) -> sums` for all devices, on batches `[shards, M, ...]`, as `compile_step`."""
 
     def compile_map(self, function: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], jax.Array]:
-        """`(params, batch [shards, ...]) -> [S, ...]`: the function of every shard, whole in every process."""
+        """Compiles a function of one shard to `(params, batch [shards, ...]) -> [S, ...]`.
+
+        Every process gets the results of all S shards.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
 class Pmap:
-    """Parameters replicated on every device, the batch split over them: `jax.pmap`."""
+    """Data parallelism with replicated parameters: `jax.pmap`.
+
+    `Sharded(devices, tensor=1, fsdp=False)` computes the same. `Pmap` exists because `jax.pmap` is a requirement of the
+    project.
+    """
 
     devices: tuple[jax.Device, ...]
 
@@ -95,10 +109,10 @@ class Pmap:
         return jax.process_index(), jax.process_count()
 
     def device_put(self, state: Any) -> Any:
-        """A copy of every array on every device, along a new leading axis, where `compile_step` leaves its results.
+        """Puts a copy of every array on every device, along a new leading axis.
 
-        The very sharding that `jax.pmap` returns: donation happens at the first step too, and the second step does not
-        compile anew for another one.
+        The sharding equals that of the results of `jax.pmap`. So the first step can donate its state, and the second
+        step does not compile again.
         """
         sharding = NamedSharding(Mesh(np.array(self.devices), (AXIS,)), PartitionSpec(AXIS))
         mine = [device for device in self.devices if device.process_index == jax.process_index()]
@@ -112,15 +126,15 @@ class Pmap:
         return jax.tree.map(copies, state)
 
     def put_param(self, path: str, array: np.ndarray) -> jax.Array:
-        """The parameter on the first device of this process."""
+        """Puts the parameter on the first device of this process."""
         return jax.device_put(array, jax.local_devices()[0])
 
     def jit_init(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """`function(*arguments)` on one device."""
+        """Returns `function(*arguments)`, computed on one device."""
         return jax.jit(function)(*arguments)
 
     def unreplicate(self, state: Any) -> Any:
-        """The state without its replica axis, one copy in each process, taken without gathering."""
+        """Returns the first replica in each process, without communication."""
 
         def first(x: jax.Array) -> jax.Array:
             x = x.addressable_shards[0].data.squeeze(0)
@@ -131,7 +145,7 @@ class Pmap:
         return jax.tree.map(first, state)
 
     def restore_args(self, shapes: Any) -> Any:
-        """As `unreplicate` leaves them: whole on the first device of each process."""
+        """Returns shapes and dtypes on the first device of each process, as `unreplicate`."""
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._one_each()), shapes)
 
     def _one_each(self) -> jax.sharding.Sharding:
@@ -141,15 +155,15 @@ class Pmap:
         return NamedSharding(Mesh(np.array([first[p] for p in sorted(first)]), (AXIS,)), PartitionSpec())
 
     def sum_over_shards(self, function: Sums) -> Sums:
-        """The function itself: a program sees one shard."""
+        """Returns the function itself: a program has one shard."""
         return function
 
     def reduce(self, sums: Any) -> Any:
-        """Sums over the devices."""
+        """Adds the sums of all devices."""
         return jax.lax.psum(sums, AXIS)
 
     def compile_step(self, step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], tuple[Any, Any]]:
-        """See `Layout`; what is reported comes back once."""
+        """See `Layout`; the report has no replica axis."""
         return jax.pmap(step, axis_name=AXIS, devices=self.devices, donate_argnums=(0,), out_axes=(0, None))
 
     def compile_sums(self, function: Sums) -> Sums:
@@ -157,7 +171,7 @@ class Pmap:
         return jax.pmap(function, axis_name=AXIS, devices=self.devices, out_axes=None)
 
     def compile_map(self, function: Callable[[Any, Any], jax.Array]) -> Callable[[Any, Any], jax.Array]:
-        """See `Layout`. Within one process nothing is gathered, so that no device waits for another between batches."""
+        """See `Layout`. One process gathers nothing, so that no device waits for another between batches."""
         if jax.process_count() == 1:
             return jax.pmap(function, axis_name=AXIS, devices=self.devices)
 
@@ -168,16 +182,16 @@ class Pmap:
 
 
 def make_layout(*, layout: str, devices: int = 0, tensor: int = 0) -> Layout:
-    """The layout named in the configuration.
+    """Returns the layout that the configuration names.
 
     Args:
         layout: `pmap`, `fsdp`, `tensor` or `fsdp_tensor`.
-        devices: how many of each process's devices to use; 0 takes all.
-        tensor: how many devices share the matrices of a layer; 0 takes all of them for `tensor`, and is the only value
-            for `pmap` and `fsdp`.
+        devices: number of devices to use in each process; 0 for all.
+        tensor: number of devices that share the matrices of a layer; 0 for all devices with `tensor`, and the only
+            value for `pmap` and `fsdp`.
 
     Raises:
-        InputError: an unknown layout, more devices asked for than there are, or a tensor axis that does not fit.
+        InputError: an unknown layout, more devices than exist, or a tensor axis that does not divide the devices.
     """
     if layout not in ("pmap", "fsdp", "tensor", "fsdp_tensor"):
         raise InputError(f"unknown parallel.layout {layout!r}: known are pmap, fsdp, tensor, fsdp_tensor")
@@ -196,7 +210,7 @@ def make_layout(*, layout: str, devices: int = 0, tensor: int = 0) -> Layout:
 
 
 def pick_devices(count: int) -> Sequence[jax.Device]:
-    """The first `count` devices of every process in order, or all of them for 0."""
+    """Returns the first `count` devices of every process in order, or all of them for 0."""
     local = jax.local_devices()
     if not 0 <= count <= len(local):
         raise InputError(f"parallel.devices={count}, but this process has {len(local)} device(s); 0 takes all of them")

@@ -1,8 +1,8 @@
-"""Layouts that cut parameters: fully sharded data parallelism, tensor parallelism, and both (jit with shardings).
+"""Layouts with sharded parameters: fully sharded data parallelism, tensor parallelism, and both (jit with shardings).
 
-The devices form a mesh of two axes. A batch is split over `data`; devices along `tensor` compute the same shard
-together. Which axis of a parameter is cut over which axis of the mesh is said by `RULES`, and XLA inserts the gathers
-and reductions that follow from it (Xu et al. 2105.04663; fully sharded: Rajbhandari et al. 1910.02054).
+The devices form a mesh of two axes. A batch is split over `data`. Devices along `tensor` compute the same shard
+together. `RULES` assigns axes of parameters to axes of the mesh, and XLA inserts the gathers and reductions (Xu et al.
+2105.04663; fully sharded: Rajbhandari et al. 1910.02054).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from rmjax.errors import InputError
 
 DATA, TENSOR = "data", "tensor"
 
-# The first pattern that is found in a parameter's path says how its last axes are cut: a layer axis before them stays
-# whole, and so do the axes marked None. Moments of the optimizer have their parameter's path behind their own. Of two
-# matrices in a row the first is cut by its outputs and the second by its inputs, so that one sum joins them.
+# The first pattern that matches the end of a parameter's path gives the sharding of its last axes. A layer axis before
+# them is not sharded, nor is an axis with None. The path of an optimizer moment ends with the path of its parameter. Of
+# two consecutive matrices the first is sharded by outputs and the second by inputs, so that one sum joins them.
 RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"trunk/embedding/embedding$", (TENSOR, DATA)),
     (r"trunk/(position|token_type)/embedding$", (None, DATA)),
@@ -42,12 +42,12 @@ RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
 
 @dataclasses.dataclass(frozen=True)
 class Sharded:
-    """Parameters cut by `RULES` over a mesh of devices, the batch split over its `data` axis.
+    """Parameters sharded by `RULES` over a mesh of devices, the batch split over its `data` axis.
 
     Attributes:
         devices: of all processes, in order of processes.
-        tensor: length of the `tensor` axis; the `data` axis has the rest.
-        fsdp: cut parameters along `data` too; otherwise they are repeated along it.
+        tensor: length of the `tensor` axis; the `data` axis has length devices / tensor.
+        fsdp: shard parameters along `data` too, else replicate them along it.
     """
 
     devices: tuple[jax.Device, ...]
@@ -66,18 +66,18 @@ class Sharded:
 
     @property
     def process(self) -> tuple[int, int]:
-        """(index, count): which of `count` equal blocks of shards this process builds."""
+        """(index, count): this process builds block `index` of `count` equal blocks of shards."""
         mine = [i for i, d in enumerate(self.devices) if d.process_index == jax.process_index()]
         first, last = mine[0] // self.tensor, mine[-1] // self.tensor
         return first // (last - first + 1), self.shards // (last - first + 1)
 
     def shardings(self, tree: Any) -> Any:
-        """The sharding of every array of a state, found by its path.
+        """Returns the sharding of every array of a state, by its path.
 
-        An axis whose length the mesh does not divide stays whole.
+        An axis whose length the mesh does not divide is not sharded.
 
         Raises:
-            InputError: a parameter that no rule speaks of.
+            InputError: no rule matches a parameter.
         """
         return jax.tree_util.tree_map_with_path(
             lambda path, x: NamedSharding(self.mesh, self._spec(_name(path), x.shape)), tree
@@ -96,28 +96,28 @@ class Sharded:
             for axis, size in zip(padded, shape, strict=True)
         ]
         while cut and cut[-1] is None:
-            cut.pop()  # as XLA writes what a step leaves: equal shardings must also be spelled alike
+            cut.pop()  # as XLA writes the specs of results: equal shardings must also compare equal
         return PartitionSpec(*cut)
 
     def device_put(self, state: Any) -> Any:
-        """The state cut over the mesh."""
+        """Shards the state over the mesh."""
         return jax.tree.map(_put, state, self.shardings(state))
 
     def put_param(self, path: str, array: np.ndarray) -> jax.Array:
-        """The parameter cut over the mesh."""
+        """Shards the parameter over the mesh."""
         return _put(array, NamedSharding(self.mesh, self._spec(path, array.shape)))
 
     def jit_init(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The result of a function, computed in the shardings that its shapes have here."""
+        """Returns the result of a jitted function with the shardings of this layout."""
         out = self.shardings(jax.eval_shape(function, *arguments))
         return jax.jit(function, out_shardings=out)(*arguments)
 
     def unreplicate(self, state: Any) -> Any:
-        """The state itself: its arrays have no axis of the layout's own."""
+        """Returns the state itself: the layout adds no axis."""
         return state
 
     def restore_args(self, shapes: Any) -> Any:
-        """Shapes and dtypes with their shardings."""
+        """Returns shapes and dtypes with their shardings."""
         return jax.tree.map(
             lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
             shapes,
@@ -125,7 +125,7 @@ class Sharded:
         )
 
     def sum_over_shards(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        """The function of every shard, summed; one program sees them all."""
+        """Maps a function of one shard over all shards, which one program has, and sums the results."""
 
         def summed(params: Any, batch: Any) -> Any:
             if self.shards == 1:
@@ -135,7 +135,7 @@ class Sharded:
         return summed
 
     def reduce(self, sums: Any) -> Any:
-        """The sums themselves: there is one program."""
+        """Returns the sums themselves: there is one program."""
         return sums
 
     def compile_step(self, step: Callable[[Any, Any], tuple[Any, Any]]) -> Callable[[Any, Any], tuple[Any, Any]]:
@@ -144,19 +144,19 @@ class Sharded:
         return lambda state, batch: compiled(state, self._feed(batch))
 
     def program(self, step: Callable[[Any, Any], tuple[Any, Any]]) -> Any:
-        """The jitted step on arrays of the whole batch, split as `by_shard`; the state is donated."""
+        """Returns the jitted step on arrays of the whole batch, sharded by `by_shard`; the state is donated."""
 
         def whole(state: Any, batch: Any) -> tuple[Any, Any]:
             with self._traced():
                 state, report = step(state, _microbatches_first(batch))
-            # Left where it lay, so that it is donated and the next step is not compiled anew.
+            # With an unchanged sharding, the state can be donated and the next step does not compile again.
             return jax.lax.with_sharding_constraint(state, self.shardings(state)), self._everywhere(report)
 
         return jax.jit(whole, donate_argnums=(0,))
 
     @property
     def by_shard(self) -> NamedSharding:
-        """How the leading axis of a batch is split."""
+        """The sharding of the leading axis of a batch."""
         return NamedSharding(self.mesh, PartitionSpec(DATA))
 
     def compile_sums(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -180,18 +180,18 @@ class Sharded:
         return lambda params, batch: compiled(params, self._feed(batch))
 
     def _each(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        """The function of every shard, each computed where the shard lies."""
+        """Maps a function over the shards, each on its devices."""
         return jax.vmap(function, in_axes=(None, 0), spmd_axis_name=DATA)
 
     def _traced(self) -> AbstractContextManager:
-        """Within it the model knows that there is a mesh; see `rmjax.models.layers.replicate_activations`."""
+        """Sets the mesh during tracing, for `rmjax.models.layers.replicate_activations`."""
         return jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh)
 
     def _everywhere(self, tree: Any) -> Any:
         return jax.lax.with_sharding_constraint(tree, NamedSharding(self.mesh, PartitionSpec()))
 
     def _feed(self, batch: Any) -> Any:
-        """This process's shards as its part of the arrays of the whole batch."""
+        """Returns arrays of the whole batch, of which this process provides its shards."""
         if jax.process_count() == 1:
             return jax.device_put(batch, self.by_shard)
         return jax.tree.map(
@@ -200,22 +200,22 @@ class Sharded:
 
 
 def describe(layout: Sharded, params: Any) -> str:
-    """How much of the parameters each device holds, and which large ones (over 1 % of all) are whole everywhere."""
+    """Returns a line with the parameters per device and the unsharded ones of more than 1 % of all."""
     sizes = {}
     for path, x in jax.tree_util.tree_leaves_with_path(params):
         spec = layout._spec(_name(path), x.shape)
         sizes[_name(path)] = math.prod(x.shape), math.prod(layout.mesh.shape[axis] for axis in spec if axis)
     total = sum(size for size, _ in sizes.values())
-    held = sum(size // parts for size, parts in sizes.values())
-    whole = [name for name, (size, parts) in sizes.items() if parts == 1 and size * 100 > total]
-    text = f"{held / 1e6:.2f} of {total / 1e6:.2f} million parameters on each of {len(layout.devices)} devices"
-    return text + (f"; whole on each: {', '.join(whole)}" if whole else "")
+    per_device = sum(size // parts for size, parts in sizes.values())
+    replicated = [name for name, (size, parts) in sizes.items() if parts == 1 and size * 100 > total]
+    text = f"{per_device / 1e6:.2f} of {total / 1e6:.2f} million parameters on each of {len(layout.devices)} devices"
+    return text + (f"; whole on each: {', '.join(replicated)}" if replicated else "")
 
 
 def _put(x: Any, sharding: NamedSharding) -> jax.Array:
     if jax.process_count() == 1 or (isinstance(x, jax.Array) and not x.is_fully_addressable):
         return jax.device_put(x, sharding)
-    host = np.asarray(x)  # the same in every process; each takes its part
+    host = np.asarray(x)  # equal in all processes; each puts its part
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
 

@@ -1,4 +1,4 @@
-"""The processes of one run: which of them writes, and where they wait for each other."""
+"""Coordination of the processes of one run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import jax
 
 
 def sync_processes(name: str) -> None:
-    """Returns when every process has called it with that name."""
+    """Waits until every process has called this function with the same name."""
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
@@ -14,5 +14,5 @@ def sync_processes(name: str) -> None:
 
 
 def is_main_process() -> bool:
-    """Whether this is the process that writes and prints for all."""
+    """Returns True for the process that writes files and prints for all."""
     return jax.process_index() == 0

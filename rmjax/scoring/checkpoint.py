@@ -27,7 +27,7 @@ import jax
 from rmjax.data.pretrained_tokenizer import open_tokenizer
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
-from rmjax.models.pretrained import PICKLES
+from rmjax.models.checkpoint_files import PICKLES
 from rmjax.parallel.layout import Layout, make_layout
 from rmjax.parallel.processes import is_main_process, sync_processes
 from rmjax.scoring.contract import Canary, Contract, check_canaries, read_contract

@@ -1,4 +1,4 @@
-"""The scoring contract: everything beside the weights that a score depends on, and the canaries that prove it."""
+"""The scoring contract of a checkpoint: all settings that a score depends on, and canary texts with their scores."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 
 from rmjax.data.comparisons import Message, Prompt
 from rmjax.errors import InputError
-from rmjax.models.config import TransformerConfig, config_from_json
+from rmjax.models.config import HeadConfig, TransformerConfig, config_from_json, head_from_json
 from rmjax.scoring.link import BRADLEY_TERRY, Link
 
-FORMAT = 3
+FORMAT = 4
 
 # Largest difference between a canary's stored and recomputed score, in standard deviations of the head's canaries. A
 # lost head, another template or another truncation differs by far more.
 TOLERANCE = 1e-3
-# And as a share of the score itself: another machine or device count changes float32 by some 1e-6 of it.
+# The same as a share of the score: another machine or number of devices changes float32 by about 1e-6 of it.
 ROUNDING = 1e-5
 
 
@@ -36,7 +36,7 @@ class Normalization:
 
 @dataclasses.dataclass(frozen=True)
 class Canary:
-    """A text with its raw score under one head, as computed when the checkpoint was written."""
+    """A text with its raw score under one head at the time the checkpoint was written."""
 
     prompt: Prompt
     response: str
@@ -46,18 +46,18 @@ class Canary:
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
-    """How a helpfulness and a safety head become one score; see `rmjax.scoring.gate`.
+    """Combination of a helpfulness and a safety head into one score; see `rmjax.scoring.gate`.
 
     Attributes:
         helpful: name of the head for helpfulness.
         safety: name of the head for safety.
-        prompt_threshold: a prompt is unsafe where refusing it is safe with a higher probability.
-        response_threshold: a response that is safe with a lower probability is judged by safety.
-        refusal: the answer that refuses.
-        mean: of the combined score where it was fitted.
-        std: likewise its standard deviation.
-        agreement: with the judgements it was fitted on, helpfulness and safety counting half each.
-        source: where these come from.
+        prompt_threshold: a prompt is unsafe if refusing it is safe with a higher probability.
+        response_threshold: a response that is safe with a lower probability gets the safety score.
+        refusal: the text of a refusal.
+        mean: of the combined score on the fitted data.
+        std: standard deviation of the same scores.
+        agreement: accuracy on the fitted data, half for helpfulness and half for safety.
+        source: description of the fitted data.
     """
 
     helpful: str
@@ -73,31 +73,31 @@ class Gate:
 
 @dataclasses.dataclass(frozen=True)
 class Contract:
-    """What a checkpoint states about itself.
+    """The contract of a checkpoint.
 
     Attributes:
-        kind: `reward_model` or `language_model` (an SFT checkpoint, which has no heads).
-        step: training steps behind it.
-        trunk: the transformer's settings.
-        heads: names of the heads, in the order of the score columns.
+        kind: `reward_model` or `language_model` (an SFT checkpoint).
+        step: number of training steps.
+        trunk: settings of the trunk.
+        head: settings of the reward heads; a language model has no names.
         compute_dtype: `float32` or `bfloat16`.
         max_prompt: tokens that a prompt keeps at least; see `rmjax.data.tokenizer.Tokenizer`, as for the next four.
         max_response: tokens that a response keeps at least.
-        date: what the chat template's clock tells.
-        split_special_tokens: whether special tokens in contents are text.
+        date: the date that the chat template writes.
+        split_special_tokens: True if special tokens in contents are text.
         chat_template: the Jinja template, also stored with the tokenizer; the two must agree.
-        ending: the ids that follow every response; a causal trunk is read at the last of them.
-        data: where the training data came from, and its fingerprint.
+        ending: the ids that follow every response; the last one is EOS.
+        data: source and fingerprint of the training data.
         link: the relation between a difference of two scores and odds.
         normalization: by head.
         canaries: texts with their scores.
-        gate: how two heads become one score, where that was fitted.
+        gate: the combination of two heads into one score; None if it was not fitted.
     """
 
     kind: str
     step: int
     trunk: TransformerConfig
-    heads: tuple[str, ...]
+    head: HeadConfig
     compute_dtype: str
     max_prompt: int
     max_response: int
@@ -111,16 +111,21 @@ class Contract:
     canaries: tuple[Canary, ...] = ()
     gate: Gate | None = None
 
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the heads, in the order of the score columns."""
+        return self.head.names
+
     def to_json(self) -> str:
-        """The contract as JSON text."""
+        """Returns the contract as JSON text."""
         return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=1, ensure_ascii=False)
 
 
 def read_contract(path: Path) -> Contract:
-    """The contract in `path`.
+    """Reads the contract in `path`.
 
     Raises:
-        InputError: not a contract, or one that another version of rmjax wrote.
+        InputError: the file is not a contract, or another version of rmjax wrote it.
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -129,14 +134,15 @@ def read_contract(path: Path) -> Contract:
         raise InputError(f"{path} is missing or not a scoring contract: is this a checkpoint of rmjax?") from None
     if version != FORMAT:
         raise InputError(
-            f"{path} has format {version}, this rmjax reads format {FORMAT}: use the version of rmjax that wrote it"
+            f"{path} has format {version}, this rmjax reads format {FORMAT}: use the version of rmjax that wrote it, "
+            "or export the checkpoint with that version (experiments/export.py) and load the exported folder"
         )
     try:
         return Contract(
             **{
                 **record,
                 "trunk": config_from_json(record["trunk"]),
-                "heads": tuple(record["heads"]),
+                "head": head_from_json(record["head"]),
                 "ending": tuple(record["ending"]),
                 "link": Link(**record["link"]),
                 "gate": Gate(**record["gate"]) if record["gate"] else None,
@@ -154,7 +160,7 @@ def read_contract(path: Path) -> Contract:
 def choose_canaries(
     texts: Sequence[tuple[Prompt, str]], scores: np.ndarray, head: str, count: int = 8
 ) -> tuple[Canary, ...]:
-    """Canaries for one head: half spread evenly over the scores `[N]`, half over the lengths of the responses."""
+    """Chooses canaries for one head: half evenly over the scores `[N]`, half over the lengths of the responses."""
     by_score = np.argsort(scores, kind="stable")
     by_length = np.argsort([len(response) for _, response in texts], kind="stable")
     half = np.linspace(0, len(texts) - 1, min(len(texts), count // 2)).round().astype(int)
@@ -165,8 +171,8 @@ def choose_canaries(
 def check_canaries(canaries: Sequence[Canary], recomputed: Sequence[float], where: Path) -> None:
     """Raises InputError unless every recomputed score agrees with the stored one.
 
-    A score may differ by TOLERANCE of the standard deviation of its own head's canaries, and by ROUNDING of itself: a
-    ranking loss leaves the level of the scores free, so the level must not buy tolerance.
+    A score may differ by TOLERANCE of the standard deviation of its head's canaries, plus ROUNDING of itself. A ranking
+    loss does not fix the mean of the scores, so the first tolerance must not grow with it.
     """
     by_head: dict[str, list[float]] = {}
     for canary in canaries:

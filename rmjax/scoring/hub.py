@@ -1,4 +1,4 @@
-"""Reward models in Hugging Face's format: opened as they are, and written so that its tools score as we do."""
+"""Reward models in Hugging Face's format: loading, and export that scores equally with transformers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from rmjax.data.chat_template import DATE
 from rmjax.data.pretrained_tokenizer import open_tokenizer
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
-from rmjax.models.config import TransformerConfig
+from rmjax.models.config import HeadConfig, TransformerConfig, default_head
 from rmjax.models.export import write_pretrained
+from rmjax.models.families import find_family
 from rmjax.models.pretrained import Pretrained, open_pretrained
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_shapes
@@ -26,7 +27,7 @@ from rmjax.scoring.link import BRADLEY_TERRY, Link
 from rmjax.scoring.model_card import model_card
 from rmjax.scoring.reward_model import RewardModel
 
-# The field of config.json in which an export of ours keeps its settings, and what holds where there is none.
+# The field of config.json with the settings of our exports, and the defaults for other checkpoints.
 STATED = "rmjax"
 DEFAULTS: dict[str, Any] = {
     "max_prompt": 0,
@@ -47,22 +48,22 @@ def load_classifier(
     date: str = "",
     split_special_tokens: bool | None = None,
 ) -> RewardModel:
-    """A reward model from a folder that holds a `...ForSequenceClassification` checkpoint; its labels are the heads.
+    """Loads a reward model from a `...ForSequenceClassification` checkpoint; its labels are the heads.
 
-    It scores what the tokenizer's chat template writes, read where that class reads it: at the last token that is not
-    its padding, or at the first for an encoder. Such a checkpoint states no limits, link, normalization or canaries.
-    Its scores are taken for Bradley-Terry's. Special tokens that somebody typed are text, in transformers they are
-    special: `split_special_tokens=False` does the same here.
+    It scores the text of the tokenizer's chat template with the pooling of that class: the last token that is not
+    padding, or the first token for an encoder. Such a checkpoint has no limits, link, normalization or canaries.
+    Its link is Bradley-Terry. Special tokens in a message are text; in transformers they are special tokens, as here
+    with `split_special_tokens=False`.
 
     Args:
         folder: with config.json, safetensors and tokenizer.
         layout: the devices to score on.
         template: the name of a chat template in place of the tokenizer's own; see `TEMPLATES`.
-        max_prompt: tokens that a prompt keeps at least, the response using the rest; 0 for what an export of ours
-            states, or else half of the positions that the checkpoint is made for.
-        max_response: tokens that a response keeps at least; 0 as before.
-        date: what the template's clock tells, YYYY-MM-DD; empty for what an export of ours states, or else `DATE`.
-        split_special_tokens: see `Tokenizer`; None for what an export of ours states, or else True.
+        max_prompt: the least tokens left of a prompt, and the response has the rest; 0 for the value of our export, or
+            else half of the positions of the checkpoint.
+        max_response: the least tokens left of a response; 0 as for `max_prompt`.
+        date: the date that the template writes, YYYY-MM-DD; empty for the value of our export, or else `DATE`.
+        split_special_tokens: see `Tokenizer`; None for the value of our export, or else True.
 
     Raises:
         InputError: not such a checkpoint, or its tokenizer does not belong to it.
@@ -86,14 +87,15 @@ def load_classifier(
     max_prompt = max_prompt or (room - max_response if max_response else room // 2)
     tokenizer.set_limits(max_prompt, max_response or room - max_prompt)
     check_tokenizer(tokenizer, pretrained.config, str(folder))
-    model = RewardTransformer(pretrained.config, pretrained.labels, jnp.dtype("float32"))
+    head = default_head(pretrained.labels, pretrained.config)
+    model = RewardTransformer(pretrained.config, head, jnp.dtype("float32"))
     params, _ = pretrained.load(parameter_shapes(model), heads=pretrained.labels, place=layout.put_param)
     narrow = any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(params))
     contract = Contract(
         kind="reward_model",
         step=0,
         trunk=pretrained.config,
-        heads=pretrained.labels,
+        head=head,
         compute_dtype="bfloat16" if narrow else "float32",
         **tokenizer.stated(),
         data={"source": "unknown", "start": str(folder)},
@@ -103,8 +105,9 @@ def load_classifier(
 
 
 def _no_head(pretrained: Pretrained) -> str:
-    """Why a checkpoint cannot score: what it holds where the head was looked for."""
-    shapes = parameter_shapes(RewardTransformer(pretrained.config, ("score",), jnp.dtype("float32")))
+    """Returns the message for a checkpoint without a classification head."""
+    head = default_head(("score",), pretrained.config)
+    shapes = parameter_shapes(RewardTransformer(pretrained.config, head, jnp.dtype("float32")))
     others = pretrained.beyond(shapes)
     listed = ", ".join(others[:6]) + (f" and {len(others) - 6} more" if len(others) > 6 else "")
     return (
@@ -120,17 +123,18 @@ def export_reward_model(model: RewardModel, output: Path, *, head: str | None, d
     Args:
         model: the reward model.
         output: a folder that does not exist yet, or is empty.
-        head: which head; may be left out where there is one. The format holds a single score.
+        head: the exported head, because the format has a single score; None if the model has one head.
         dtype: `float32` or `bfloat16`.
 
     Raises:
-        InputError: several heads and none named, or `output` holds files.
+        InputError: several heads and none named, a head that the format cannot express, or `output` holds files.
     """
     head = model.pick_head(head)
+    check_head(model.contract.head, model.contract.trunk)
     _check_output(output)
     config, params = model.contract.trunk, model.layout.unreplicate(model.params)
     hf = copy.deepcopy(model.tokenizer.hf)
-    # These classes look for the end of a text by its padding, so that must not be what the text itself ends with.
+    # These classes find the end of a text by its padding, so the pad token must differ from the end of a text.
     if hf.pad_token_id is None or hf.pad_token_id in model.tokenizer.ending:
         hf.add_special_tokens({"pad_token": PAD})
     if (missing := hf.pad_token_id + 1 - config.vocab_size) > 0:
@@ -145,6 +149,18 @@ def export_reward_model(model: RewardModel, output: Path, *, head: str | None, d
     write_pretrained(output, config, params, head=head, dtype=jnp.dtype(dtype), fields=fields)
     hf.save_pretrained(output)
     (output / "README.md").write_text(model_card(model, head, dtype), encoding="utf-8")
+
+
+def check_head(head: HeadConfig, config: TransformerConfig) -> None:
+    """Raises InputError unless Hugging Face's classifier of the family has the pooling and bias of the head."""
+    theirs, name = default_head(head.names, config), find_family(config.family).classes[1]
+    for field in ("pooling", "bias"):
+        ours, needed = getattr(head, field), getattr(theirs, field)
+        if ours != needed:
+            raise InputError(
+                f"a model with head.{field}={ours} cannot be exported, because {name} computes head.{field}={needed}: "
+                "score it with rmjax, or train one with that setting"
+            )
 
 
 def export_language_model(
@@ -164,7 +180,7 @@ def export_language_model(
 
 
 def check_tokenizer(tokenizer: Tokenizer, config: TransformerConfig, where: str) -> None:
-    """Raises InputError unless the trunk has an embedding for every id and a place for every position."""
+    """Raises InputError unless the trunk supports every id and every position of the tokenizer."""
     if tokenizer.vocab_size > config.vocab_size:
         raise InputError(
             f"the tokenizer of {where} has {tokenizer.vocab_size} ids, but its embedding table only "

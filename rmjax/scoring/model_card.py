@@ -1,8 +1,11 @@
-"""What an exported reward model says of itself to those who open it with other tools."""
+"""Model card of an exported reward model."""
 
 from __future__ import annotations
 
 from rmjax.scoring.reward_model import RewardModel
+
+# Description of each pooling that can be exported; see `rmjax.scoring.hub.check_head`.
+POOLINGS = {"last": "the last token of the text", "first": "the first token of the text"}
 
 CARD = """---
 library_name: transformers
@@ -33,7 +36,7 @@ with torch.no_grad():
 ## What a score depends on
 
 - The text is what the chat template writes, nothing added: the conversation, then the answer, then `{ending}`.
-- The score is read at {place}. Weights are {dtype}; rmjax computed in {compute}.
+- The score is read at {pooling}. Weights are {dtype}; rmjax computed in {compute}.
 - Texts of up to {max_length} tokens were scored whole in training. Longer ones kept the end of the prompt and the
   beginning of the answer, which these tools do not do: keep texts within this length.
 - Where the chat template writes the date, rmjax wrote {date}: pass a `strftime_now` that tells that day.
@@ -48,7 +51,7 @@ with torch.no_grad():
 
 
 def model_card(model: RewardModel, head: str, dtype: str) -> str:
-    """The README.md of an exported reward model."""
+    """Returns the README.md of an exported reward model."""
     contract = model.contract
     scale = "Only differences between scores of one prompt mean anything: no reference texts fix their scale."
     if reference := contract.normalization.get(head):
@@ -61,7 +64,7 @@ def model_card(model: RewardModel, head: str, dtype: str) -> str:
         head=head,
         step=contract.step,
         ending=model.tokenizer.hf.decode(contract.ending).replace("\n", "\\n"),
-        place="the last token of the text" if contract.trunk.causal else "the first token of the text",
+        pooling=POOLINGS[contract.head.pooling],
         dtype=dtype,
         compute=contract.compute_dtype,
         max_length=model.tokenizer.max_length,

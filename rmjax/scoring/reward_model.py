@@ -40,7 +40,7 @@ class Forward:
         """Returns the forward passes of a contract's model; they are compiled when they are first used."""
 
         def forward(dtype: str, precision: str | None) -> BatchedForward:
-            model = RewardTransformer(contract.trunk, contract.heads, jnp.dtype(dtype))
+            model = RewardTransformer(contract.trunk, contract.head, jnp.dtype(dtype))
             return BatchedForward(model, layout, precision)
 
         scores = forward(contract.compute_dtype, None)

@@ -90,7 +90,8 @@ def run_reward_stage(
         The contents of its `evaluation.json`.
     """
     layout = settings.parallel.make_layout()
-    module = RewardTransformer(start.trunk, settings.heads, settings.model.dtype, settings.train.remat)
+    head = settings.head_config(start.trunk)
+    module = RewardTransformer(start.trunk, head, settings.model.dtype, settings.train.remat)
     monitor = Monitor.create(settings, start, data, layout)
     stage = Stage(
         title="reward model",
@@ -146,7 +147,9 @@ class Monitor:
     def create(cls, settings: RunSettings, start: Initialization, data: RewardData, layout: Layout) -> Monitor:
         """Returns the monitor of a stage."""
         learned = data.fingerprints["train"]
-        contract = base_contract("reward_model", settings.heads, settings, start, settings.data.train, learned)
+        contract = base_contract(
+            "reward_model", settings.head_config(start.trunk), settings, start, settings.data.train, learned
+        )
         contract = dataclasses.replace(contract, link=link_of(settings.loss))
         return cls(settings, data, start, layout, contract, Forward.create(contract, layout))
 

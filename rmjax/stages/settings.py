@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from rmjax.data.ablations import NEGLIGIBLE, PAIRS
 from rmjax.errors import InputError
-from rmjax.models.config import TransformerConfig
+from rmjax.models.config import POOLINGS, HeadConfig, TransformerConfig, default_head
 from rmjax.models.transformer import REMAT
 from rmjax.parallel.layout import Layout, make_layout
 from rmjax.stages.parsing import parse
@@ -162,6 +162,16 @@ def _parse_pretrained(values: Mapping[str, Any]) -> ModelSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class HeadSettings:
+    """Reward heads (`config.head`): `pooling` is one of `POOLINGS`, or empty for the default of the trunk."""
+
+    pooling: str
+
+    def __post_init__(self) -> None:
+        one_of("pooling", self.pooling, ("", *POOLINGS))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class StageSettings:
     """One stage of training (`config.train`, `config.sft`)."""
 
@@ -265,6 +275,7 @@ class RunSettings:
     data: DataSettings
     tokenizer: TokenizerSettings
     model: ModelSettings
+    head: HeadSettings
     loss: LossConfig
     train: StageSettings
     sft: StageSettings
@@ -289,6 +300,15 @@ class RunSettings:
     def weights_seed(self) -> int:
         """The seed of the weights that are drawn at random."""
         return self.seed if self.init_seed == -1 else self.init_seed
+
+    def head_config(self, trunk: TransformerConfig) -> HeadConfig:
+        """Returns the heads on a trunk.
+
+        Raises:
+            InputError: the trunk does not have this pooling.
+        """
+        default = default_head(self.heads, trunk)
+        return dataclasses.replace(default, pooling=self.head.pooling) if self.head.pooling else default
 
     @property
     def sft_source(self) -> str:

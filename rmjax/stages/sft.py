@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rmjax.errors import InputError
+from rmjax.models.config import default_head
 from rmjax.models.transformer import LanguageModel
 from rmjax.parallel.processes import is_main_process
 from rmjax.report import figures
@@ -72,7 +73,8 @@ def run_sft_stage(settings: SftSettings, workdir: Path, start: Initialization, e
     model = LanguageModel(start.trunk, settings.model.dtype, settings.train.remat)
     objective = sft_objective(lambda params, batch: model.apply({"params": params}, batch))
     learned = examples.fingerprints["train"]
-    contract = base_contract("language_model", (), settings, start, settings.data.train, learned)
+    head = default_head((), start.trunk)
+    contract = base_contract("language_model", head, settings, start, settings.data.train, learned)
     held_out = make_stream(examples.held_out, settings.train, layout, seed=settings.seed, epochs=1)
     eval_step = make_eval_step(objective, layout)
 

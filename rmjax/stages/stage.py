@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from rmjax.data.batch import Example
 from rmjax.data.loader import BatchStream
 from rmjax.models.attention import uses_dense_attention
+from rmjax.models.config import HeadConfig
 from rmjax.models.transformer import empty_batch, parameter_shapes
 from rmjax.parallel.layout import Layout
 from rmjax.parallel.mesh import Sharded, describe
@@ -193,7 +194,7 @@ def resume(run: RunDirectory, state: TrainState, layout: Layout) -> tuple[int, T
 
 def base_contract(
     kind: str,
-    heads: tuple[str, ...],
+    head: HeadConfig,
     settings: RunSettings | SftSettings,
     start: Initialization,
     source: str,
@@ -205,7 +206,7 @@ def base_contract(
         kind=kind,
         step=0,
         trunk=start.trunk,
-        heads=heads,
+        head=head,
         compute_dtype=settings.model.compute_dtype,
         **start.tokenizer.stated(),
         data={**origin, **fingerprint},

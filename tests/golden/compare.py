@@ -15,6 +15,8 @@ from naive import by_example, one_bin
 from safetensors.numpy import load_file, save_file
 
 from rmjax.data.batch import BatchShape, Example
+from rmjax.models.config import default_head
+from rmjax.models.mask import packed_context
 from rmjax.models.pretrained import Pretrained
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import LanguageModel, parameter_shapes
@@ -61,7 +63,7 @@ def edit_tensors(folder: Path, change: Callable[[dict[str, np.ndarray]], dict[st
 
 def reward_module(pretrained: Pretrained, heads: tuple[str, ...] = ("helpful",)) -> RewardTransformer:
     """The float32 reward model on that trunk."""
-    return RewardTransformer(pretrained.config, heads, jnp.dtype("float32"))
+    return RewardTransformer(pretrained.config, default_head(heads, pretrained.config), jnp.dtype("float32"))
 
 
 def classify(
@@ -70,7 +72,7 @@ def classify(
     """(hidden states `[tokens, D]`, scores `[N]`) of every text, all packed into one batch of `shape`."""
 
     def both(module: RewardTransformer, batch: Any) -> tuple[jax.Array, jax.Array]:
-        return module.trunk(batch), module(batch)
+        return module.trunk(batch.tokens_RxL, packed_context(batch))[0], module(batch)
 
     module = reward_module(pretrained)
     batch, slots = one_bin(examples, shape, share_prompts=pretrained.config.causal)
@@ -98,11 +100,11 @@ def load_language_model(pretrained: Pretrained) -> Any:
 def own_tokens(values_RxLxX: jax.Array, batch: Any, slots: list[tuple[int, int]]) -> np.ndarray:
     """What stands at a prompt and at its response in their row, text after text in the order of the examples."""
     values = np.asarray(values_RxLxX)
-    segments, parents = np.asarray(batch.segments_RxL), np.asarray(batch.prompt_segments_RxL)
+    segments, prompt_segments = np.asarray(batch.segments_RxL), np.asarray(batch.prompt_segments_RxL)
     length, found = segments.shape[1], {}
     for n, slot in enumerate(slots):
         row, last = divmod(int(batch.responses.score_index_N[n]), length)
         response = segments[row, last]
-        prompt = parents[row, last]
+        prompt = prompt_segments[row, last]
         found[slot] = values[row, (segments[row] == prompt) | (segments[row] == response)]
     return np.concatenate([found[slot] for slot in sorted(found)])

@@ -1,4 +1,4 @@
-"""What a token may see, and where it stands."""
+"""Tests of attention: the mask, block-sparse against dense attention, and rotary positions."""
 
 import dataclasses
 import math
@@ -11,33 +11,37 @@ from naive import make_example, one_bin, random_examples
 
 from rmjax.data.batch import BatchShape
 from rmjax.data.packing import pack_rows, split_into_chunks
-from rmjax.models.attention import attention, frequencies, rotary, rotate
+from rmjax.models.attention import apply_rotary, dense_attention, frequencies, rotary
 from rmjax.models.block_sparse_attention import TILE, _tiles, block_sparse_attention
 from rmjax.models.config import RopeScaling
-from rmjax.models.mask import AttentionSpec, TokenIndex, attention_mask
+from rmjax.models.mask import AttentionSpec, attention_mask, packed_context
 
 
-def places_of(batch, local=False):
-    return TokenIndex(
-        *(jnp.asarray(x) for x in (batch.segments_RxL, batch.prompt_segments_RxL, batch.positions_RxL)),
-        jnp.asarray(local),
+def context_of(batch):
+    return jax.tree.map(jnp.asarray, packed_context(batch))
+
+
+def full_mask(batch, spec, *, local):
+    """Returns the mask [R, L, L] of a batch."""
+    context = context_of(batch)
+    index = jnp.arange(context.segments.shape[1])[None]
+    return attention_mask(
+        context.as_queries(), context.as_keys(), index[:, :, None], index[:, None, :], jnp.asarray(local), spec
     )
 
 
-def drawn(batch, rule, local=False):
-    """The first row's mask, a line for every query."""
-    places = places_of(batch, local)
-    at = jnp.arange(places.segments.shape[1])[None]
-    mask = attention_mask(places.as_queries(), places.as_keys(), at[:, :, None], at[:, None, :], rule)
+def mask_lines(batch, spec, *, local=False):
+    """Returns the mask of the first row, a line of text for every query."""
+    mask = full_mask(batch, spec, local=local)
     return ["".join(".1"[int(x)] for x in row) for row in np.asarray(mask[0])]
 
 
-def test_a_token_sees_its_prompt_and_its_response_and_nothing_later():
+def test_a_causal_token_sees_its_prompt_and_its_response_up_to_itself():
     """Prompt of 2, responses of 2 and 1, then a prompt of 1 with a response of 1, then padding."""
     batch, _ = one_bin(
         [make_example([9, 9], [[9, 9], [9]]), make_example([9], [[9], []], pairs=[])], BatchShape(1, 8, 8, 8)
     )
-    assert drawn(batch, AttentionSpec(causal=True, window=0, cap=0.0))[:7] == [
+    assert mask_lines(batch, AttentionSpec(causal=True, window=0, cap=0.0))[:7] == [
         "1.......",
         "11......",
         "111.....",
@@ -48,24 +52,24 @@ def test_a_token_sees_its_prompt_and_its_response_and_nothing_later():
     ]
 
 
-def test_an_encoder_sees_its_whole_text_and_no_other():
-    """Responses of 2 and 1 behind their own copies of a prompt of 1."""
+def test_an_encoder_token_sees_its_whole_text_only():
+    """Responses of 2 and 1, each with a copy of a prompt of 1."""
     example = make_example([9], [[9, 9], [9]])
     batch, _ = one_bin([example], BatchShape(1, 6, 8, 8), share_prompts=False)
-    rule = AttentionSpec(causal=False, window=0, cap=0.0)
-    assert sorted(drawn(batch, rule)) == sorted(["111...", "111...", "111...", "...11.", "...11.", ".....1"])
+    spec = AttentionSpec(causal=False, window=0, cap=0.0)
+    assert sorted(mask_lines(batch, spec)) == sorted(["111...", "111...", "111...", "...11.", "...11.", ".....1"])
 
 
-def test_a_window_counts_positions_not_places_in_the_row():
-    """The second response's first token stands right behind the prompt, whatever lies between them in the row."""
+def test_a_window_counts_positions_not_indices_in_the_row():
+    """The first token of the second response follows the prompt, although the first response is between them."""
     batch, _ = one_bin([make_example([9, 9], [[9, 9], [9]])], BatchShape(1, 5, 8, 8))
-    rule = AttentionSpec(causal=True, window=2, cap=0.0)
-    assert drawn(batch, rule, local=True) == ["1....", "11...", ".11..", "..11.", ".1..1"]
-    assert drawn(batch, rule, local=False) == ["1....", "11...", "111..", "1111.", "11..1"]
+    spec = AttentionSpec(causal=True, window=2, cap=0.0)
+    assert mask_lines(batch, spec, local=True) == ["1....", "11...", ".11..", "..11.", ".1..1"]
+    assert mask_lines(batch, spec, local=False) == ["1....", "11...", "111..", "1111.", "11..1"]
 
 
 @pytest.mark.parametrize(
-    ("rule", "local", "kv_heads"),
+    ("spec", "local", "kv_heads"),
     [
         (AttentionSpec(causal=True, window=0, cap=0.0), False, 2),
         (AttentionSpec(causal=True, window=9, cap=0.0), True, 4),
@@ -73,39 +77,40 @@ def test_a_window_counts_positions_not_places_in_the_row():
         (AttentionSpec(causal=False, window=0, cap=0.0), False, 4),
     ],
 )
-def test_tiles_give_what_the_whole_square_gives(rule, local, kv_heads):
+def test_block_sparse_attention_equals_dense_attention(spec, local, kv_heads):
     """Values and gradients, for texts shorter and longer than a tile, rows of padding, and a half-empty last tile."""
     examples = random_examples(20, longest=90)
-    pieces = [p for i, e in enumerate(examples) for p in split_into_chunks(i, e, 256, share_prompts=rule.causal)]
+    pieces = [p for i, e in enumerate(examples) for p in split_into_chunks(i, e, 256, share_prompts=spec.causal)]
     rows = len(pack_rows(pieces, 256))
-    batch, _ = one_bin(examples, BatchShape(rows + 1, 256, 80, 200), share_prompts=rule.causal)
-    places = places_of(batch, local)
-    assert not places.parents[-1].any()
+    batch, _ = one_bin(examples, BatchShape(rows + 1, 256, 80, 200), share_prompts=spec.causal)
+    context, local = context_of(batch), jnp.asarray(local)
+    assert not context.prompt_segments[-1].any()
     rng = np.random.default_rng(0)
-    R, L = places.parents.shape
+    R, L = context.segments.shape
     q, k, v, g = (jnp.asarray(rng.normal(size=(R, L, n, 8)), jnp.float32) for n in (4, kv_heads, kv_heads, 4))
-    real = (places.parents > 0).astype(jnp.float32)[..., None, None]
+    real = (context.prompt_segments > 0).astype(jnp.float32)[..., None, None]
 
     def value_and_gradients(attend):
-        out, back = jax.vjp(lambda *qkv: attend(*qkv, places, rule) * real, q * 8**-0.5, k, v)
+        out, back = jax.vjp(lambda *qkv: attend(*qkv, context, local, spec) * real, q * 8**-0.5, k, v)
         return out, *back(g)
 
-    for tiled, whole in zip(value_and_gradients(block_sparse_attention), value_and_gradients(attention), strict=True):
-        assert np.isfinite(np.asarray(tiled)).all()
-        # Sums over many keys and queries: a single value stands far out, and float32 rounds by its size.
-        assert float(jnp.abs(tiled - whole).max()) <= 1e-5 * float(jnp.abs(whole).max())
+    sparse, dense = value_and_gradients(block_sparse_attention), value_and_gradients(dense_attention)
+    for actual, expected in zip(sparse, dense, strict=True):
+        assert np.isfinite(np.asarray(actual)).all()
+        # Sums over many keys and queries: a few values are large, and the rounding of float32 follows their size.
+        assert float(jnp.abs(actual - expected).max()) <= 1e-5 * float(jnp.abs(expected).max())
 
 
-def test_tiles_of_bfloat16_are_computed_in_float32():
-    """Only what goes out is rounded, once; the gradients of q and k also meet the values as they went out."""
+def test_block_sparse_attention_of_bfloat16_is_computed_in_float32():
+    """Outputs are rounded once. The gradients of q and k also use the rounded output."""
     batch, _ = one_bin(random_examples(8, longest=90), BatchShape(1, 40 * TILE, 80, 200))
-    places, rule = places_of(batch), AttentionSpec(causal=True, window=0, cap=0.0)
+    context, local, spec = context_of(batch), jnp.asarray(False), AttentionSpec(causal=True, window=0, cap=0.0)
     rng = np.random.default_rng(0)
     narrow = [jnp.asarray(rng.normal(size=(1, 40 * TILE, n, 8)), jnp.bfloat16) for n in (4, 2, 2, 4)]
 
     @jax.jit
     def value_and_gradients(q, k, v, g):
-        out, back = jax.vjp(lambda *qkv: block_sparse_attention(*qkv, places, rule), q, k, v)
+        out, back = jax.vjp(lambda *qkv: block_sparse_attention(*qkv, context, local, spec), q, k, v)
         return out, *back(g)
 
     found = value_and_gradients(*narrow)
@@ -119,15 +124,14 @@ def test_tiles_of_bfloat16_are_computed_in_float32():
         assert float(error) <= 2**-8 * float(jnp.linalg.norm(exact_gradient))
 
 
-def test_hardly_a_tile_is_visited_in_vain():
-    """A prompt with 40 responses, and pairs around it: responses do not visit each other, backwards neither."""
+def test_few_visited_tiles_are_fully_masked():
+    """A prompt with 40 responses, among pairs: responses do not visit each other, forward or backward."""
     wide = make_example([9] * 100, [[9] * 70] * 40, pairs=[])
     batch, _ = one_bin([*random_examples(8, longest=200), wide], BatchShape(1, 120 * TILE, 128, 256))
-    rule, places = AttentionSpec(causal=True, window=0, cap=0.0), places_of(batch)
-    tiles = _tiles(places, rule)
-    at = jnp.arange(120 * TILE)[None]
-    mask = np.asarray(attention_mask(places.as_queries(), places.as_keys(), at[:, :, None], at[:, None, :], rule))[0]
-    mask = mask & (np.asarray(places.parents) > 0).reshape(-1, 1)
+    spec, context = AttentionSpec(causal=True, window=0, cap=0.0), context_of(batch)
+    tiles = _tiles(context, jnp.asarray(False), spec)
+    mask = np.asarray(full_mask(batch, spec, local=False))[0]
+    mask = mask & (np.asarray(context.prompt_segments) > 0).reshape(-1, 1)
     needed = {(int(i), int(j)) for i, j in np.argwhere(mask.reshape(120, TILE, 120, TILE).any((1, 3)))}
     spans = [np.asarray(x) for x in (tiles.prompts, tiles.keys, tiles.queries)]
     forwards = [(i, j) for i in range(120) for span in spans[:2] for j in range(*span[i])]
@@ -138,33 +142,33 @@ def test_hardly_a_tile_is_visited_in_vain():
         assert len(visited) < 1.1 * len(needed) < 0.2 * 120 * 121 / 2
 
 
-def test_rotation_depends_on_the_distance_only(tiny_trunk):
+def test_rotary_products_depend_on_the_distance_only(tiny_trunk):
     config = dataclasses.replace(tiny_trunk, head_dim=8, rope_theta=10000.0)
     rng = np.random.default_rng(0)
     q, k = (jnp.asarray(rng.normal(size=(1, 1, 1, 8)), jnp.float32) for _ in range(2))
 
     def product(at_q, at_k):
-        turned = [rotate(x, *rotary(jnp.full((1, 1), at, jnp.int32), config)) for x, at in ((q, at_q), (k, at_k))]
-        return float(jnp.sum(turned[0] * turned[1]))
+        angles = [rotary(jnp.full((1, 1), position, jnp.int32), config) for position in (at_q, at_k)]
+        return float(jnp.sum(apply_rotary(q, *angles[0]) * apply_rotary(k, *angles[1])))
 
     assert product(9, 4) == pytest.approx(product(5, 0), abs=1e-5)
     assert product(9, 4) != pytest.approx(product(9, 5), abs=1e-2)
 
 
-def test_part_of_the_channels_may_turn(tiny_trunk):
+def test_rotary_positions_may_use_part_of_the_channels(tiny_trunk):
     config = dataclasses.replace(tiny_trunk, head_dim=8, rotary_dim=2)
     x = jnp.arange(8, dtype=jnp.float32)[None, None, None, :]
-    turned = np.asarray(rotate(x, *rotary(jnp.full((1, 1), 1, jnp.int32), config)))[0, 0, 0]
-    assert turned[:2] == pytest.approx([-math.sin(1), math.cos(1)], abs=1e-6)
-    assert turned[2:].tolist() == [2, 3, 4, 5, 6, 7]
+    rotated = np.asarray(apply_rotary(x, *rotary(jnp.full((1, 1), 1, jnp.int32), config)))[0, 0, 0]
+    assert rotated[:2] == pytest.approx([-math.sin(1), math.cos(1)], abs=1e-6)
+    assert rotated[2:].tolist() == [2, 3, 4, 5, 6, 7]
 
 
-def test_long_wavelengths_are_slowed_down_and_short_ones_kept(tiny_trunk):
-    """Wavelengths of 2 pi, 2 pi 10 and 2 pi 100 tokens in a context of 2 pi 40: 40, 4 and 0.4 turns."""
+def test_rope_scaling_changes_long_wavelengths_only(tiny_trunk):
+    """Wavelengths of 2 pi, 2 pi 10 and 2 pi 100 tokens in a context of 2 pi 40: 40, 4 and 0.4 cycles."""
     scaling = RopeScaling(factor=8.0, low=1.0, high=7.0, original_positions=round(2 * math.pi * 40))
     config = dataclasses.replace(tiny_trunk, head_dim=6, rope_theta=1000.0)
     assert np.asarray(frequencies(config)) == pytest.approx([1, 0.1, 0.01])
-    half = 0.5 + 0.5 / 8  # 4 turns lie halfway between 1 and 7
+    half = 0.5 + 0.5 / 8  # 4 cycles are halfway between 1 and 7
     scaled = frequencies(dataclasses.replace(config, rope_scaling=scaling))
     assert np.asarray(scaled) == pytest.approx([1, 0.1 * half, 0.01 / 8], rel=1e-2)
     interpolated = frequencies(dataclasses.replace(config, rope_scaling=RopeScaling(factor=4.0)))

@@ -1,4 +1,4 @@
-"""What is written in Hugging Face's format is what was read: every tensor, every setting, for every family."""
+"""Tests of the export to Hugging Face's format: every tensor and setting of every family round-trips."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ def open_golden(name, kind="classifier"):
 
 
 def write_classifier(folder, name, **changes):
-    """The golden classifier, loaded and written again."""
+    """Loads the golden classifier and exports it."""
     golden = open_golden(name)
     arguments = {"head": "helpful", "dtype": FLOAT32, "fields": {"pad_token_id": 0}, **changes}
     write_pretrained(folder, golden.config, load_reward(golden), **arguments)
@@ -33,7 +33,7 @@ def write_classifier(folder, name, **changes):
 
 
 def read_tensors(folder):
-    """All tensors of a folder, whatever its files."""
+    """Returns the tensors of all files of a folder."""
     return {name: tensor for path in folder.glob("*.safetensors") for name, tensor in load_file(path).items()}
 
 
@@ -49,7 +49,7 @@ def read_json(folder):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_classifier_is_written_tensor_by_tensor_as_it_was_read(tmp_path, name):
+def test_a_classifier_round_trips(tmp_path, name):
     golden = write_classifier(tmp_path, name)
     assert_same_tensors(read_tensors(tmp_path), read_tensors(golden.folder))
     reopened = open_pretrained(str(tmp_path))
@@ -60,8 +60,8 @@ def test_a_classifier_is_written_tensor_by_tensor_as_it_was_read(tmp_path, name)
 
 
 @pytest.mark.parametrize("name", CAUSAL)
-def test_a_language_model_is_written_tensor_by_tensor_as_it_was_read(tmp_path, name):
-    """Output weights that are the embedding table's are not written twice."""
+def test_a_language_model_round_trips(tmp_path, name):
+    """Tied output weights are not written twice."""
     golden = open_golden(name, "language_model")
     params = load_language_model(golden)
     write_pretrained(tmp_path, golden.config, params, head=None, dtype=FLOAT32, fields={})
@@ -73,19 +73,19 @@ def test_a_language_model_is_written_tensor_by_tensor_as_it_was_read(tmp_path, n
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_setting_that_torch_reads_is_written(tmp_path, name):
-    """Whatever our own reading of config.json overlooks would still change what torch computes with it."""
+def test_every_setting_of_config_json_is_written(tmp_path, name):
+    """torch also uses settings that our reader may miss."""
     read = read_json(GOLDEN / name / "classifier")
     special = {field: read[field] for field in ("pad_token_id", "bos_token_id", "eos_token_id") if field in read}
     write_classifier(tmp_path, name, fields=special)
     written = read_json(tmp_path)
-    # Labels are named anew, and layer_types say what max_window_layers once did.
+    # Labels get new names, and layer_types replaces max_window_layers.
     for field in read.keys() - {"id2label", "label2id", "transformers_version", "max_window_layers"}:
         assert written[field] == pytest.approx(read[field]), field
 
 
-def test_a_scaled_or_partial_rope_is_stated_for_old_and_new_transformers(tmp_path):
-    """Before version 5, rope_theta and rope_scaling stood beside each other, and GPT-NeoX had names of its own."""
+def test_rope_settings_are_written_for_old_and_new_transformers(tmp_path):
+    """Before version 5, rope_theta and rope_scaling were separate fields, with other names for GPT-NeoX."""
     write_classifier(tmp_path / "scaled", "llama3")
     record = read_json(tmp_path / "scaled")
     scaling = {
@@ -107,7 +107,7 @@ def test_a_scaled_or_partial_rope_is_stated_for_old_and_new_transformers(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["llama3", "gpt_neox"])
-def test_the_fields_of_old_transformers_alone_say_the_same(tmp_path, name):
+def test_the_rope_fields_of_old_transformers_suffice(tmp_path, name):
     """Without `rope_parameters` the file reads as a checkpoint of transformers 4."""
     golden = write_classifier(tmp_path, name)
     record = read_json(tmp_path)
@@ -130,7 +130,7 @@ def test_the_fields_of_old_transformers_alone_say_the_same(tmp_path, name):
         {"attention_cap": 0.0, "output_cap": 0.0, "attention_scale": 7**-0.5, "family": "gemma2"},
     ],
 )
-def test_settings_that_no_golden_file_has_survive_as_well(tmp_path, changes):
+def test_settings_without_a_golden_file_round_trip(tmp_path, changes):
     base = open_golden(changes.get("family", "llama")).config
     config = dataclasses.replace(base, **changes)
     shapes = parameter_shapes(LanguageModel(config, jnp.dtype("float32")))
@@ -160,14 +160,14 @@ def test_large_weights_are_divided_into_files_with_an_index(monkeypatch, tmp_pat
     assert_same_tensors(read_tensors(tmp_path), expected)
 
 
-def test_weights_are_written_in_the_dtype_asked_for_and_config_json_says_so(tmp_path):
+def test_weights_and_config_json_have_the_requested_dtype(tmp_path):
     golden = write_classifier(tmp_path, "qwen3", dtype=np.dtype(ml_dtypes.bfloat16))
     rounded = {name: tensor.astype(ml_dtypes.bfloat16) for name, tensor in read_tensors(golden.folder).items()}
     assert_same_tensors(read_tensors(tmp_path), rounded)
     assert read_json(tmp_path)["dtype"] == "bfloat16"
 
 
-def test_of_several_heads_the_named_one_is_written(tmp_path):
+def test_the_named_one_of_several_heads_is_written(tmp_path):
     golden = open_golden("bert")
     values = {"helpful": 2.0, "safety": 7.0, "humour": 4.0}
     reward = {name: np.full(16, value, np.float32) for name, value in values.items()}
@@ -181,15 +181,15 @@ def test_of_several_heads_the_named_one_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["bert", "distilbert"])
-def test_an_encoder_is_no_language_model(tmp_path, name):
+def test_an_encoder_is_not_exported_as_a_language_model(tmp_path, name):
     golden = open_golden(name)
     with pytest.raises(InputError, match=f"{name} has no causal language model to export"):
         write_pretrained(tmp_path / "out", golden.config, {}, head=None, dtype=FLOAT32, fields={})
     assert not (tmp_path / "out").exists()
 
 
-def test_biases_that_llama_has_no_field_for_are_refused(tmp_path):
-    """Rather than written as a model that torch would run without them."""
+def test_biases_without_a_field_in_llama_are_refused(tmp_path):
+    """torch would run the exported model without them."""
     golden = open_golden("llama3")
     config = dataclasses.replace(golden.config, out_bias=False)
     with pytest.raises(InputError, match="the bias on queries, unlike that on the output"):

@@ -1,6 +1,6 @@
-"""Checkpoints of every family against what torch computed with them, the forms they come in, and those refused.
+"""Tests of Hugging Face checkpoints: every family against torch, storage variants, and refused files.
 
-The golden files are written by tests/golden/generate.py.
+tests/golden/generate.py writes the golden files.
 """
 
 import json
@@ -35,9 +35,14 @@ from safetensors.numpy import load_file, save_file
 
 import rmjax
 from rmjax.errors import InputError
+from rmjax.models.checkpoint_files import locate
+from rmjax.models.config import HeadConfig
 from rmjax.models.families import FAMILIES
-from rmjax.models.pretrained import locate, open_pretrained
+from rmjax.models.pretrained import open_pretrained
+from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import LanguageModel, parameter_shapes
+
+FLOAT32 = jnp.dtype("float32")
 
 
 def open_golden(name, kind="classifier"):
@@ -53,13 +58,13 @@ def assert_equal(actual, expected):
         np.testing.assert_array_equal(actual[path], value, err_msg=path)
 
 
-def test_no_family_is_without_golden_files():
+def test_every_family_has_golden_files():
     assert {open_golden(name).config.family for name in NAMES} == set(FAMILIES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_packed_hidden_states_and_scores_equal_torchs_one_text_at_a_time(name):
-    """Seven texts behind three prompts, shared by a decoder, in two wide rows and in seven narrow ones."""
+def test_packed_hidden_states_and_scores_equal_those_of_torch(name):
+    """Seven texts with three prompts, which a decoder shares, in two wide rows and in seven narrow ones."""
     pretrained, expected = open_golden(name), read_expected(name)
     params = load_reward(pretrained)
     for shape in (WIDE, NARROW):
@@ -69,15 +74,15 @@ def test_packed_hidden_states_and_scores_equal_torchs_one_text_at_a_time(name):
 
 
 @pytest.mark.parametrize("name", CAUSAL)
-def test_logits_equal_torchs_one_text_at_a_time(name):
+def test_logits_equal_those_of_torch(name):
     pretrained, expected = open_golden(name, "language_model"), read_expected(name)
     logits = read_logits(pretrained, load_language_model(pretrained), as_examples(expected), WIDE)
     assert_close(logits, expected["logits"], tolerance=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_parameters_are_those_that_init_would_make(name):
-    """No more and no fewer, of the same shapes and dtypes: as a classifier and as a language model."""
+def test_loaded_parameters_match_those_of_init(name):
+    """The same paths, shapes and dtypes, as a classifier and as a language model."""
 
     def described(tree):
         return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
@@ -92,7 +97,7 @@ def test_the_parameters_are_those_that_init_would_make(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_bare_trunk_loads_without_a_head(tmp_path, name):
-    """As AutoModel stores it: no prefix. BERT's pooler belongs to it, DistilBERT's to the classifier."""
+    """AutoModel stores no prefix. It includes the pooler of BERT, but not that of DistilBERT."""
     golden = open_golden(name)
     prefix = golden.family.prefix
 
@@ -110,22 +115,22 @@ def test_a_bare_trunk_loads_without_a_head(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["qwen3", "gpt_neox"])
-def test_shards_load_as_one_file_does(tmp_path, name):
-    """Tensors of one parameter lie in both files: every other one in each."""
+def test_sharded_weights_equal_one_file(tmp_path, name):
+    """The tensors of each parameter alternate between the two files."""
     copy_golden(name, "classifier", tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     (tmp_path / "model.safetensors").unlink()
-    places = {}
+    weight_map = {}
     for i, file in enumerate(("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")):
         shard = {key: tensors[key] for key in sorted(tensors)[i::2]}
         save_file(shard, tmp_path / file)
-        places |= dict.fromkeys(shard, file)
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+        weight_map |= dict.fromkeys(shard, file)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     assert_equal(load_reward(open_pretrained(str(tmp_path))), load_reward(open_golden(name)))
 
 
 @pytest.mark.parametrize(("name", "left"), [("llama", ["lm_head.weight"]), ("gpt_neox", ["embed_out.weight"])])
-def test_a_language_models_head_is_left_behind_and_named(name, left):
+def test_the_head_of_a_language_model_is_not_loaded_but_reported(name, left):
     pretrained = open_golden(name, "language_model")
     params, found = pretrained.load(parameter_shapes(reward_module(pretrained)), heads=("helpful",))
     assert found == left
@@ -133,7 +138,7 @@ def test_a_language_models_head_is_left_behind_and_named(name, left):
     assert_equal(params["trunk"], load_language_model(pretrained)["trunk"])
 
 
-def test_heads_of_other_tasks_are_left_behind_and_named(tmp_path):
+def test_heads_of_other_tasks_are_not_loaded_but_reported(tmp_path):
     masked = {"cls.predictions.bias": np.zeros(64, np.float32)}
     edit_tensors(copy_golden("bert", "classifier", tmp_path), lambda tensors: {**tensors, **masked})
     pretrained = open_pretrained(str(tmp_path))
@@ -142,17 +147,17 @@ def test_heads_of_other_tasks_are_left_behind_and_named(tmp_path):
     assert_equal(params, load_reward(open_golden("bert")))
 
 
-def test_two_heads_start_afresh_where_the_checkpoint_has_one_label():
+def test_two_heads_are_initialized_if_the_checkpoint_has_one_label():
     pretrained = open_golden("llama")
     module = reward_module(pretrained, ("helpful", "safety"))
-    params, left = pretrained.load(parameter_shapes(module), heads=module.heads)
+    params, left = pretrained.load(parameter_shapes(module), heads=module.head.names)
     assert params.keys() == {"trunk"}
     assert left == ["score.weight"]
 
 
 @pytest.mark.parametrize(("name", "head"), [("llama", "score"), ("bert", "classifier")])
 def test_labels_become_heads_row_by_row(tmp_path, name, head):
-    """In the order of their ids, whatever their names' order in the alphabet."""
+    """In the order of their ids, not of their names."""
     rng = np.random.default_rng(0)
     rows = {f"{head}.weight": rng.normal(size=(2, 16)).astype(np.float32)}
     if name == "bert":
@@ -162,28 +167,39 @@ def test_labels_become_heads_row_by_row(tmp_path, name, head):
     pretrained = open_pretrained(str(tmp_path))
     assert pretrained.labels == ("safety", "helpful")
     module = reward_module(pretrained, pretrained.labels)
-    reward = pretrained.load(parameter_shapes(module), heads=module.heads)[0]["reward"]
+    reward = pretrained.load(parameter_shapes(module), heads=module.head.names)[0]["reward"]
     for i, label in enumerate(pretrained.labels):
         assert reward[label].tolist() == rows[f"{head}.weight"][i].tolist()
         if name == "bert":
             assert reward[f"{label}.bias"] == rows[f"{head}.bias"][i]
 
 
-def test_weights_keep_their_dtype_unless_another_is_asked_for(tmp_path):
+def test_a_head_with_a_bias_may_start_from_one_without():
+    pretrained = open_golden("llama")
+    shapes = parameter_shapes(
+        RewardTransformer(pretrained.config, HeadConfig(("helpful",), "mean", bias=True), FLOAT32)
+    )
+    params, left = pretrained.load(shapes, heads=("helpful",))
+    assert params["reward"]["helpful.bias"] == 0
+    np.testing.assert_array_equal(params["reward"]["helpful"], load_reward(pretrained)["reward"]["helpful"])
+    assert left == []
+
+
+def test_weights_have_the_stored_dtype_or_the_requested_one(tmp_path):
     def narrow(tensors):
         return {key: value.astype(ml_dtypes.bfloat16) for key, value in tensors.items()}
 
     edit_tensors(copy_golden("gpt2", "classifier", tmp_path), narrow)
     pretrained = open_pretrained(str(tmp_path))
     shapes = parameter_shapes(reward_module(pretrained))
-    kept, _ = pretrained.load(shapes, heads=("helpful",))
+    stored, _ = pretrained.load(shapes, heads=("helpful",))
     rounded = jax.tree.map(lambda x: x.astype(jnp.bfloat16), load_reward(open_golden("gpt2")))
-    assert_equal(kept, rounded)
+    assert_equal(stored, rounded)
     widened, _ = pretrained.load(shapes, heads=("helpful",), dtype=jnp.dtype("float32"))
     assert_equal(widened, jax.tree.map(lambda x: x.astype(jnp.float32), rounded))
 
 
-def test_every_parameter_is_placed_once_and_whole():
+def test_every_parameter_is_put_once():
     pretrained = open_golden("gpt_neox")
     shapes = parameter_shapes(reward_module(pretrained))
     placed = []
@@ -199,8 +215,8 @@ def test_every_parameter_is_placed_once_and_whole():
     assert_equal(params, load_reward(pretrained))
 
 
-def test_a_parameter_does_not_change_after_it_was_loaded():
-    """On a CPU it may be the very memory that it was read into, which nothing else may use."""
+def test_a_loaded_parameter_does_not_change():
+    """On a CPU a parameter may alias the memory that the file was read into."""
     pretrained = open_golden("llama")
     params = load_reward(pretrained)
     before = jax.tree.map(lambda x: np.array(x, copy=True), params)
@@ -208,7 +224,7 @@ def test_a_parameter_does_not_change_after_it_was_loaded():
     assert_equal(params, before)
 
 
-def test_norms_may_be_called_gamma_and_beta(tmp_path):
+def test_gamma_and_beta_are_names_of_norms(tmp_path):
     def rename(tensors):
         def old(name):
             return name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
@@ -229,7 +245,7 @@ def test_norms_may_be_called_gamma_and_beta(tmp_path):
         ("bert", "bert.embeddings.position_ids"),
     ],
 )
-def test_tables_of_old_versions_are_passed_over(tmp_path, name, buffer):
+def test_buffers_of_old_versions_are_ignored(tmp_path, name, buffer):
     edit_tensors(
         copy_golden(name, "classifier", tmp_path), lambda tensors: {**tensors, buffer: np.zeros(3, np.float32)}
     )
@@ -342,7 +358,7 @@ def pickle_only(folder):
         ),
     ],
 )
-def test_a_checkpoint_that_cannot_be_used_is_refused_in_one_sentence(tmp_path, damage, message):
+def test_an_unusable_checkpoint_is_refused_in_one_sentence(tmp_path, damage, message):
     damage(copy_golden("llama", "classifier", tmp_path))
     with pytest.raises(InputError, match=message) as caught:
         load_reward(open_pretrained(str(tmp_path)))
@@ -358,7 +374,7 @@ def test_a_checkpoint_that_cannot_be_used_is_refused_in_one_sentence(tmp_path, d
         ("gpt2", {"add_cross_attention": True}, "add_cross_attention is True"),
     ],
 )
-def test_variants_that_the_trunk_does_not_compute_are_refused(tmp_path, name, fields, message):
+def test_unsupported_variants_are_refused(tmp_path, name, fields, message):
     edit_config(copy_golden(name, "classifier", tmp_path), **fields)
     with pytest.raises(InputError, match=f"unsupported config.json: {message}"):
         open_pretrained(str(tmp_path))
@@ -366,7 +382,7 @@ def test_variants_that_the_trunk_does_not_compute_are_refused(tmp_path, name, fi
 
 @pytest.mark.parametrize("fields", [{"is_causal": False}, {"use_bidirectional_attention": True}])
 @pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2"])
-def test_a_decoder_that_sees_both_sides_is_refused(tmp_path, name, fields):
+def test_a_bidirectional_decoder_is_refused(tmp_path, name, fields):
     ((field, value),) = fields.items()
     folder = copy_golden(name, "classifier", tmp_path)
     edit_config(folder, **fields, auto_map={"AutoModel": "modeling_both.BothWays"})
@@ -378,7 +394,7 @@ def test_a_decoder_that_sees_both_sides_is_refused(tmp_path, name, fields):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_classes_of_transformers_are_read_without_a_word(capsys, tmp_path, name):
+def test_classes_of_transformers_give_no_warning(capsys, tmp_path, name):
     for kind in ("classifier", "language_model") if name in CAUSAL else ("classifier",):
         open_golden(name, kind)
     stem = open_golden(name).family.classes[1].removesuffix("ForSequenceClassification")
@@ -397,27 +413,27 @@ def test_classes_of_transformers_are_read_without_a_word(capsys, tmp_path, name)
         ({"auto_map": {"AutoModelForSequenceClassification": "org/name--modeling.PoolingLlama"}}, "PoolingLlama"),
     ],
 )
-def test_a_class_that_is_read_as_another_is_named(capsys, tmp_path, fields, named):
+def test_an_unknown_class_gives_a_warning(capsys, tmp_path, fields, named):
     edit_config(copy_golden("llama", "classifier", tmp_path), **fields)
     open_pretrained(str(tmp_path))
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{tmp_path}/config.json names the class {named}, which is read as LlamaForSequenceClassification: " in line
 
 
-def test_without_a_head_it_is_read_as_a_language_model(capsys, tmp_path):
+def test_an_unknown_class_without_a_head_is_read_as_a_language_model(capsys, tmp_path):
     edit_config(copy_golden("llama", "language_model", tmp_path), architectures=["LlamaForReward"])
     open_pretrained(str(tmp_path))
     assert "names the class LlamaForReward, which is read as LlamaForCausalLM: " in capsys.readouterr().err
 
 
 def adapter(folder):
-    """As peft saves it, with or without a copy of the base model's configuration."""
+    """Renames the files as peft saves an adapter."""
     (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
 
 
 @pytest.mark.parametrize("configured", [True, False])
-def test_an_adapter_is_refused_with_what_to_do(tmp_path, configured):
+def test_an_adapter_is_refused_with_advice(tmp_path, configured):
     folder = copy_golden("llama", "classifier", tmp_path)
     adapter(folder)
     if not configured:
@@ -430,13 +446,13 @@ def test_an_adapter_is_refused_with_what_to_do(tmp_path, configured):
             opened(str(folder))
 
 
-def test_a_merged_model_may_keep_the_description_of_its_adapter(tmp_path):
+def test_a_merged_model_may_have_an_adapter_config(tmp_path):
     (copy_golden("llama", "classifier", tmp_path) / "adapter_config.json").write_text("{}")
     open_pretrained(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "consolidated.00.pth"])
-def test_pickles_are_refused_with_one_message_from_everywhere(tmp_path, name):
+def test_pickles_are_refused_by_all_loaders(tmp_path, name):
     folder = copy_golden("llama", "classifier", tmp_path)
     (folder / "model.safetensors").rename(folder / name)
     for opened in (open_pretrained, rmjax.load):
@@ -453,19 +469,19 @@ def test_pickles_are_refused_with_one_message_from_everywhere(tmp_path, name):
         ("gpt2", "transformer.h.0.attn.c_attn.weight", (16, 45), (16, 48)),
     ],
 )
-def test_queries_keys_and_values_in_one_tensor_have_their_shape_checked(tmp_path, name, tensor, shape, whole):
+def test_the_shape_of_a_fused_tensor_is_checked(tmp_path, name, tensor, shape, whole):
     edit_tensors(copy_golden(name, "classifier", tmp_path), with_shape(tensor, shape))
     with pytest.raises(InputError, match=re.escape(f"{tensor}' has the shape {shape}, its config.json says {whole}")):
         load_reward(open_pretrained(str(tmp_path)))
 
 
-def test_a_local_folder_stands_in_for_a_name(monkeypatch):
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", None)  # not to be asked
+def test_a_local_folder_replaces_a_hub_name(monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", None)  # must not be called
     opened = open_pretrained("meta/llama", str(GOLDEN / "llama" / "classifier"))
     assert opened.folder == GOLDEN / "llama" / "classifier"
 
 
-def test_a_name_is_fetched_without_pickles_and_code(monkeypatch, tmp_path):
+def test_downloads_exclude_pickles_and_code(monkeypatch, tmp_path):
     asked = {}
 
     def fetch(name, *, allow_patterns):
@@ -480,7 +496,7 @@ def test_a_name_is_fetched_without_pickles_and_code(monkeypatch, tmp_path):
     assert list(huggingface_hub.utils.filter_repo_objects(files + unwanted, allow_patterns=asked["patterns"])) == files
 
 
-def test_a_name_that_cannot_be_fetched_tells_both_ways_to_get_it(monkeypatch, tmp_path):
+def test_a_failed_download_names_two_alternatives(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     message = (
@@ -491,7 +507,7 @@ def test_a_name_that_cannot_be_fetched_tells_both_ways_to_get_it(monkeypatch, tm
     assert "\n" not in str(caught.value)
 
 
-def test_a_failing_network_is_told_in_one_line(monkeypatch):
+def test_a_network_error_is_one_line(monkeypatch):
     def fail(*_, **__):
         raise OSError("no route to host\nand much more")
 
@@ -500,6 +516,6 @@ def test_a_failing_network_is_told_in_one_line(monkeypatch):
         locate("nobody/none")
 
 
-def test_a_path_that_is_no_folder_is_named(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"there is no folder .*absent: model.path names the local copy of meta/llama"):
         open_pretrained("meta/llama", str(tmp_path / "absent"))

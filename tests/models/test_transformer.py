@@ -1,4 +1,4 @@
-"""The trunk against one sequence at a time in NumPy, and the settings that are refused."""
+"""Tests of the trunk against one sequence at a time in NumPy, and of the checks of its settings."""
 
 import dataclasses
 
@@ -17,8 +17,8 @@ SHAPE = BatchShape(6, 32, 24, 24)
 
 
 @pytest.mark.parametrize(("kv_heads", "tied"), [(1, True), (2, False), (4, True)])
-def test_logits_equal_those_of_every_sequence_alone(tiny_trunk, kv_heads, tied):
-    """Multi-head, grouped-query and multi-query attention; logits off the embedding table and off a matrix."""
+def test_packed_logits_equal_those_of_single_sequences(tiny_trunk, kv_heads, tied):
+    """Multi-head, grouped-query and multi-query attention; tied and untied output layers."""
     config = dataclasses.replace(tiny_trunk, kv_heads=kv_heads, tie_embeddings=tied)
     model = LanguageModel(config, jnp.dtype("float32"))
     params = make_params(model)
@@ -26,20 +26,20 @@ def test_logits_equal_those_of_every_sequence_alone(tiny_trunk, kv_heads, tied):
     examples = random_examples(5, seed=4)
     batch, slots = one_bin(examples, SHAPE)
     logits = np.asarray(jax.jit(model.apply)({"params": params}, batch)).reshape(-1, config.vocab_size)
-    segments, parents = batch.segments_RxL.reshape(-1), batch.prompt_segments_RxL.reshape(-1)
+    segments, prompt_segments = batch.segments_RxL.reshape(-1), batch.prompt_segments_RxL.reshape(-1)
     matrix = params["trunk"]["embedding"]["embedding"].T if tied else params["output"]["kernel"]
     actual, expected = [], []
     for n, (i, k) in enumerate(slots):
         at = int(batch.responses.score_index_N[n])
         row = np.arange(at // 32 * 32, at + 1)
-        own = row[(segments[row] == segments[at]) | (segments[row] == parents[at])]
+        own = row[(segments[row] == segments[at]) | (segments[row] == prompt_segments[at])]
         alone = np.concatenate([examples[i].prompt, examples[i].responses[k]])
         actual.append(logits[own])
         expected.append(hidden_states(params["trunk"], config, alone) @ np.asarray(matrix, np.float64))
     assert_close(actual, expected)
 
 
-def test_hidden_states_come_in_the_compute_dtype_and_logits_in_float32(tiny_trunk):
+def test_logits_are_float32_for_any_compute_dtype(tiny_trunk):
     model = LanguageModel(tiny_trunk, jnp.dtype("bfloat16"))
     params = make_params(model)
     assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
@@ -52,7 +52,7 @@ def test_hidden_states_come_in_the_compute_dtype_and_logits_in_float32(tiny_trun
 
 @pytest.mark.parametrize(("inputs", "features"), [(64, 96), (96, 64), (64, 2)])
 def test_products_in_bfloat16_are_summed_in_float32_forwards_and_backwards(inputs, features):
-    """Against float64 on the same numbers: each product is rounded once, and the gradient of the kernel not at all."""
+    """Compares with float64: each product is rounded once, and the gradient of the kernel is not rounded."""
     rng = np.random.default_rng(0)
     sizes = (300, inputs), (inputs, features), (300, features)
     x, kernel, d_out = (jnp.asarray(rng.normal(size=size), jnp.bfloat16) for size in sizes)
@@ -74,8 +74,8 @@ def test_products_in_bfloat16_are_summed_in_float32_forwards_and_backwards(input
     assert all(line.count("xbf16>") == 2 and line.count("xf32>") == 1 for line in products)
 
 
-def test_the_gradients_of_a_row_that_comes_often_are_summed_in_float32():
-    """A thousand gradients of 2^-10 beside one of 1: summed in bfloat16, they would be lost."""
+def test_the_gradients_of_a_repeated_id_are_summed_in_float32():
+    """A thousand gradients of 2^-10 and one of 1: a sum in bfloat16 would lose them."""
     table = Embedding(3, 2, jnp.dtype("bfloat16"))
     params = {"params": {"embedding": jnp.zeros((3, 2), jnp.float32)}}
     ids = jnp.zeros(1025, jnp.int32)
@@ -85,7 +85,7 @@ def test_the_gradients_of_a_row_that_comes_often_are_summed_in_float32():
 
 
 def test_the_gradient_of_a_bias_is_summed_in_float32():
-    """Of 4,097 ones, which in bfloat16 stop growing at 256."""
+    """A sum of 4,097 ones; in bfloat16 it would stop at 256."""
     layer = Linear(3, jnp.dtype("bfloat16"), bias=True)
     params = {"params": {"kernel": jnp.zeros((2, 3)), "bias": jnp.zeros(3)}}
     x = jnp.ones((4097, 2), jnp.bfloat16)
@@ -95,21 +95,21 @@ def test_the_gradient_of_a_bias_is_summed_in_float32():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_what_is_computed_again_gives_the_same_gradient_and_keeps_less(tiny_trunk, dtype):
-    """The more the backward pass computes again, the less the forward pass keeps for it."""
+def test_rematerialization_gives_the_same_gradient_with_less_memory(tiny_trunk, dtype):
+    """The more values the backward pass recomputes, the less memory the step needs."""
     config = dataclasses.replace(tiny_trunk, layers=6)
     params = make_params(LanguageModel(config, jnp.dtype(dtype)))
     batch, _ = one_bin(random_examples(5, seed=4), SHAPE)
-    gradients, kept = {}, {}
+    gradients, memory = {}, {}
     for remat in REMAT:
         model = LanguageModel(config, jnp.dtype(dtype), remat)
         gradient = jax.jit(jax.grad(lambda params, model=model: (model.apply({"params": params}, batch) ** 2).mean()))
         compiled = gradient.lower(params).compile()
-        gradients[remat], kept[remat] = compiled(params), compiled.memory_analysis().temp_size_in_bytes
+        gradients[remat], memory[remat] = compiled(params), compiled.memory_analysis().temp_size_in_bytes
     if dtype == "float32":
         for remat in ("dots", "full"):
             jax.tree.map(assert_close, gradients[remat], gradients["none"])
-    assert kept["full"] < kept["dots"] < kept["none"]
+    assert memory["full"] < memory["dots"] < memory["none"]
 
 
 @pytest.mark.parametrize(
@@ -124,13 +124,13 @@ def test_what_is_computed_again_gives_the_same_gradient_and_keeps_less(tiny_trun
         ({"window": 4, "local_layers": (True,)}, "model.local_layers names 1 layers of 2"),
     ],
 )
-def test_impossible_settings_are_named(tiny_trunk, changes, message):
+def test_invalid_settings_are_refused(tiny_trunk, changes, message):
     with pytest.raises(InputError, match=message):
         dataclasses.replace(tiny_trunk, **changes)
 
 
-def test_parameters_are_counted(tiny_trunk):
-    """By hand: width 16, 4 heads of 6 channels on 2 key/value heads, MLP of 20, vocabulary of 300, 2 layers."""
+def test_parameter_count(tiny_trunk):
+    """Counted by hand: width 16, 4 heads of 6 channels on 2 key/value heads, MLP of 20, vocabulary of 300, 2 layers."""
     layer = 2 * 16 * 24 + 2 * 16 * 12 + 3 * 16 * 20 + 2 * 16
     counted = parameter_count(LanguageModel(tiny_trunk, jnp.dtype("float32")))
     assert counted == {"total": 2 * layer + 16 + 300 * 16 + 300 * 16, "embedding": 300 * 16}

@@ -1,4 +1,4 @@
-"""Which devices a layout takes, and how state gets onto them and back."""
+"""Tests of layouts: choice of devices, transfer of state, and compiled steps."""
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +9,14 @@ from rmjax.errors import InputError
 from rmjax.parallel.layout import AXIS, Pmap, make_layout
 
 
-def test_zero_takes_all_devices_and_a_number_takes_the_first():
+def test_zero_means_all_devices_and_a_number_the_first_ones():
     assert make_layout(layout="pmap", devices=0).devices == tuple(jax.local_devices())
     two = make_layout(layout="pmap", devices=2)
     assert two.devices == tuple(jax.local_devices()[:2])
     assert two.shards == 2
 
 
-def test_impossible_layouts_are_named():
+def test_invalid_layouts_are_refused():
     with pytest.raises(InputError, match=r"parallel.layout 'fsdpp'"):
         make_layout(layout="fsdpp", devices=0)
     with pytest.raises(InputError, match=r"parallel.devices=99, but this process has 8"):
@@ -25,7 +25,7 @@ def test_impossible_layouts_are_named():
         make_layout(layout="pmap", devices=-1)
 
 
-def test_plain_undoes_place():
+def test_unreplicate_inverts_device_put():
     layout = Pmap(tuple(jax.devices()[:2]))
     state = {"a": jnp.arange(6.0).reshape(2, 3), "step": jnp.zeros((), jnp.int32)}
     there = layout.device_put(state)
@@ -37,7 +37,7 @@ def test_plain_undoes_place():
     jax.tree.map(np.testing.assert_array_equal, back, state)
 
 
-def test_a_compiled_step_sees_its_own_shard_and_gives_up_its_state():
+def test_a_compiled_step_gets_its_shard_and_donates_its_state():
     layout = Pmap(tuple(jax.devices()[:2]))
     step = layout.compile_step(lambda state, batch: (state + jax.lax.psum(batch, AXIS), jax.lax.psum(batch, AXIS)))
     state = layout.device_put(jnp.zeros(3))
@@ -48,8 +48,8 @@ def test_a_compiled_step_sees_its_own_shard_and_gives_up_its_state():
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_placed_state_lies_where_a_step_leaves_it(count):
-    """In the same sharding, axis name included: otherwise the second step would be compiled anew."""
+def test_device_put_and_a_step_give_the_same_sharding(count):
+    """The axis name is equal too: otherwise the second step would compile again."""
     layout = make_layout(layout="pmap", devices=count)
     state = layout.device_put({"a": jnp.ones(3)})
     before = state["a"].sharding

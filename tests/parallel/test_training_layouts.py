@@ -1,4 +1,4 @@
-"""The same step in every layout: losses, gradients and scores on eight devices, and checkpoints between them."""
+"""Tests that all layouts agree on eight devices: losses, gradients, scores, and checkpoints between layouts."""
 
 import itertools
 import re
@@ -14,7 +14,7 @@ from training.test_optimizer import GOOD
 from rmjax.data.batch import BatchShape, Example, build_batch
 from rmjax.data.packing import pack_rows, split_into_chunks
 from rmjax.errors import InputError
-from rmjax.models.config import TransformerConfig
+from rmjax.models.config import TransformerConfig, default_head
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import LanguageModel, parameter_shapes
 from rmjax.parallel.layout import Pmap, make_layout
@@ -39,7 +39,7 @@ LAYOUTS = {
 
 @pytest.fixture(scope="module")
 def model():
-    """Sizes that eight divides, but for the two key/value heads, which tensor parallelism then cuts within."""
+    """Sizes are multiples of eight, except for the two key/value heads, which tensor parallelism splits."""
     trunk = TransformerConfig(
         vocab_size=304,
         width=16,
@@ -52,12 +52,12 @@ def model():
         norm_eps=1e-5,
         tie_embeddings=False,
     )
-    return RewardTransformer(trunk, HEADS, jnp.dtype("float32"))
+    return RewardTransformer(trunk, default_head(HEADS, trunk), jnp.dtype("float32"))
 
 
 @pytest.fixture(scope="module")
 def params(model):
-    """In NumPy, because a step takes the memory of what was placed."""
+    """In NumPy, because a step donates the buffers of its state."""
     return jax.tree.map(np.asarray, make_params(model))
 
 
@@ -79,7 +79,7 @@ def reference(objective, params, examples):
     return float(loss / sums["weight"]), jax.tree.map(lambda g: g / sums["weight"], gradient)
 
 
-def dealt(examples, shards, microbatches, shape):
+def split_batch(examples, shards, microbatches, shape):
     """A batch [S, M, ...] whose first part holds two thirds of the comparisons and whose last ones may be empty."""
     parts = shards * microbatches
     cuts = [len(examples) - len(examples) // 3 ** (part + 1) for part in range(parts - 1)]
@@ -110,25 +110,27 @@ def assert_sgd_follows(reference, objective, params, layout, batch):
 
 @pytest.mark.parametrize("microbatches", [1, 2])
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_sgd_moves_alike_in_every_layout(reference, objective, params, examples, name, microbatches):
-    """Unequal shards, plain SGD: a gradient that is counted twice, or a part that is not summed, would show."""
+def test_an_sgd_step_is_equal_in_all_layouts(reference, objective, params, examples, name, microbatches):
+    """Unequal shards and plain SGD show a gradient that is counted twice or not summed."""
     layout = make_layout(**LAYOUTS[name])
     assert len(layout.devices) == 8
-    batch = dealt(examples, layout.shards, microbatches, BatchShape(12, 32, 48, 48))
+    batch = split_batch(examples, layout.shards, microbatches, BatchShape(12, 32, 48, 48))
     assert_sgd_follows(reference, objective, params, layout, batch)
 
 
-def test_attention_in_tiles_can_be_sharded(reference, objective, params, examples):
+def test_block_sparse_attention_can_be_sharded(reference, objective, params, examples):
     layout = make_layout(layout="fsdp_tensor", devices=4, tensor=2)
-    batch = dealt(examples, layout.shards, 1, BatchShape(3, 128, 48, 48))
+    batch = split_batch(examples, layout.shards, 1, BatchShape(3, 128, 48, 48))
     assert_sgd_follows(reference, objective, params, layout, batch)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_evaluation_and_scores_agree(model, objective, reference, params, examples, name):
+def test_evaluation_and_scores_are_equal_in_all_layouts(model, objective, reference, params, examples, name):
     layout = make_layout(**LAYOUTS[name])
     placed = layout.device_put(params)
-    sums = make_eval_step(objective, layout)(placed, dealt(examples, layout.shards, 2, BatchShape(12, 32, 48, 48)))
+    sums = make_eval_step(objective, layout)(
+        placed, split_batch(examples, layout.shards, 2, BatchShape(12, 32, 48, 48))
+    )
     assert float(sums["loss"] / sums["weight"]) == pytest.approx(reference[0], rel=1e-5)
     one = Pmap((jax.devices()[0],))
     unpaired = [Example(e.prompt, e.responses, e.head) for e in examples]
@@ -136,8 +138,8 @@ def test_evaluation_and_scores_agree(model, objective, reference, params, exampl
     assert_close(np.concatenate(scores), np.concatenate(expected))
 
 
-def test_parameters_and_moments_are_cut(params):
-    """Fully sharded over four devices times two: each device holds an eighth of every matrix and of its moments."""
+def test_parameters_and_moments_are_sharded(params):
+    """Fully sharded over 4 x 2 devices: each holds an eighth of every matrix and of its moments."""
     layout = make_layout(layout="fsdp_tensor", tensor=2)
     optimizer, _ = make_optimizer(OPTIMIZER, 10)
     opt_state = layout.jit_init(optimizer.init, layout.device_put(params))
@@ -154,13 +156,13 @@ def test_parameters_and_moments_are_cut(params):
 OPTIMIZER = OptimizerConfig(**{**GOOD, "warmup_ratio": 0.0})
 
 
-def test_a_checkpoint_moves_between_layouts(reward_model, tokenizer, objective, params, examples, tmp_path):
-    """Two steps in one layout, saved, one more in each of the others: the same parameters, to rounding."""
+def test_a_checkpoint_is_restored_in_other_layouts(reward_model, tokenizer, objective, params, examples, tmp_path):
+    """Saves after two steps in one layout. One more step in each layout gives the same parameters, to rounding."""
     optimizer, _ = make_optimizer(OPTIMIZER, 10)
 
     def steps(layout, state, count):
         step = make_train_step(objective, optimizer, layout)
-        batch = dealt(examples, layout.shards, 1, BatchShape(12, 32, 48, 48))
+        batch = split_batch(examples, layout.shards, 1, BatchShape(12, 32, 48, 48))
         with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
             for _ in range(count):
                 state, _ = step(state, batch)
@@ -227,19 +229,19 @@ def test_every_parameter_of_every_kind_of_trunk_has_a_rule():
             **fields,
         )
         for module in (
-            RewardTransformer(trunk, HEADS, jnp.dtype("float32")),
+            RewardTransformer(trunk, default_head(HEADS, trunk), jnp.dtype("float32")),
             LanguageModel(trunk, jnp.dtype("float32")),
         ):
             layout.shardings(parameter_shapes(module))
 
 
-def test_a_parameter_without_a_rule_is_named():
+def test_a_parameter_without_a_rule_is_refused():
     layout = make_layout(layout="fsdp")
     with pytest.raises(InputError, match="no rule lays out the parameter 'trunk/blocks/router/kernel'"):
         layout.shardings({"trunk": {"blocks": {"router": {"kernel": jnp.zeros((2, 4, 4))}}}})
 
 
-def test_an_axis_that_does_not_divide_stays_whole_and_is_named():
+def test_an_indivisible_axis_is_not_sharded_but_reported():
     layout = Sharded(tuple(jax.devices()), tensor=8, fsdp=False)
     params = {"trunk": {"embedding": {"embedding": jnp.zeros((50257, 16))}}}
     assert layout.shardings(params)["trunk"]["embedding"]["embedding"].is_fully_replicated
@@ -255,15 +257,15 @@ def test_an_axis_that_does_not_divide_stays_whole_and_is_named():
         ({"layout": "fsdp_tensor"}, r"divide the 8 device\(s\), found 0"),
     ],
 )
-def test_a_tensor_axis_that_does_not_fit_is_named(settings, message):
+def test_an_invalid_tensor_axis_is_refused(settings, message):
     with pytest.raises(InputError, match=message):
         make_layout(**settings)
 
 
 def test_fsdp_gathers_parameters_and_not_activations(model, objective, params, examples):
-    """No array of the compiled step holds the tokens of all shards: each device computes its own, with whole layers."""
+    """No array of the compiled step has the tokens of all shards: each device computes its own shard."""
     layout = make_layout(layout="fsdp")
-    batch = dealt(examples, 8, 1, BatchShape(12, 32, 48, 48))
+    batch = split_batch(examples, 8, 1, BatchShape(12, 32, 48, 48))
     optimizer = optax.sgd(RATE)
     steps = []
 
@@ -274,6 +276,6 @@ def test_fsdp_gathers_parameters_and_not_activations(model, objective, params, e
     make_train_step(objective, optimizer, Compiled(layout.devices, layout.tensor, layout.fsdp))
     state = layout.device_put(init_state(params, optimizer))
     text = steps[0].lower(state, jax.device_put(batch, layout.by_shard)).compile().as_text()
-    assert re.search(r"f32\[(1,)?12,32,16\]", text)  # the stream of one shard
+    assert re.search(r"f32\[(1,)?12,32,16\]", text)  # the residual stream of one shard
     assert not re.search(r"f32\[8,12,32,(2|16|24)\]", text)
     assert re.search(r"all-gather", text)

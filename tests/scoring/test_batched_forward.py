@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from naive import assert_close, make_example, make_params, naive_scores, random_examples
 
+from rmjax.models.config import default_head
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import Pmap
 from rmjax.scoring import batched_forward
@@ -26,7 +27,7 @@ EXAMPLES = texts(21, seed=8, longest=30)
 
 @pytest.fixture(scope="module")
 def setting(tiny_trunk):
-    model = RewardTransformer(tiny_trunk, HEADS, jnp.dtype("float32"))
+    model = RewardTransformer(tiny_trunk, default_head(HEADS, tiny_trunk), jnp.dtype("float32"))
     return model, make_params(model)
 
 
@@ -70,7 +71,7 @@ def test_order_and_company_are_irrelevant(score, expected):
 def test_in_bfloat16_order_and_company_change_rounding_alone(tiny_trunk, one_device):
     """A mask that shows siblings or neighbours moves a score by the spread of all scores, rounding by 2 % at most."""
     trunk = dataclasses.replace(tiny_trunk, width=64, layers=4)
-    model = RewardTransformer(trunk, HEADS, jnp.dtype("bfloat16"))
+    model = RewardTransformer(trunk, default_head(HEADS, trunk), jnp.dtype("bfloat16"))
     run, params = BatchedForward(model, one_device), one_device.device_put(make_params(model))
     together = run(params, EXAMPLES)
     assert_close(run(params, EXAMPLES[::-1])[::-1], together, tolerance=0.05)
@@ -127,7 +128,8 @@ def test_a_group_wider_than_a_core_likes_stays_whole_where_its_prompt_is_shared(
     """One row and one prompt on one device; an encoder reads the prompt with every response, so its rows stay short."""
     group = make_example(np.full(100, 5, np.int32), [np.full(30, 7, np.int32)] * 100, pairs=[])
     found = []
-    for model in (setting[0], RewardTransformer(dataclasses.replace(tiny_trunk, causal=False), HEADS, jnp.float32)):
+    encoder = dataclasses.replace(tiny_trunk, causal=False)
+    for model in (setting[0], RewardTransformer(encoder, default_head(HEADS, encoder), jnp.float32)):
         run = BatchedForward(model, Pmap(tuple(jax.devices()[:1])))
         shapes = record_shapes(run)
         run({}, [group])

@@ -14,6 +14,7 @@ from naive import assert_close, make_params
 
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
+from rmjax.models.config import default_head
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import make_layout
 from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load, load_tree, save_checkpoint, verify_files
@@ -27,7 +28,9 @@ QUESTION = ("How do I boil an egg?", ["Put it in boiling water.", ""])
 
 @pytest.fixture(scope="module")
 def params(tiny_trunk):
-    return make_params(RewardTransformer(tiny_trunk, ("helpful", "safety"), jnp.dtype("float32")))
+    return make_params(
+        RewardTransformer(tiny_trunk, default_head(("helpful", "safety"), tiny_trunk), jnp.dtype("float32"))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +216,9 @@ def test_a_tokenizer_other_than_the_contract_states_is_refused(tmp_path, save, c
         load(path, verify=False)
 
 
-def test_a_language_model_has_no_scores(tmp_path, save):
-    path = save(tmp_path, kind="language_model", heads=(), canaries=(), normalization={})
+def test_a_language_model_has_no_scores(tmp_path, save, tiny_trunk):
+    head = default_head((), tiny_trunk)
+    path = save(tmp_path, kind="language_model", head=head, canaries=(), normalization={})
     with pytest.raises(InputError, match=r"is a language model without scores: .* --config.init="):
         load(path)
 

@@ -38,12 +38,21 @@ def test_what_is_no_contract_is_refused(tmp_path, text):
         read_contract(tmp_path / "nowhere.json")
 
 
-@pytest.mark.parametrize("change", [{"heads": ...}, {"ending": ...}, {"surprise": 1}, {"trunk": {"width": 4}}])
+@pytest.mark.parametrize(
+    "change", [{"head": ...}, {"head": {"names": ["a"]}}, {"ending": ...}, {"surprise": 1}, {"trunk": {"width": 4}}]
+)
 def test_an_incomplete_contract_is_refused(tmp_path, reward_model, change):
     record = {**json.loads(reward_model.contract.to_json()), **change}
     path = tmp_path / "contract.json"
     path.write_text(json.dumps({name: value for name, value in record.items() if value is not ...}))
     with pytest.raises(InputError, match="not a complete scoring contract"):
+        read_contract(path)
+
+
+def test_an_unknown_pooling_is_refused(tmp_path, reward_model):
+    path = tmp_path / "contract.json"
+    path.write_text(reward_model.contract.to_json().replace('"pooling": "last"', '"pooling": "max"'))
+    with pytest.raises(InputError, match=r"unknown head.pooling 'max': known are last, first, mean"):
         read_contract(path)
 
 

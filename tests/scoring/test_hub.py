@@ -22,6 +22,7 @@ from rmjax.data.bpe import EOS, PAD
 from rmjax.data.pretrained_tokenizer import open_tokenizer
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
+from rmjax.models.config import default_head
 from rmjax.models.pretrained import open_pretrained
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_shapes
@@ -30,6 +31,7 @@ from rmjax.scoring.checkpoint import load
 from rmjax.scoring.contract import Contract
 from rmjax.scoring.hub import check_tokenizer, export_reward_model, load_classifier
 from rmjax.scoring.link import Link
+from rmjax.scoring.model_card import model_card
 from rmjax.scoring.reward_model import RewardModel
 
 ONE = make_layout(layout="pmap", devices=1)
@@ -67,12 +69,12 @@ def make_reward_model(trunk, tokenizer, layout):
         kind="reward_model",
         step=0,
         trunk=trunk,
-        heads=("helpful", "safety"),
+        head=default_head(("helpful", "safety"), trunk),
         compute_dtype="float32",
         **tokenizer.stated(),
         data={"source": "made up", "start": "random"},
     )
-    params = draw(RewardTransformer(trunk, contract.heads, jnp.dtype("float32")))
+    params = draw(RewardTransformer(trunk, contract.head, jnp.dtype("float32")))
     return RewardModel(layout.device_put(params), contract, tokenizer, layout)
 
 
@@ -103,6 +105,32 @@ def test_an_exported_head_scores_as_before(tmp_path, model, head):
     reopened = load(tmp_path)
     assert reopened.heads == (head,)
     assert_close(reopened.score(PROMPTS, ANSWERS), model.score(PROMPTS, ANSWERS, head=head))
+
+
+@pytest.mark.parametrize(
+    ("causal", "changes", "message"),
+    [
+        (True, {"pooling": "mean"}, r"head.pooling=mean .* LlamaForSequenceClassification computes head.pooling=last"),
+        (True, {"bias": True}, r"head.bias=True .* LlamaForSequenceClassification computes head.bias=False"),
+        (False, {"pooling": "last"}, r"head.pooling=last .* computes head.pooling=first"),
+    ],
+)
+def test_a_head_that_transformers_computes_differently_is_not_exported(tmp_path, model, causal, changes, message):
+    trunk = dataclasses.replace(model.contract.trunk, causal=causal)
+    head = dataclasses.replace(default_head(model.heads, trunk), **changes)
+    other = copy.copy(model)
+    other.contract = dataclasses.replace(model.contract, trunk=trunk, head=head)
+    with pytest.raises(InputError, match=message):
+        export_reward_model(other, tmp_path / "out", head="helpful", dtype="float32")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("causal", "place"), [(True, "last"), (False, "first")])
+def test_the_model_card_names_the_pooling(model, causal, place):
+    other = copy.copy(model)
+    head = default_head(model.heads, dataclasses.replace(model.contract.trunk, causal=causal))
+    other.contract = dataclasses.replace(model.contract, head=head)
+    assert f"The score is read at the {place} token of the text." in model_card(other, "helpful", "float32")
 
 
 def test_an_export_states_what_its_scores_depend_on(tmp_path, model, tokenizer):

@@ -14,6 +14,7 @@ from naive import assert_close, make_example, make_params, naive_scores, one_bin
 from rmjax.data.batch import BatchShape, build_batch
 from rmjax.data.loader import BatchStream
 from rmjax.data.packing import pack_rows, split_into_chunks
+from rmjax.models.config import default_head
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import Pmap
 from rmjax.training.objectives import LossConfig, ranking_objective
@@ -28,7 +29,7 @@ RATE = 0.5
 
 @pytest.fixture(scope="module")
 def model(tiny_trunk):
-    return RewardTransformer(tiny_trunk, HEADS, jnp.dtype("float32"))
+    return RewardTransformer(tiny_trunk, default_head(HEADS, tiny_trunk), jnp.dtype("float32"))
 
 
 @pytest.fixture(scope="module")

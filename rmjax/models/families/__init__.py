@@ -1,6 +1,6 @@
-"""Model families: how Hugging Face names and describes what is one trunk here.
+"""Model families of Hugging Face that the trunk supports.
 
-To add one, write its name table and its two translations of config.json (docs/families.md shows how), and list it here.
+To add one, write its name table and its two translations of config.json (see docs/families.md), and list it here.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ FAMILIES: dict[str, Family] = {
 
 
 def find_family(model_type: str, where: str = "") -> Family:
-    """The family of a `model_type` as config.json states it; `where` says in errors which class and file that was.
+    """Returns the family of a `model_type` of config.json; `where` names the class and file in errors.
 
     Raises:
-        InputError: unknown here.
+        InputError: the architecture is unknown.
     """
     if model_type not in FAMILIES:
         raise InputError(f"unknown architecture {model_type!r}{where}: known are {', '.join(FAMILIES)}")

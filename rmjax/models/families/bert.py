@@ -1,4 +1,4 @@
-"""BERT and DistilBERT: encoders with norms behind the residual sums, read at their first token."""
+"""BERT and DistilBERT: encoders with norms after the residual sums and a score from the first token."""
 
 from __future__ import annotations
 

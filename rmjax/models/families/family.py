@@ -1,4 +1,4 @@
-"""What has to be said of a family: names of its modules, and its config.json in both directions."""
+"""Description of a family: names of its modules, and its config.json in both directions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Fused(NamedTuple):
     Attributes:
         module: its name.
         part: 0 for queries, 1 keys, 2 values.
-        by_head: the parts alternate head by head along the outputs (GPT-NeoX); otherwise they follow each other.
+        by_head: the parts alternate head by head along the outputs (GPT-NeoX), else they are concatenated.
     """
 
     module: str
@@ -43,14 +43,14 @@ class Family:
     Tensors are named by module: our leaf `kernel`, `scale` or `embedding` is its `.weight`, our `bias` its `.bias`.
 
     Attributes:
-        model_type: what config.json calls it.
-        classes: names of its (causal language model, sequence classification) classes; None where it has none.
-        prefix: what stands before the trunk's names in the classes with a head.
+        model_type: its name in config.json.
+        classes: names of its (causal language model, sequence classification) classes; None for no such class.
+        prefix: prefix of the trunk's names in the classes with a head.
         modules: module path in our trunk -> its name there; those of blocks contain `{}` for the layer.
         head: name of the sequence-classification head.
         output: name of the language model's output layer.
-        pooler: name of the layer before the head, with the prefix where it has one; None for no such layer.
-        others: beginnings of names that are heads of other tasks and are left behind.
+        pooler: name of the layer before the head, with its prefix, if any; None for no such layer.
+        others: prefixes of tensors that belong to heads of other tasks and are not loaded.
         transposed: kernels are stored as [outputs, inputs], as torch.nn.Linear does.
         read: a transformers configuration -> fields of `TransformerConfig`.
         write: a `TransformerConfig` -> fields of the transformers configuration.
@@ -69,18 +69,18 @@ class Family:
     write: Callable[[TransformerConfig], dict[str, Any]]
 
     def owns(self, name: str) -> bool:
-        """Returns True for a class of transformers itself on this trunk: its weights mean the same here."""
+        """Returns True for a class of transformers on this trunk, whose weights have the same meaning here."""
         stem = self.classes[1].removesuffix("ForSequenceClassification")
         return name in self.classes or name in {stem + task for task in ("Model", "ForMaskedLM", "ForPreTraining")}
 
 
 class Source(NamedTuple):
-    """The tensor behind one of our parameters.
+    """The tensor that one of our parameters is read from.
 
     Attributes:
-        name: of the tensor, in the classes with a head; with `{}` for the layer where the parameter stacks all layers.
-        fused: which third of the tensor it is, where it shares one.
-        transposed: whether the axes stand the other way round.
+        name: of the tensor, in the classes with a head; with `{}` for the layer if the parameter stacks all layers.
+        fused: the third of the tensor that is used; None for the whole tensor.
+        transposed: True if the two axes are swapped.
     """
 
     name: str
@@ -88,12 +88,12 @@ class Source(NamedTuple):
     transposed: bool
 
 
-# Our leaves -> theirs.
+# Our names of leaves -> theirs.
 LEAVES = {"kernel": "weight", "scale": "weight", "embedding": "weight", "bias": "bias"}
 
 
 def source_of(family: Family, path: str) -> Source:
-    """The tensor of a parameter of the trunk, the output layer or the pooler, by its path (`trunk/norm/scale`)."""
+    """Returns the tensor of a parameter of the trunk, output layer or pooler, by its path (`trunk/norm/scale`)."""
     part, *modules, leaf = path.split("/")
     theirs = {"output": family.output, "pooler": family.pooler}.get(part) or family.modules["/".join(modules)]
     fused = theirs if isinstance(theirs, Fused) else None
@@ -103,7 +103,7 @@ def source_of(family: Family, path: str) -> Source:
 
 
 def split_fused(tensor: np.ndarray, part: int, heads: int, *, by_head: bool) -> np.ndarray:
-    """One third of a fused tensor: the first axis `[H * 3 * C, ...]` by head, else the last axis `[..., 3 * H * C]`."""
+    """Returns one third of a fused tensor `[H * 3 * C, ...]` by head, else `[..., 3 * H * C]`."""
     if not by_head:
         return np.split(tensor, 3, axis=-1)[part]
     grouped = tensor.reshape(heads, 3, -1, *tensor.shape[1:])[:, part]
@@ -111,7 +111,7 @@ def split_fused(tensor: np.ndarray, part: int, heads: int, *, by_head: bool) -> 
 
 
 def join_fused(parts: list[np.ndarray], heads: int, *, by_head: bool) -> np.ndarray:
-    """The inverse of `split_fused` on all three parts."""
+    """Inverse of `split_fused`, from all three parts."""
     if not by_head:
         return np.concatenate(parts, axis=-1)
     grouped = [part.reshape(heads, -1, *part.shape[1:]) for part in parts]
@@ -119,10 +119,10 @@ def join_fused(parts: list[np.ndarray], heads: int, *, by_head: bool) -> np.ndar
 
 
 def activation(name: str) -> str:
-    """Our name of an activation.
+    """Returns our name of an activation.
 
     Raises:
-        InputError: none of ours.
+        InputError: the activation is unknown.
     """
     if name not in ACTIVATIONS:
         raise InputError(f"unsupported activation {name!r} in config.json: known are {', '.join(ACTIVATIONS)}")

@@ -11,7 +11,7 @@ from rmjax.models.families.llama import read_rope, write_rope
 
 def read_gpt_neox(hf: Any) -> dict[str, Any]:
     head_dim = hf.hidden_size // hf.num_attention_heads
-    turned = int(head_dim * hf.rope_parameters.get("partial_rotary_factor", 1.0))
+    rotary_dim = int(head_dim * hf.rope_parameters.get("partial_rotary_factor", 1.0))
     return {
         "vocab_size": hf.vocab_size,
         "width": hf.hidden_size,
@@ -24,7 +24,7 @@ def read_gpt_neox(hf: Any) -> dict[str, Any]:
         "tie_embeddings": hf.tie_word_embeddings,
         "max_positions": hf.max_position_embeddings,
         **read_rope(hf),
-        "rotary_dim": 0 if turned == head_dim else turned,
+        "rotary_dim": 0 if rotary_dim == head_dim else rotary_dim,
         "norm": "layer",
         "parallel": hf.use_parallel_residual,
         "query_bias": hf.attention_bias,

@@ -1,4 +1,4 @@
-"""Llama and the families that name their parts as it does: Mistral, Qwen2, Qwen3, Gemma 2.
+"""Llama and the families with its names of modules: Mistral, Qwen2, Qwen3, Gemma 2.
 
 Gemma 2 rather than Gemma 3: its classifiers are text-only, and the open Gemma reward models are built on it
 (Skywork-Reward-Gemma-2-27B, QRM-Gemma-2-27B, GRM-gemma2-2B on RewardBench).
@@ -29,7 +29,7 @@ MODULES = {
 
 
 def read_rope(hf: Any) -> dict[str, Any]:
-    """Base and scaling of the rotary frequencies."""
+    """Returns base and scaling of the rotary frequencies."""
     rope = hf.rope_parameters
     kind = rope.get("rope_type", "default")
     if kind == "default":
@@ -49,7 +49,7 @@ def read_rope(hf: Any) -> dict[str, Any]:
 
 
 def write_rope(config: TransformerConfig) -> dict[str, Any]:
-    """The inverse of `read_rope`."""
+    """Inverse of `read_rope`."""
     rope: dict[str, Any] = {"rope_theta": config.rope_theta}
     scaling = config.rope_scaling
     if scaling is None:
@@ -68,7 +68,7 @@ def write_rope(config: TransformerConfig) -> dict[str, Any]:
 
 
 def read_common(hf: Any) -> dict[str, Any]:
-    """The fields that all of these families share."""
+    """Returns the fields that all of these families share."""
     return {
         "vocab_size": hf.vocab_size,
         "width": hf.hidden_size,
@@ -85,7 +85,7 @@ def read_common(hf: Any) -> dict[str, Any]:
 
 
 def write_common(config: TransformerConfig) -> dict[str, Any]:
-    """The inverse of `read_common`."""
+    """Inverse of `read_common`."""
     return {
         "vocab_size": config.vocab_size,
         "hidden_size": config.width,
@@ -102,13 +102,13 @@ def write_common(config: TransformerConfig) -> dict[str, Any]:
 
 
 def read_layer_types(hf: Any) -> dict[str, Any]:
-    """Which layers attend within a window, as `layer_types` lists them."""
+    """Returns the layers with a sliding window, which `layer_types` lists."""
     local = tuple(kind == "sliding_attention" for kind in hf.layer_types)
     return {"window": hf.sliding_window, "local_layers": local} if any(local) else {}
 
 
 def write_layer_types(config: TransformerConfig) -> dict[str, Any]:
-    """The inverse of `read_layer_types`."""
+    """Inverse of `read_layer_types`."""
     if not config.local_layers:
         return {"layer_types": ["full_attention"] * config.layers}
     kinds = ["sliding_attention" if local else "full_attention" for local in config.local_layers]
@@ -161,7 +161,7 @@ def write_qwen(config: TransformerConfig) -> dict[str, Any]:
         **write_layer_types(config),
         "hidden_act": WRITTEN[config.activation],
         "use_sliding_window": windowed,
-        # What transformers looked at before layer_types: windows hold from this layer on.
+        # Older versions of transformers read this field instead of layer_types: windows apply from this layer on.
         "max_window_layers": config.local_layers.index(True) if windowed else config.layers,
     }
 

@@ -1,0 +1,124 @@
+"""Files of a Hugging Face checkpoint: download, config.json and list of tensors."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from rmjax.errors import InputError
+from rmjax.models.classes import class_name
+from rmjax.models.families import find_family
+
+# Files to download from a hub repository: no pickled weights, no code.
+FILES = (
+    "config.json",
+    "adapter_config.json",  # marks the weights as an adapter
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "chat_template*",
+)
+
+# Pickled weights, which are refused: reading them can run code.
+PICKLES = ("*.bin", "*.pt*")
+
+
+def locate(name: str, path: str = "") -> Path:
+    """Returns the local folder of a checkpoint, downloaded from the hub if needed.
+
+    Raises:
+        InputError: there is no such folder, and the download fails.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError
+
+    if not (path or name):
+        raise InputError("no checkpoint is named: model.pretrained takes a hub id or a folder, model.path a folder")
+    folder = Path(path or name)
+    if folder.is_dir():
+        return folder
+    if path:
+        raise InputError(f"there is no folder {path}: model.path names the local copy of {name}")
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(FILES)))
+    except (OSError, ValueError, HFValidationError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"the weights of {name} are not on this machine and could not be fetched ({reason}): run `hf download "
+            f"{name}` where there is a network, or give a local folder with --config.model.path=FOLDER"
+        ) from None
+
+
+def read_config(folder: Path) -> Any:
+    """Returns the config.json of a checkpoint as an object of transformers, without running code of the checkpoint.
+
+    Raises:
+        InputError: missing, unreadable, or of an unknown architecture.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoConfig
+
+    try:
+        record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model_type = str(record["model_type"])
+    except OSError:
+        raise InputError(
+            f"{folder} has no config.json: give a folder that save_pretrained wrote, or a run of rmjax"
+        ) from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{folder}/config.json is not a model's configuration: it states no model_type") from None
+    find_family(model_type, f" (class {class_name(record)} in {folder}/config.json)")
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (StrictDataclassError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error.args[0] if error.args else error).split())
+        raise InputError(f"transformers refuses {folder}/config.json ({reason}): is it the checkpoint's own?") from None
+
+
+def list_tensors(folder: Path) -> dict[str, tuple[Path, str]]:
+    """Lists the tensors of a checkpoint: name -> its file, and its name there.
+
+    Early BERT checkpoints call the weight and bias of a norm gamma and beta.
+
+    Raises:
+        InputError: there is no safetensors file, or one is missing or truncated.
+    """
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            files = sorted({folder / file for file in weight_map.values()})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InputError(f"{index} does not list tensors and their files: fetch it again") from None
+    else:
+        files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        pickled = [path.name for pattern in PICKLES for path in sorted(folder.glob(pattern))]
+        found = f" (only {pickled[0]}, which is pickled and could run code)" if pickled else ""
+        raise InputError(
+            f"{folder} holds no model.safetensors{found}: write one with save_pretrained in a recent transformers"
+        )
+    stored = [(path, name) for path in files for name in sorted(open_safetensors(path).keys())]
+    return {re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name)): (path, name) for path, name in stored}
+
+
+def open_safetensors(path: Path) -> Any:
+    """Opens a safetensors file.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(path, framework="np")
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing, though the checkpoint's index names it: fetch it again") from None
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged or cut short ({error}): fetch it again") from None
