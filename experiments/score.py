@@ -60,8 +60,8 @@ def main() -> None:
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
                 lines, responses = lines + 1, responses + len(scores)
     checkpoint_flags.report_truncation(cut)
-    told = f"{arguments.output}: {lines} lines, {responses} responses, {arguments.scale} scores of the head {head}"
-    print(told, file=sys.stderr if to_stdout else sys.stdout)
+    summary = f"{arguments.output}: {lines} lines, {responses} responses, {arguments.scale} scores of the head {head}"
+    print(summary, file=sys.stderr if to_stdout else sys.stdout)
 
 
 def is_stdout(output: str) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 
-# Read when jax is imported, so this has to stand before the import. A platform that is asked for from outside stays.
+# jax reads these when it is imported. A platform that is already set is not changed.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()

@@ -1,4 +1,4 @@
-"""The scripts as a person runs them: what they print, where they stop, and what they leave behind."""
+"""Scripts in separate processes: output, errors, interruptions, and files."""
 
 import gzip
 import json
@@ -310,7 +310,7 @@ def test_bad_input_ends_training_before_it_begins(arguments, status, words, tmp_
 
 
 def test_several_checkpoints_are_an_ensemble(finished, tmp_path):
-    """A model beside itself is itself, however the two are combined, but for what their variance costs."""
+    """An ensemble of a model with itself has the scores of that model, for every way to combine them."""
     workdir, _ = finished
     twice, data = f"--checkpoint={workdir},{workdir}", "--data=gold/helpful[:40]"
     alone = json.loads((workdir / "evaluation.json").read_text())["accuracy"]

@@ -40,7 +40,7 @@ def build(name: str, variant: str = "") -> dict:
 
 
 def shrunk(name: str) -> dict:
-    """A configuration as it stands, made small."""
+    """Returns a configuration, made small."""
     config = build(name)
     for part, fields in SHRINK.items():
         if part in config:

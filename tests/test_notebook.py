@@ -1,4 +1,4 @@
-"""The notebook as its reader runs it: every cell, on tiny models made here, in a kernel of its own."""
+"""The analysis notebook: every cell runs in a separate kernel on tiny models."""
 
 import json
 import math

@@ -121,7 +121,7 @@ def test_a_reward_model_begins_with_the_weights_of_the_folder_and_scores_as_it_w
     done = call("train", f"--config={ROOT}/configs/helpful.py:tinyllama", f"--workdir={tmp_path}/run", *flags)
     assert done.returncode == 0, done.stderr
     assert "randomly initialized: reward" in done.stdout
-    assert "lm_head.weight" in done.stdout  # left behind, and said so
+    assert "lm_head.weight" in done.stdout  # not loaded, with a message
     assert not (tmp_path / "run" / "sft").exists()
 
     kept, contract = stored(tmp_path / "run")
@@ -215,7 +215,7 @@ def run_export(checkpoint, output, head=None):
         export.main()
 
 
-# --- an SFT run of its own --------------------------------------------------------------------------------------------
+# --- a separate SFT run ---------------------------------------------------------------------------------------------
 
 
 def test_an_sft_run_is_a_start_for_its_own_variant_only(llama, data, tmp_path, capsys):

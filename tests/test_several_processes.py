@@ -90,7 +90,7 @@ def test_two_processes_reach_the_parameters_of_one(alone, tmp_path):
 
 
 def test_a_signal_to_one_process_stops_both_and_one_process_goes_on(alone, tmp_path):
-    """The second process, whose parameters are cut, is told to stop; four devices of one process end what it saved."""
+    """The second process gets a signal while parameters are sharded; one process with four devices resumes the run."""
     workdir, layout = tmp_path / "stopped", "--config.parallel.layout=fsdp"
     running = start(workdir, 2, 2, layout)
     until = time.monotonic() + 200

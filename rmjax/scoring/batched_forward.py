@@ -1,4 +1,4 @@
-"""Tokenized groups -> scores: the one way to run a reward model forward."""
+"""Batched forward pass of a reward model: tokenized prompts with their responses -> scores."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from rmjax.models.attention import uses_dense_attention
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import Layout
 
-# Tokens that one device computes at a time. Enough to fill an accelerator, little enough for its memory; one of a CPU
-# is faster with what its caches hold (benchmarks/RESULTS.md), and takes more only where they share one prompt.
+# Tokens that one device computes at a time: enough to fill an accelerator, few enough for its memory. A core of a CPU is
+# fastest with tokens that fit its caches (benchmarks/RESULTS.md); it takes more only if they share one prompt.
 TOKENS_PER_SHARD = 8192
 TOKENS_PER_CORE = 2048
-# No row is made longer than this to hold one prompt's responses, where attention pays for the length of a row.
+# Longest row that is made to hold the responses of one prompt, if attention is dense.
 WIDEST_ROW = 2048
-# Groups that are packed together: a longer stream is scored in chunks, so that memory stays bounded.
+# Groups that are packed together. More groups are scored in parts of this size, which bounds the memory.
 CHUNK = 2048
 
 
 class BatchedForward:
-    """Packs groups, runs them on every device of the layout, and puts the scores back in order.
+    """Packs groups, runs them on every device of the layout, and returns the scores in the order of the groups.
 
-    Shapes come from a short list (powers of two), so that requests of any size share a few compilations.
+    Shapes come from a short list, so requests of all sizes share a few compilations.
 
     Args:
-        model: the module whose `apply` scores a packed batch.
-        layout: where it runs.
+        model: the module that scores a packed batch.
+        layout: the devices to run on.
         precision: of matrix products, as in `jax.default_matmul_precision`; None for the backend's own.
     """
 
@@ -48,13 +48,13 @@ class BatchedForward:
         self._apply = layout.compile_map(apply)
 
     def __call__(self, params: Any, examples: Sequence[Example]) -> list[np.ndarray]:
-        """Scores `[K, Z] float32` of every example, under `params` placed by the layout.
+        """Returns scores `[K, Z] float32` of every example, with `params` laid out by the layout.
 
-        The score of a response depends on its own prompt and text only. Siblings, order and packing change the order
-        of sums, and with it the rounding: in float32 by about 1e-6 of the scores' standard deviation. In bfloat16 a
-        sum that lies near the middle of two numbers is rounded the other way: of 40 comparisons, scored together and
-        alone by 4 layers of a width of 64, 84 % of the scores were equal and the largest difference was 2.3 % of the
-        standard deviation, half of what bfloat16 differs from float32.
+        The score of a response depends only on its prompt and its text. Siblings, order and packing change the order of
+        sums and so the rounding: in float32 by about 1e-6 of the scores' standard deviation. In bfloat16 a sum near the
+        middle of two numbers can be rounded the other way. Of 40 comparisons that 4 layers of width 64 scored together
+        and separately, 84 % of the scores were equal, and the largest difference was 2.3 % of the standard deviation:
+        half of the difference between bfloat16 and float32.
         """
         scores: list[np.ndarray] = []
         for start in range(0, len(examples), CHUNK):
@@ -68,7 +68,7 @@ class BatchedForward:
         for bins in self._plan(examples):
             batch, slots = build_batch(examples, bins, _block_shape(examples, bins))
             mine = slice(index * len(bins) // count, (index + 1) * len(bins) // count)
-            # Read after the last one is on its way: the device does not wait for the packing of the next.
+            # Results are read after the last batch was started, so the device does not wait for packing.
             computed.append((slots, self._apply(params, jax.tree.map(lambda x, mine=mine: x[mine], batch))))
         for slots, out in computed:
             out_SxNxZ = np.asarray(out)
@@ -78,19 +78,19 @@ class BatchedForward:
         return [np.stack([group[k] for k in range(len(group))]) for group in scores]
 
     def _plan(self, examples: Sequence[Example]) -> Iterator[list[list[list[Chunk]]]]:
-        """The rows of every shard, step after step."""
+        """Yields the rows of every shard, batch after batch."""
         shards = self.layout.shards
         prompt = max(len(e.prompt) for e in examples)
         widths = [len(e.prompt) + sum(map(len, e.responses)) for e in examples]
         if uses_dense_attention():
-            # Wide groups get wider rows, so that a prompt stands in few of them.
+            # Wide groups get wider rows, so that a prompt is repeated in few of them.
             row_length = power_of_two(max(fitting_row_length(examples), min(max(widths), WIDEST_ROW)))
             longest_piece = row_length
         else:
             longest = max(len(e.prompt) + max(map(len, e.responses)) for e in examples)
             shared = min(max(widths), TOKENS_PER_SHARD) if self._share_prompts else 0
             row_length = max(longest, TOKENS_PER_CORE, shared)
-            # A wide group is cut, at the price of its prompt, where a device would otherwise have nothing to do.
+            # A wide group is divided, although its prompt is then repeated, if a device would otherwise be idle.
             longest_piece = min(row_length, max(longest, -(-sum(widths) // shards) + prompt))
         pieces = [
             piece
@@ -108,7 +108,7 @@ class BatchedForward:
 
 
 def _evened(rows: Sequence[Sequence[Chunk]], shards: int) -> list[list[list[Chunk]]]:
-    """The pieces of the last rows, in one row for each shard, all about equally long."""
+    """Returns the chunks of the last rows in one row for each shard, with about equal numbers of tokens."""
     pieces = [piece for row in rows for piece in row]
     dealt = balance_tokens(range(len(pieces)), np.array([piece.width for piece in pieces]), [len(pieces)] * shards)
     return [[[pieces[i] for i in members]] for members in dealt]

@@ -53,7 +53,7 @@ def evaluate_model(
     gate: GatedModel | None = None,
     gate_fitted_on: Mapping[str, int] | None = None,
 ) -> Evaluation:
-    """Scores comparisons once and measures everything that the scores tell.
+    """Scores comparisons once and returns all metrics of the scores.
 
     Args:
         model: a reward model, an ensemble, or a gate.
@@ -73,7 +73,7 @@ def evaluate_model(
     head_columns(comparisons, heads)  # raises before the time of scoring is spent
     if validation and link is None:
         raise InputError(
-            "--validation fits a temperature, but a difference of these scores gives no probability: leave it out"
+            "validation data fit a temperature, but a difference of these scores gives no probability: leave out --validation"
         )
     temperatures = {}
     if validation:

@@ -79,7 +79,7 @@ class Local:
         slot = self._free.pop(0)
         job.log.parent.mkdir(parents=True, exist_ok=True)
         with job.log.open("w", encoding="utf-8") as log:
-            # In a separate session, Ctrl-C reaches only the sweep, which then tells its runs to save.
+            # In a separate session, Ctrl-C reaches only the sweep, which then asks its runs to save.
             process = subprocess.Popen(
                 job.command,
                 stdin=subprocess.DEVNULL,

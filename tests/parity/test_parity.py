@@ -148,7 +148,7 @@ def wordpiece_between_cls_and_sep(folder):
     ids=lambda param: param[0],
 )
 def ours(request, tmp_path_factory, one_device):
-    """(a reward model of ours, the folder that its head `safety` was exported to)."""
+    """(a reward model of rmjax, the folder that its head `safety` was exported to)."""
     family, make_tokenizer = request.param
     folder = tmp_path_factory.mktemp(family)
     tokenizer = make_tokenizer(folder / "tokenizer")
@@ -176,7 +176,7 @@ def test_the_code_on_the_model_card_prints_the_score(ours):
     assert float(printed.getvalue()) == pytest.approx(float(expected), abs=TOLERANCE * spread)
 
 
-# As CHATML, but nothing stands behind the EOS of an answer.
+# As CHATML, but nothing follows the EOS of an answer.
 ENDS_WITH_EOS = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>"
     "{% if not loop.last %}\n{% endif %}{% endfor %}"

@@ -229,7 +229,7 @@ def test_a_second_signal_of_the_same_kind_works_as_usual():
 
 @pytest.mark.parametrize("bad_step", [3, 6, 10])
 def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(recorder, setting, bad_step):
-    """Step 3 and 10 would be saved, step 6 as well; the checkpoints before stand."""
+    """Steps 3, 6 and 10 would be saved; earlier checkpoints are unharmed."""
 
     def step_fn(state, batch):
         state, metrics = setting.step_fn(state, batch)
