@@ -16,8 +16,8 @@ from rmjax.models.attention import uses_dense_attention
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import Layout
 
-# Tokens that one device computes at a time: enough to fill an accelerator, few enough for its memory. A core of a CPU is
-# fastest with tokens that fit its caches (benchmarks/RESULTS.md); it takes more only if they share one prompt.
+# Tokens that one device computes at a time: enough to fill an accelerator, few enough for its memory. A core of a CPU
+# is fastest with tokens that fit its caches (benchmarks/RESULTS.md); it takes more only if they share one prompt.
 TOKENS_PER_SHARD = 8192
 TOKENS_PER_CORE = 2048
 # Longest row that is made to hold the responses of one prompt, if attention is dense.

@@ -73,7 +73,7 @@ def evaluate_model(
     head_columns(comparisons, heads)  # raises before the time of scoring is spent
     if validation and link is None:
         raise InputError(
-            "validation data fit a temperature, but a difference of these scores gives no probability: leave out --validation"
+            "--validation fits a temperature, but a difference of these scores gives no probability: leave it out"
         )
     temperatures = {}
     if validation:

@@ -98,7 +98,7 @@ def load_language_model(pretrained: Pretrained) -> Any:
 
 
 def own_tokens(values_RxLxX: jax.Array, batch: Any, slots: list[tuple[int, int]]) -> np.ndarray:
-    """Returns the values at the tokens of each prompt and its response, text after text in the order of the examples."""
+    """Returns the values at the tokens of each prompt and its response, in the order of the examples."""
     values = np.asarray(values_RxLxX)
     segments, prompt_segments = np.asarray(batch.segments_RxL), np.asarray(batch.prompt_segments_RxL)
     length, found = segments.shape[1], {}
