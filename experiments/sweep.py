@@ -23,23 +23,24 @@ from rmjax.errors import InputError
 
 if TYPE_CHECKING:
     from rmjax.sweeps.launchers import Job
-    from rmjax.sweeps.plan import Sweep
     from rmjax.sweeps.rows import Row
+    from rmjax.sweeps.settings import Sweep
 
 
 def main() -> None:
     from rmjax.sweeps.launchers import Launcher, Local, Slurm
-    from rmjax.sweeps.plan import check_sweep, plan
+    from rmjax.sweeps.plan import plan
     from rmjax.sweeps.run import collect, run_jobs
+    from rmjax.sweeps.settings import parse_sweep
     from rmjax.training.run import write_json
 
     arguments = flags.FLAGS
     slurm = arguments.launcher == "slurm"
     if (arguments.parallel and slurm) or (arguments.slurm and not slurm):
         raise InputError("--parallel belongs to --launcher=local, --slurm to --launcher=slurm")
-    sweep = training_flags.config_dict()
+    config = training_flags.config_dict()
+    sweep = parse_sweep(config)
     workdir = training_flags.workdir(Path("runs") / "sweeps")
-    check_sweep(sweep)
     jobs = plan(sweep, workdir, runtime.repository())
     for job in jobs:
         check_run(job)
@@ -49,7 +50,7 @@ def main() -> None:
             write_json(job.result.with_name("command.json"), job.command[2:])
     launcher: Launcher = Slurm(workdir / "slurm", arguments.slurm) if slurm else Local(arguments.parallel)
     workdir.mkdir(parents=True, exist_ok=True)
-    write_json(workdir / "sweep.json", sweep)
+    write_json(workdir / "sweep.json", config)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     failed: dict[str, str] = {}
     try:
@@ -89,7 +90,7 @@ def results(sweep: Sweep, workdir: Path, rows: Sequence[Row]) -> str:
 
     found = SweepResults(workdir, sweep, rows)
     write_text(workdir / "results.csv", to_csv(rows, found.measures))
-    parts = [f"# {sweep['title']}", found.caption, markdown_table(found.table)]
+    parts = [f"# {sweep.title}", found.caption, markdown_table(found.table)]
     parts += [markdown_table(found.differences)] if found.differences[1:] else []
     text = "\n\n".join([*parts, *filter(None, [fit_in_words(found)])])
     draw(found, workdir / "figures")

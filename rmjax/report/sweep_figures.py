@@ -28,15 +28,15 @@ def draw(results: SweepResults, folder: pathlib.Path) -> list[pathlib.Path]:
     """Writes the figures of a sweep as NAME.png, in the order of its configuration; none if no run has finished."""
     measures = {measure.title: measure for measure in results.measures}
     paths = []
-    for name, kind, *titles in results.page["figures"] if results.finished else ():
+    for name, kind, *titles in results.sweep.figures if results.finished else ():
         paths.append(folder / f"{name}.png")
         if kind == "curves":
             title, axis, *replaced = titles
             options = {"replaces": replaced[0]} if replaced else {}
-            curves(paths[-1], results.finished, measures[title], axis, results.page["title"], **options)
+            curves(paths[-1], results.finished, measures[title], axis, results.sweep.title, **options)
         else:
             chosen = [measures[title] for title in titles]
-            points(paths[-1], results.rows, chosen, results.page["title"])
+            points(paths[-1], results.rows, chosen, results.sweep.title)
     return paths
 
 

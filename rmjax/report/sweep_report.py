@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from rmjax.report import data_tables
 from rmjax.report.rendering import render
-from rmjax.sweeps.plan import setting_label
 from rmjax.sweeps.results import SweepResults, fit_in_words
 from rmjax.sweeps.rows import UNITS, Measure, Row
+from rmjax.sweeps.settings import Setting, setting_label
 from rmjax.training.run import RunPaths
 from rmjax.training.run_files import read_json
 
@@ -24,24 +23,22 @@ def sweep_report(results: SweepResults, output: Path) -> str:
     counts = {status: sum(row.status == status for row in results.rows) for status in STATUSES}
     figures = [
         (name, results.path / "figures" / f"{name}.png", figure_caption(kind, titles))
-        for name, kind, *titles in results.page["figures"]
+        for name, kind, *titles in results.sweep.figures
     ]
     return render(
         "sweep.html",
-        name=results.page["title"],
+        name=results.sweep.title,
         kind="sweep",
         results=results,
-        page=results.page,
-        axes=len(results.page["settings"][0]["at"]),
+        sweep=results.sweep,
+        axes=len(results.sweep.settings[0].at),
         differences=results.differences,
         statuses=", ".join(f"{count} {status}" for status, count in counts.items() if count),
         complete=counts["finished"] == len(results.rows),
         fit=fit_in_words(results),
         figures=figures,
         failed=[failed_cells(results, row, output) for row in results.rows if row.status == "failed"],
-        settings=[
-            (setting_label(setting["at"]), setting_lines(results, setting)) for setting in results.page["settings"]
-        ],
+        settings=[(setting_label(setting.at), setting_lines(results, setting)) for setting in results.sweep.settings],
         runs=[run_cells(results, row, output) for row in results.rows],
         environment=next(filter(None, (environment_of(results, row) for row in results.finished)), None),
         data_tables=data_tables,
@@ -55,11 +52,11 @@ def figure_caption(kind: str, titles: list[str]) -> str:
     return f"{', '.join(titles)}: the mean over seeds (blue) with its 95 % interval, and every seed (grey)."
 
 
-def setting_lines(results: SweepResults, setting: Mapping[str, Any]) -> list[str]:
+def setting_lines(results: SweepResults, setting: Setting) -> list[str]:
     """The fields that a setting changes; for a combination, the settings and options that it combines."""
-    if "members" in setting:
-        return [f"combines {setting_label(at)}" for at in setting["members"]] + [*setting["options"]]
-    return setting["fields"] or [f"nothing: {results.page['base']} unchanged"]
+    if setting.members:
+        return [f"combines {setting_label(at)}" for at in setting.members] + [*setting.options]
+    return [*setting.fields] or [f"nothing: {results.sweep.base} unchanged"]
 
 
 def failed_cells(results: SweepResults, row: Row, output: Path) -> tuple[str, str, str, str]:

@@ -1,4 +1,4 @@
-"""Validation of a sweep configuration (configs/sweeps) and the jobs that it consists of."""
+"""Jobs of a sweep, from its settings."""
 
 from __future__ import annotations
 
@@ -7,56 +7,11 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rmjax.errors import InputError
 from rmjax.sweeps.launchers import Job
-from rmjax.sweeps.rows import show
+from rmjax.sweeps.settings import Point, Setting, Sweep, setting_label, starts_in
 from rmjax.training.run import RunPaths
-
-Sweep = dict[str, Any]
-
-
-def check_sweep(sweep: Sweep) -> None:
-    """Raises InputError if the parts of a sweep configuration do not fit together."""
-    if sweep["seeds"] < 1:
-        raise InputError(f"seeds must be at least 1, found {sweep['seeds']}")
-    names = [tuple(setting["at"]) for setting in sweep["settings"]]
-    coordinates = [tuple(setting["at"].values()) for setting in sweep["settings"]]
-    if len(set(names)) != 1 or len(set(coordinates)) != len(coordinates):
-        raise InputError("all settings of a sweep must have the same axes, and no two the same values on them")
-    axis = sweep["compare"]
-    if axis not in names[0]:
-        raise InputError(f"settings cannot be compared along {axis!r}: the axes of the sweep are {list(names[0])}")
-    values = [setting["at"][axis] for setting in sweep["settings"]]
-    if wrong := [value for pair in sweep["against"] for value in pair if value not in values]:
-        raise InputError(f"against names {wrong[0]!r}, which no setting has as its {axis}")
-    known = {start["name"] for start in sweep["starts"]}
-    runs = [setting["at"] for setting in training_settings(sweep)]
-    for setting in sweep["settings"]:
-        if wrong := [at for at in setting.get("members", ()) if at not in runs]:
-            name = setting_label(setting["at"])
-            raise InputError(f"{name} combines {setting_label(wrong[0])}, which is not a run of the sweep")
-    for setting in training_settings(sweep):
-        for start in starts_in((*sweep["fields"], *setting["fields"])):
-            if start not in known:
-                name = setting_label(setting["at"])
-                raise InputError(f"the setting {name} begins with {start!r}: known are {sorted(known)}")
-    for number, start in enumerate(sweep["starts"]):
-        earlier = {other["name"] for other in sweep["starts"][:number]}
-        if wrong := [name for name in starts_in(start["fields"]) if name not in earlier]:
-            raise InputError(f"the start {start['name']!r} needs {wrong[0]!r}, which is not defined before it")
-
-
-def training_settings(sweep: Sweep) -> list[Mapping[str, Any]]:
-    """The settings that are training runs; the others combine these."""
-    return [setting for setting in sweep["settings"] if "members" not in setting]
-
-
-def starts_in(fields: Sequence[str]) -> list[str]:
-    """The starts whose folders the fields contain as {NAME}; {seed} is the seed."""
-    names = re.findall(r"\{(\w+)\}", " ".join(fields))
-    return [name for name in dict.fromkeys(names) if name != "seed"]
 
 
 def required_starts(fields: Sequence[str], seed: int) -> tuple[str, ...]:
@@ -75,38 +30,37 @@ def plan(sweep: Sweep, workdir: Path, repository: Path) -> list[Job]:
     The jobs of a seed are its starts, then its runs, then the combinations of these.
 
     Args:
-        sweep: the configuration.
+        sweep: the settings of the sweep.
         workdir: the directory of the sweep.
         repository: the folder with `experiments/` and `configs/`.
     """
     jobs = []
-    for seed in range(sweep["seeds"]):
-        folders = {start["name"]: workdir / "starts" / f"{start['name']}-seed{seed}" for start in sweep["starts"]}
-        for start in sweep["starts"]:
-            folder, fields = folders[start["name"]], fill_in(start["fields"], seed, folders)
-            command = run_command(repository, "sft.py", sweep["start_base"], folder, seed, fields)
-            required = required_starts(start["fields"], seed)
-            jobs.append(run_job(f"start {start['name']}, seed {seed}", command, folder, workdir, required))
-        for setting in training_settings(sweep):
-            unfilled = (*sweep["fields"], *setting["fields"])
-            folder, fields = run_folder(workdir, setting["at"], seed), fill_in(unfilled, seed, folders)
-            command = run_command(repository, "train.py", sweep["base"], folder, seed, fields)
+    for seed in range(sweep.seeds):
+        folders = {start.name: workdir / "starts" / f"{start.name}-seed{seed}" for start in sweep.starts}
+        for start in sweep.starts:
+            folder, fields = folders[start.name], fill_in(start.fields, seed, folders)
+            command = run_command(repository, "sft.py", sweep.start_base, folder, seed, fields)
+            required = required_starts(start.fields, seed)
+            jobs.append(run_job(f"start {start.name}, seed {seed}", command, folder, workdir, required))
+        for setting in sweep.training:
+            unfilled = (*sweep.fields, *setting.fields)
+            folder, fields = run_folder(workdir, setting.at, seed), fill_in(unfilled, seed, folders)
+            command = run_command(repository, "train.py", sweep.base, folder, seed, fields)
             required = required_starts(unfilled, seed)
-            jobs.append(run_job(run_name(setting["at"], seed), command, folder, workdir, required))
-        combinations = [setting for setting in sweep["settings"] if "members" in setting]
-        jobs += [combination_job(setting, seed, workdir, repository) for setting in combinations]
+            jobs.append(run_job(run_name(setting.at, seed), command, folder, workdir, required))
+        jobs += [combination_job(setting, seed, workdir, repository) for setting in sweep.combinations]
     return jobs
 
 
-def combination_job(setting: Mapping[str, Any], seed: int, workdir: Path, repository: Path) -> Job:
+def combination_job(setting: Setting, seed: int, workdir: Path, repository: Path) -> Job:
     """The job of a setting that combines the runs of other settings with the same seed."""
-    folder = run_folder(workdir, setting["at"], seed)
-    members = ",".join(str(run_folder(workdir, at, seed)) for at in setting["members"])
-    options = [f"--{option}" for option in setting["options"]]
+    folder = run_folder(workdir, setting.at, seed)
+    members = ",".join(str(run_folder(workdir, at, seed)) for at in setting.members)
+    options = [f"--{option}" for option in setting.options]
     command = (sys.executable, str(repository / "experiments" / "evaluate.py"), f"--checkpoint={members}", *options)
-    required = tuple(run_name(at, seed) for at in setting["members"])
+    required = tuple(run_name(at, seed) for at in setting.members)
     output = f"--output={RunPaths(folder).evaluation}"
-    return run_job(run_name(setting["at"], seed), (*command, output), folder, workdir, required)
+    return run_job(run_name(setting.at, seed), (*command, output), folder, workdir, required)
 
 
 def check_combination(job: Job) -> None:
@@ -140,17 +94,12 @@ def run_command(
     return sys.executable, script, f"--config={config}", f"--workdir={folder}", *options
 
 
-def setting_label(at: Mapping[str, Any]) -> str:
-    """A setting as text: `margin small, comparisons 4,000`."""
-    return ", ".join(f"{name} {show(value)}" for name, value in at.items())
-
-
-def run_name(at: Mapping[str, Any], seed: int) -> str:
+def run_name(at: Point, seed: int) -> str:
     """The name of the job of a setting and a seed."""
     return f"{setting_label(at)}, seed {seed}"
 
 
-def run_folder(workdir: Path, at: Mapping[str, Any], seed: int) -> Path:
+def run_folder(workdir: Path, at: Point, seed: int) -> Path:
     """The run directory of a setting and a seed."""
     name = "-".join(re.sub(r"[^\w.]+", "_", f"{name}={value}".replace("=", "_")) for name, value in at.items())
     return workdir / "runs" / f"{name}-seed{seed}"

@@ -12,6 +12,7 @@ from typing import Any
 from rmjax.errors import InputError
 from rmjax.sweeps.rows import Measure, Row, at_setting, settings
 from rmjax.sweeps.scaling import fit_logarithms
+from rmjax.sweeps.settings import Sweep, parse_sweep
 from rmjax.sweeps.statistics import mean_interval
 from rmjax.sweeps.tables import caption, difference_table, differences, table
 from rmjax.training.run_files import read_json
@@ -23,18 +24,18 @@ class SweepResults:
 
     Attributes:
         path: its directory.
-        page: its configuration (`sweep.json`; configs/sweeps/page.py names the fields).
+        sweep: its settings (`sweep.json`).
         rows: a row for every run, in the order of `results.csv`.
     """
 
     path: Path
-    page: Mapping[str, Any]
+    sweep: Sweep
     rows: Sequence[Row]
 
     @property
-    def measures(self) -> list[Measure]:
+    def measures(self) -> Sequence[Measure]:
         """Measures that are read from every run."""
-        return [Measure(*measure) for measure in self.page["measures"]]
+        return self.sweep.measures
 
     @property
     def table(self) -> list[list[str]]:
@@ -44,14 +45,14 @@ class SweepResults:
     @property
     def differences(self) -> list[list[str]]:
         """Header and lines of the differences that the page asks for, seed by seed."""
-        return difference_table(self.rows, self.measures, self.page["compare"], self.page["against"])
+        return difference_table(self.rows, self.measures, self.sweep.compare, self.sweep.against)
 
     @property
     def caption(self) -> str:
         """Caption of both tables."""
-        found = differences(self.rows, self.measures, self.page["compare"], self.page["against"])
+        found = differences(self.rows, self.measures, self.sweep.compare, self.sweep.against)
         tests = [each for _, _, intervals in found for each in intervals if not math.isnan(each.error)]
-        return caption(self.page["seeds"], len(tests))
+        return caption(self.sweep.seeds, len(tests))
 
     @property
     def finished(self) -> list[Row]:
@@ -66,19 +67,20 @@ def read_sweep(path: str | Path) -> SweepResults:
         InputError: one of them is missing or cannot be read, or they are not of the same sweep.
     """
     path = Path(path)
-    page = read_json(path / "sweep.json")
-    if page is None:
+    stored = read_json(path / "sweep.json")
+    if stored is None:
         raise InputError(f"{path} holds no sweep (sweep.json is missing): give the directory of experiments/sweep.py")
+    sweep = parse_sweep(stored)
     collected = path / "results.csv"
     if not collected.is_file():
         raise InputError(f"{collected} is missing: experiments/sweep.py writes it when all runs have ended")
     with collected.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
-    axes = list(page["settings"][0]["at"])
-    titles = [measure[0] for measure in page["measures"]]
+    axes = list(sweep.settings[0].at)
+    titles = [measure.title for measure in sweep.measures]
     needed = {*axes, "seed", "status", *titles, "error", "folder"}
     # A CSV has texts only: the value of a text, 4000 or "4000", is in the configuration.
-    values_of = {tuple(map(str, setting["at"].values())): setting["at"] for setting in page["settings"]}
+    values_of = {tuple(map(str, setting.at.values())): setting.at for setting in sweep.settings}
     rows = []
     for number, line in enumerate(lines, start=2):
         at = values_of.get(tuple(line.get(axis, "") for axis in axes))
@@ -86,14 +88,14 @@ def read_sweep(path: str | Path) -> SweepResults:
             raise InputError(f"{collected}, line {number}, does not fit sweep.json: run experiments/sweep.py again")
         values = {title: float(line[title]) if line[title] else None for title in titles}
         rows.append(Row(at, int(line["seed"]), line["status"], values, line["error"], line["folder"]))
-    return SweepResults(path, page, rows)
+    return SweepResults(path, sweep, rows)
 
 
 def fit_in_words(results: SweepResults) -> str:
-    """Returns the text of the scaling fit that the sweep's page asks for; empty if it asks for none."""
-    if not results.page["fit"]:
+    """Returns the text of the scaling fit of the sweep; empty if it has none."""
+    if not results.sweep.fit:
         return ""
-    title, *quantities = results.page["fit"]
+    title, *quantities = results.sweep.fit
     # One point for a setting, because its seeds share the errors of a straight line: a bend, nested data, the test set.
     measured = [at for at in settings(results.rows) if at_setting(results.rows, at, title)]
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from rmjax.sweeps.launchers import Job, Launcher
-from rmjax.sweeps.plan import Sweep, run_folder, run_name
-from rmjax.sweeps.rows import Measure, Row, read_measures
+from rmjax.sweeps.plan import run_folder, run_name
+from rmjax.sweeps.rows import Row, read_measures
+from rmjax.sweeps.settings import Sweep
 from rmjax.training.run import RunPaths
 
 
@@ -70,16 +71,16 @@ def collect(sweep: Sweep, workdir: Path, failed: Mapping[str, str]) -> list[Row]
 
     Prints a warning for a measure that no finished run has.
     """
-    measures = [Measure(*measure) for measure in sweep["measures"]]
+    measures = sweep.measures
     rows = []
-    for setting in sweep["settings"]:
-        for seed in range(sweep["seeds"]):
-            folder = run_folder(workdir, setting["at"], seed)
-            error = failed.get(run_name(setting["at"], seed), "")
+    for setting in sweep.settings:
+        for seed in range(sweep.seeds):
+            folder = run_folder(workdir, setting.at, seed)
+            error = failed.get(run_name(setting.at, seed), "")
             finished = RunPaths(folder).finished
             values = read_measures(folder, measures) if finished else {m.title: None for m in measures}
             status = "finished" if finished else "failed" if error else "missing"
-            rows.append(Row(setting["at"], seed, status, values, error, str(folder.relative_to(workdir))))
+            rows.append(Row(setting.at, seed, status, values, error, str(folder.relative_to(workdir))))
     finished_rows = [row for row in rows if row.status == "finished"]
     for measure in measures:
         if finished_rows and all(row.values[measure.title] is None for row in finished_rows):

@@ -33,6 +33,13 @@ def write(folder, rows, **changes):
     coordinates = [dict(at) for at in {tuple(row.at.items()): None for row in rows}]
     page = {
         "title": "Sizes",
+        "seeds": 2,
+        "base": "configs/helpful.py",
+        "start_base": "configs/sft.py",
+        "starts": [],
+        "fields": [],
+        "compare": "size",
+        "against": [],
         "settings": [{"at": at, "fields": []} for at in coordinates],
         "measures": [list(ACCURACY), list(LOSS)],
         "figures": [["curve", "curves", "accuracy", "size"], ["dots", "points", "accuracy"]],
@@ -48,7 +55,7 @@ def test_rows_are_read_as_they_were_written(tmp_path):
     write(tmp_path, rows)
     found = read_sweep(tmp_path)
     assert found.rows == rows
-    assert found.measures == [ACCURACY, LOSS]
+    assert found.measures == (ACCURACY, LOSS)
     assert found.finished == rows[:-1]
 
 

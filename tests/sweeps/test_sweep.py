@@ -20,6 +20,7 @@ from rmjax.sweeps import plan as sweep_plan
 from rmjax.sweeps import run as sweep_run
 from rmjax.sweeps.launchers import Job, Local, Slurm, slots
 from rmjax.sweeps.rows import Measure, read_measures
+from rmjax.sweeps.settings import parse_sweep
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SWEEPS = sorted(path.stem for path in (ROOT / "configs" / "sweeps").glob("*.py") if path.stem != "page")
@@ -40,9 +41,9 @@ def flat(config, prefix=""):
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_sweep_changes_only_existing_fields(name, tmp_path):
     sweep = configuration(name)
-    sweep_plan.check_sweep(sweep)
+    parse_sweep(sweep)
     known = {"train.py": flat(helpful.get_config()), "sft.py": flat(sft.get_config())}
-    jobs = sweep_plan.plan(sweep, tmp_path, ROOT)
+    jobs = sweep_plan.plan(parse_sweep(sweep), tmp_path, ROOT)
     names = {job.name for job in jobs}
     assert len(names) == len({job.result for job in jobs}) == len({job.log for job in jobs}) == len(jobs)
     for job in jobs:
@@ -64,33 +65,33 @@ def test_an_undefined_start_is_an_error():
     sweep = configuration("margin")
     sweep["fields"] = (*sweep["fields"], "tokenizer.path={other}")
     with pytest.raises(InputError, match="begins with 'other': known are \\['sft'\\]"):
-        sweep_plan.check_sweep(sweep)
+        parse_sweep(sweep)
 
 
 def test_an_unknown_axis_or_value_to_compare_is_an_error():
     with pytest.raises(InputError, match="along 'margins': the axes of the sweep are \\['margin'\\]"):
-        sweep_plan.check_sweep({**configuration("margin"), "compare": "margins"})
+        parse_sweep({**configuration("margin"), "compare": "margins"})
     with pytest.raises(InputError, match="names 'non', which no setting has as its margin"):
-        sweep_plan.check_sweep({**configuration("margin"), "against": (("small", "non"),)})
+        parse_sweep({**configuration("margin"), "against": (("small", "non"),)})
 
 
 def test_two_settings_with_the_same_values_are_an_error():
     sweep = configuration("margin")
     sweep["settings"] += sweep["settings"][:1]
     with pytest.raises(InputError, match="no two the same values on them"):
-        sweep_plan.check_sweep(sweep)
+        parse_sweep(sweep)
 
 
 def test_a_combination_of_a_setting_without_a_run_is_an_error():
     sweep = configuration("ensemble")
     sweep["settings"], sweep["against"] = sweep["settings"][1:], ()
     with pytest.raises(InputError, match="combines judge member 1, which is not a run"):
-        sweep_plan.check_sweep(sweep)
+        parse_sweep(sweep)
 
 
 def test_combinations_wait_for_their_members_of_the_same_seed(tmp_path):
     sweep = {**configuration("ensemble"), "seeds": 3}
-    jobs = {job.name: job for job in sweep_plan.plan(sweep, tmp_path, ROOT)}
+    jobs = {job.name: job for job in sweep_plan.plan(parse_sweep(sweep), tmp_path, ROOT)}
     mean = jobs["judge mean, seed 2"]
     assert mean.depends_on == tuple(f"judge member {number}, seed 2" for number in range(1, 6))
     folders = [str(jobs[name].result.parent) for name in mean.depends_on]
@@ -108,14 +109,12 @@ def test_combinations_wait_for_their_members_of_the_same_seed(tmp_path):
 def test_all_runs_are_checked_before_the_first_starts(tmp_path):
     """A field does not exist, or a directory holds a run with another configuration."""
     sweep = configuration("margin")
-    good = sweep_plan.plan(sweep, tmp_path, ROOT)
+    good = sweep_plan.plan(parse_sweep(sweep), tmp_path, ROOT)
     for job in good:
         script.check_run(job)
     sweep["fields"] = (*sweep["fields"], "loss.margins=small")
     with pytest.raises(InputError, match=r"margin none, seed 0 cannot be run: .*margins"):
-        script.check_run(
-            next(job for job in sweep_plan.plan(sweep, tmp_path, ROOT) if job.name == "margin none, seed 0")
-        )
+        script.check_run(sweep_plan.plan(parse_sweep(sweep), tmp_path, ROOT)[1])
     done = next(job for job in good if job.name == "margin small, seed 1")
     done.result.parent.mkdir(parents=True)
     config = {**helpful.get_config().to_dict(), "seed": 1}
@@ -147,24 +146,28 @@ def test_a_measure_that_no_run_has_gives_a_warning(tmp_path, capsys):
         folder.mkdir(parents=True)
         (folder / "evaluation.json").write_text(json.dumps({"accuracy": 0.8, "rankings": {"top1": top1}}))
     measures = [["top", "rankings.top1", "%"], ["right", "acuracy", "%"]]
-    sweep = {"settings": [{"at": {"margin": "none"}}], "seeds": 3, "measures": measures}
-    assert len(sweep_run.collect(sweep, tmp_path, {})) == 3
+    sweep = parse_sweep({**configuration("margin"), "seeds": 3, "measures": measures})
+    assert len(sweep_run.collect(sweep, tmp_path, {})) == 3 * len(sweep.settings)
     assert capsys.readouterr().err == "warning: no finished run has acuracy, the measure 'right'\n"
 
 
 def test_starts_depend_on_earlier_starts(tmp_path):
-    jobs = {job.name: job for job in sweep_plan.plan(configuration("initialisation"), tmp_path, ROOT)}
+    jobs = {job.name: job for job in sweep_plan.plan(parse_sweep(configuration("initialisation")), tmp_path, ROOT)}
     text = jobs["start text, seed 1"]
     assert text.depends_on == ("start sft, seed 1",)
     assert f"--config.tokenizer.path={jobs['start sft, seed 1'].result.parent}" in text.command
     sweep = configuration("initialisation")
     sweep["starts"] = sweep["starts"][::-1]
     with pytest.raises(InputError, match="the start 'text' needs 'sft', which is not defined before it"):
-        sweep_plan.check_sweep(sweep)
+        parse_sweep(sweep)
 
 
 def test_a_result_of_another_combination_or_of_older_members_is_an_error(tmp_path):
-    job = next(j for j in sweep_plan.plan(configuration("ensemble"), tmp_path, ROOT) if j.name == "judge mean, seed 0")
+    job = next(
+        j
+        for j in sweep_plan.plan(parse_sweep(configuration("ensemble")), tmp_path, ROOT)
+        if j.name == "judge mean, seed 0"
+    )
     script.check_run(job)
     job.result.parent.mkdir(parents=True)
     job.result.write_text("{}")

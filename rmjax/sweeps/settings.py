@@ -1,0 +1,134 @@
+"""Settings of a sweep as frozen dataclasses, built once from its configuration (configs/sweeps/page.py)."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rmjax.errors import InputError
+from rmjax.sweeps.rows import Measure, show
+
+Point = Mapping[str, Any]
+"""The values of a setting on the axes of the sweep, {axis: value}."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One line of the table: training runs, or a combination of the runs of other settings.
+
+    Attributes:
+        at: its values on the axes of the sweep.
+        fields: fields that it changes, as on the command line without `--config.`.
+        members: `at` of the settings to combine; empty for training runs.
+        options: options of experiments/evaluate.py for a combination, as on the command line without `--`.
+    """
+
+    at: Point
+    fields: Sequence[str] = ()
+    members: Sequence[Point] = ()
+    options: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SftStart:
+    """An SFT run for every seed; fields of other runs contain its folder as {NAME}."""
+
+    name: str
+    fields: Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Settings of a sweep; `page.sweep` in configs/sweeps/page.py explains the fields.
+
+    Raises:
+        InputError: the parts do not fit together.
+    """
+
+    title: str
+    seeds: int
+    base: str
+    start_base: str
+    starts: Sequence[SftStart]
+    fields: Sequence[str]
+    settings: Sequence[Setting]
+    measures: Sequence[Measure]
+    compare: str
+    against: Sequence[Sequence[Any]]
+    figures: Sequence[Sequence[str]]
+    fit: Sequence[str]
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise InputError(f"seeds must be at least 1, found {self.seeds}")
+        names = [tuple(setting.at) for setting in self.settings]
+        coordinates = [tuple(setting.at.values()) for setting in self.settings]
+        if len(set(names)) != 1 or len(set(coordinates)) != len(coordinates):
+            raise InputError("all settings of a sweep must have the same axes, and no two the same values on them")
+        axis = self.compare
+        if axis not in names[0]:
+            raise InputError(f"settings cannot be compared along {axis!r}: the axes of the sweep are {list(names[0])}")
+        values = [setting.at[axis] for setting in self.settings]
+        if wrong := [value for pair in self.against for value in pair if value not in values]:
+            raise InputError(f"against names {wrong[0]!r}, which no setting has as its {axis}")
+        runs = [setting.at for setting in self.training]
+        for setting in self.combinations:
+            if missing := [at for at in setting.members if at not in runs]:
+                label = setting_label(setting.at)
+                raise InputError(f"{label} combines {setting_label(missing[0])}, which is not a run of the sweep")
+        self._check_starts()
+
+    def _check_starts(self) -> None:
+        known = [start.name for start in self.starts]
+        for setting in self.training:
+            for name in starts_in((*self.fields, *setting.fields)):
+                if name not in known:
+                    label = setting_label(setting.at)
+                    raise InputError(f"the setting {label} begins with {name!r}: known are {sorted(known)}")
+        for number, start in enumerate(self.starts):
+            if wrong := [name for name in starts_in(start.fields) if name not in known[:number]]:
+                raise InputError(f"the start {start.name!r} needs {wrong[0]!r}, which is not defined before it")
+
+    @property
+    def training(self) -> list[Setting]:
+        """Settings that are training runs."""
+        return [setting for setting in self.settings if not setting.members]
+
+    @property
+    def combinations(self) -> list[Setting]:
+        """Settings that combine the runs of others."""
+        return [setting for setting in self.settings if setting.members]
+
+
+def parse_sweep(values: Mapping[str, Any]) -> Sweep:
+    """Returns the settings of a sweep from its configuration, or from the sweep.json of its directory.
+
+    Raises:
+        InputError: a field is unknown or missing, or the parts do not fit together.
+    """
+    try:
+        return Sweep(
+            **{
+                **values,
+                "starts": tuple(SftStart(**start) for start in values["starts"]),
+                "settings": tuple(Setting(**setting) for setting in values["settings"]),
+                "measures": tuple(Measure(*measure) for measure in values["measures"]),
+            }
+        )
+    except (TypeError, KeyError) as error:
+        raise InputError(
+            f"this is not the configuration of a sweep ({error}): use `sweep` of configs/sweeps/page.py"
+        ) from None
+
+
+def starts_in(fields: Sequence[str]) -> list[str]:
+    """Returns the names of the starts whose folders the fields contain as {NAME}; {seed} is the seed."""
+    names = re.findall(r"\{(\w+)\}", " ".join(fields))
+    return [name for name in dict.fromkeys(names) if name != "seed"]
+
+
+def setting_label(at: Point) -> str:
+    """Returns a setting as text: `margin small, comparisons 4,000`."""
+    return ", ".join(f"{name} {show(value)}" for name, value in at.items())
