@@ -29,7 +29,7 @@ NORMALIZE_ON = ("responses", "demonstrations")
 def one_of(name: str, value: str, known: tuple[str, ...]) -> None:
     """Raises InputError unless the value is a known one."""
     if value not in known:
-        raise InputError(f"{name} must be one of {', '.join(known)}, found {value!r}")
+        raise InputError(f"{name} must be one of {', '.join(each or 'empty' for each in known)}, found {value!r}")
 
 
 def at_least(name: str, value: float, least: float) -> None:
