@@ -276,7 +276,7 @@ def test_the_sft_run_inside_is_a_start_for_other_runs(finished, tmp_path):
         (["--config=configs/helpful.py", "--config.data.eval=jsonl:absent.jsonl"], 1, "absent.jsonl"),
         (["--config=configs/helpful.py", "--config.data.train=jsonl:mine.jsonl"], 1, "set data.eval"),
         (["--config=configs/helpful.py", "--config.data.train=golf/helpful"], 1, "golf/helpful"),
-        (["--config=configs/helpful.py", "--config.loss.name=hinge"], 1, "hinge"),
+        (["--config=configs/helpful.py", "--config.loss.name=no_such_loss"], 1, "no_such_loss"),
         (
             ["--config=configs/helpful.py", "--config.loss.margin=given", "--config.data.train=gold/helpful[:50]"],
             1,

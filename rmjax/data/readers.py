@@ -44,6 +44,7 @@ class Reader:
         comparisons: reads the comparisons.
         demonstrations: reads the demonstrations; None takes the best responses of the comparisons.
         names: the known names; empty if the reader checks them.
+        endings: endings of the files, for a hint if the kind is missing.
     """
 
     form: str
@@ -51,6 +52,7 @@ class Reader:
     comparisons: Callable[[Request], list[Comparison]]
     demonstrations: Callable[[Request], list[Demonstration]] | None = None
     names: tuple[str, ...] = ()
+    endings: tuple[str, ...] = ()
 
     @property
     def is_file(self) -> bool:
@@ -81,7 +83,7 @@ def parse_records(
         yield parsed
 
 
-def _file_reader(kind: str, records: Callable[[str], Iterator[tuple[str, Any]]]) -> Reader:
+def _file_reader(kind: str, records: Callable[[str], Iterator[tuple[str, Any]]], *endings: str) -> Reader:
     def comparisons(request: Request) -> list[Comparison]:
         return list(parse_records(records(request.name), parse_comparison, request.notes))
 
@@ -89,7 +91,7 @@ def _file_reader(kind: str, records: Callable[[str], Iterator[tuple[str, Any]]])
         groups = parse_records(records(request.name), parse_demonstrations, request.notes)
         return [demonstration for group in groups for demonstration in group]
 
-    return Reader(f"{kind}:FILE", f"{kind}:train.{kind}", comparisons, demonstrations)
+    return Reader(f"{kind}:FILE", f"{kind}:train.{kind}", comparisons, demonstrations, endings=endings)
 
 
 def _gold_comparisons(request: Request) -> list[Comparison]:
@@ -126,6 +128,6 @@ READERS = {
         names=("helpful", "safety", "both", "text"),
     ),
     "hh_rlhf": Reader("hh_rlhf/CONFIG", "hh_rlhf/helpful-base", _hh_rlhf_comparisons),
-    "jsonl": _file_reader("jsonl", jsonl_records),
-    "parquet": _file_reader("parquet", parquet_records),
+    "jsonl": _file_reader("jsonl", jsonl_records, ".jsonl", ".gz", ".json"),
+    "parquet": _file_reader("parquet", parquet_records, ".parquet"),
 }

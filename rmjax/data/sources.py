@@ -171,8 +171,8 @@ def _named(name: str, text: str) -> tuple[str, str, str]:
     kind, separator, rest = re.fullmatch(r"([^:/]*)([:/]?)(.*)", name, re.DOTALL).groups()
     reader = READERS.get(kind)
     if reader is None or separator not in ("", reader.form[len(kind)]):
-        files = {".jsonl": "jsonl", ".gz": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
-        hint = next((f" (for a file write {files[end]}:{name})" for end in files if name.endswith(end)), "")
+        files = [known for known, each in READERS.items() if name.endswith(each.endings or "\0")]
+        hint = f" (for a file write {files[0]}:{name})" if files else ""
         raise InputError(f"unknown source {text!r}{hint}: {GRAMMAR}")
     split = ""
     if not reader.is_file:

@@ -12,13 +12,18 @@ import scipy
 
 from rmjax.data.comparisons import Comparison
 from rmjax.evaluation.pairs import head_columns, pair_arrays, validate_scores
+from rmjax.evaluation.temperature import LogOdds, as_log_odds
 
 COUNT = 20  # in mistakes.jsonl of a run
 WIDTH = 100
 
 
 def worst_mistakes(
-    comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str], count: int
+    comparisons: Sequence[Comparison],
+    scores: Sequence[np.ndarray],
+    heads: Sequence[str],
+    count: int,
+    link: LogOdds | None = as_log_odds,
 ) -> list[dict[str, Any]]:
     """Returns up to `count` pairs in the wrong order, largest gap first, at most one of each comparison.
 
@@ -29,11 +34,12 @@ def worst_mistakes(
         scores: for each comparison its scores `[K, Z]`; only the head that judges the comparison is used.
         heads: the names of the model's heads.
         count: largest number of pairs.
+        link: gives the log odds of a gap; None if gaps give no odds.
 
     Returns:
         JSON-safe records: `prompt` (messages), `winner` and `loser` (texts, as the raters judged), `scores` (of these
-        two, in this order), `gap` (negative), `probability` (of the winner, sigmoid(gap)), `head`, and from the data
-        `subset`, `strength` and `origin`, None if the data do not have them.
+        two, in this order), `gap` (negative), `probability` (of the winner; None without odds), `head`, and from the
+        data `subset`, `strength` and `origin`, None if the data do not have them.
 
     Raises:
         InputError: a comparison belongs to no head of the model, or a score is not finite.
@@ -59,7 +65,7 @@ def worst_mistakes(
             "loser": texts[ends[1]],
             "scores": [float(scores_NxZ[end, column_P[p]]) for end in ends],
             "gap": float(gap_P[p]),
-            "probability": float(scipy.special.expit(gap_P[p])),
+            "probability": float(scipy.special.expit(link(gap_P[p]))) if link else None,
             "head": heads[column_P[p]],
             "subset": comparison.subset,
             "strength": pairs.strength_P[p],
@@ -77,7 +83,9 @@ def as_text(mistake: dict[str, Any]) -> str:
     """Returns one mistake as wrapped text for the console: its numbers, the conversation, and both responses."""
     better, worse = mistake["scores"]
     named = [f"{name} {mistake[name]}" for name in ("head", "subset", "strength", "origin") if mistake[name]]
-    title = f"gap {mistake['gap']:.2f}, P(winner) {100 * mistake['probability']:.2g} %"
+    title = f"gap {mistake['gap']:.2f}"
+    if mistake["probability"] is not None:
+        title += f", P(winner) {100 * mistake['probability']:.2g} %"
     parts = [(message["role"], message["content"]) for message in mistake["prompt"]]
     parts.append((f"preferred by the raters, scored {better:.2f}", mistake["winner"]))
     parts.append((f"preferred by the model, scored {worse:.2f}", mistake["loser"]))

@@ -23,6 +23,9 @@ from rmjax.report.style import (
     style_axes,
 )
 
+# Loss and accuracy of guessing the winner of a pair.
+CHANCE_OF_PAIRS = {"loss": float(np.log(2.0)), "accuracy": metrics.CHANCE}
+
 
 def reward_histogram(
     path: str | pathlib.Path, comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], title: str
@@ -120,6 +123,7 @@ def training_curve(
     *,
     title: str = "training",
     loss_unit: str = "nats per pair",
+    chance: Mapping[str, float] = CHANCE_OF_PAIRS,
 ) -> None:
     """Writes a PNG of loss, accuracy and learning rate over the steps.
 
@@ -131,13 +135,13 @@ def training_curve(
         rows: the lines of metrics.jsonl: `step`, and any of `loss`, `validation_loss`, `accuracy` and
             `validation_accuracy` (fractions), `learning_rate`. If two rows have the same step, the later one counts.
         title: the title of the figure.
-        loss_unit: the unit of the loss. Chance (log 2 and 50 %) is known, and drawn, for pairs only.
+        loss_unit: the unit of the loss; empty if it has none.
+        chance: `loss` and `accuracy` (a fraction) of guessing, as far as they are known; they are drawn as lines.
     """
-    of_pairs = loss_unit == "nats per pair"
     panels = [
-        (f"loss ({loss_unit})", "loss", "validation_loss", 1.0, np.log(2.0)),
-        ("accuracy (%)", "accuracy", "validation_accuracy", 100.0, 50.0),
-        ("learning rate", "learning_rate", None, 1.0, None),
+        (f"loss ({loss_unit})" if loss_unit else "loss", "loss", "validation_loss", 1.0),
+        ("accuracy (%)", "accuracy", "validation_accuracy", 100.0),
+        ("learning rate", "learning_rate", None, 1.0),
     ]
     series = {key: _series(rows, key) for panel in panels for key in panel[1:3] if key}
     panels = [panel for panel in panels if any(len(series[key][0]) for key in panel[1:3] if key)]
@@ -149,7 +153,7 @@ def training_curve(
         return save(figure, path)
 
     handles = {}
-    for axes, (label, key, validation_key, unit, chance) in zip(stack, panels, strict=True):
+    for axes, (label, key, validation_key, unit) in zip(stack, panels, strict=True):
         steps, values = series[key]
         marker = "o" if len(steps) == 1 else None  # a line through one point is invisible
         if validation_key is None:
@@ -163,8 +167,10 @@ def training_curve(
             steps, values = series[validation_key]
             style = {"marker": "o", "markersize": 5, "markeredgecolor": "white", "linewidth": 1.4, "zorder": 3}
             handles["validation"] = axes.plot(steps, unit * values, color=ORANGE, clip_on=False, **style)[0]
-        if chance is not None and of_pairs:
-            handles["chance"] = axes.axhline(chance, color=MUTED_COLOUR, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+        if key in chance:
+            handles["chance"] = axes.axhline(
+                unit * chance[key], color=MUTED_COLOUR, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1
+            )
         style_axes(axes, ylabel=label)
     stack[0].legend(handles.values(), handles.keys(), **LEGEND_ABOVE_AXES)
     stack[-1].set_xlabel("step (optimizer updates)")

@@ -96,7 +96,7 @@ def evaluate_model(
             gate_fitted_on or {},
         )
         metrics["gate"] = json_safe({**dataclasses.asdict(gate.gate), **measured})
-    worst = worst_mistakes(comparisons, scores, heads, mistakes)
+    worst = worst_mistakes(comparisons, scores, heads, mistakes, link)
     unfitted = tuple(head for head in heads if validation and head not in temperatures)
     return Evaluation(metrics, worst, scores, cut, unfitted)
 

@@ -24,7 +24,6 @@ from rmjax.scoring.checkpoint import list_checkpoints
 from rmjax.scoring.contract import Contract, read_contract
 from rmjax.scoring.finalize import finalize
 from rmjax.scoring.gate import GatedModel, fit_gate
-from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS, Link
 from rmjax.scoring.reward_model import Forward, RewardModel
 from rmjax.stages.checks import check_sources
 from rmjax.stages.evaluation import Evaluation, evaluate_model
@@ -34,7 +33,7 @@ from rmjax.stages.reward_data import RewardData, load_reward_data
 from rmjax.stages.settings import RunSettings
 from rmjax.stages.sft import run_sft_stage
 from rmjax.stages.stage import Stage, base_contract, run_stage
-from rmjax.training.objectives import LossConfig, LossFn, ranking_objective, rating_objective
+from rmjax.training.objectives import LossConfig, LossFn, link_of, ranking_objective, rating_objective
 from rmjax.training.run import RunDirectory, write_json, write_text
 from rmjax.training.step import TrainState
 
@@ -57,9 +56,9 @@ def train_reward_model(config: Mapping[str, Any], workdir: Path | str) -> dict[s
     if run.finished:
         print(f"{run.path} is finished: nothing to do. Its results:")
         return run.read_evaluation()
-    print(f"Run directory: {run.path}\n")
     settings = parse(RunSettings, config)
     check_sources(settings.data)
+    print(f"Run directory: {run.path}\n")
     data = load_reward_data(settings)
 
     run.create(data.fingerprints, "reward_model")
@@ -190,17 +189,14 @@ def make_objective(module: RewardTransformer, loss: LossConfig) -> LossFn:
     return rating_objective(apply) if loss.name == "squared_error" else ranking_objective(apply, loss)
 
 
-def link_of(loss: LossConfig) -> Link:
-    """Returns the link of the scores that a loss trains."""
-    if loss.name == "squared_error":
-        return NO_ODDS
-    return Link("rao_kupper", loss.tie_threshold) if loss.ties == "rao_kupper" else BRADLEY_TERRY
-
-
 def draw_figures(run: RunDirectory, settings: RunSettings, data: RewardData, evaluation: Evaluation) -> None:
     """Draws the training curve and, for every head, its rewards and its calibration."""
     heads = settings.heads
-    figures.training_curve(run.figure("training.png"), run.metrics())
+    if link_of(settings.loss).has_odds:
+        figures.training_curve(run.figure("training.png"), run.metrics())
+    else:
+        chance = {"accuracy": figures.CHANCE_OF_PAIRS["accuracy"]}
+        figures.training_curve(run.figure("training.png"), run.metrics(), loss_unit="", chance=chance)
     for z, head in enumerate(heads):
         mine = [i for i, comparison in enumerate(data.test) if head_index(comparison, heads) == z]
         own = [data.test[i] for i in mine], [evaluation.scores[i][:, z] for i in mine]

@@ -18,7 +18,7 @@ from rmjax.models.config import POOLINGS, HeadConfig, TransformerConfig, default
 from rmjax.models.transformer import REMAT
 from rmjax.parallel.layout import Layout, make_layout
 from rmjax.stages.parsing import parse
-from rmjax.training.objectives import LossConfig
+from rmjax.training.objectives import LossConfig, link_of
 from rmjax.training.optimizer import OptimizerConfig
 
 DTYPES = ("float32", "bfloat16")
@@ -293,8 +293,11 @@ class RunSettings:
                 f"gate names a helpfulness and a safety head of the model ({', '.join(self.heads)}), or nothing: "
                 f"found {', '.join(self.gate)}"
             )
-        if self.train.select == "best" and self.loss.name == "squared_error":
-            raise InputError("train.select=best needs a validation loss, which loss.name=squared_error does not have")
+        if self.train.select == "best" and not link_of(self.loss).has_odds:
+            raise InputError(
+                f"train.select=best needs a validation loss, which loss.name={self.loss.name} does not have: its "
+                "scores give no probabilities"
+            )
 
     @property
     def weights_seed(self) -> int:

@@ -97,7 +97,9 @@ def run_sft_stage(settings: SftSettings, workdir: Path, start: Initialization, e
     )
     metrics = validate(run_stage(stage, run, layout))
     if is_main_process():
-        figures.training_curve(run.figure("training.png"), run.metrics(), title="SFT", loss_unit="nats per token")
+        figures.training_curve(
+            run.figure("training.png"), run.metrics(), title="SFT", loss_unit="nats per token", chance={}
+        )
     loss = metrics["validation_loss"]
     result = {
         "demonstrations": len(examples.held_out),

@@ -17,11 +17,12 @@ from jax import Array
 
 from rmjax.data.batch import PackedBatch, PairSlots
 from rmjax.errors import InputError
+from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS, Link
 from rmjax.training import losses
 
 LossFn = Callable[[Any, PackedBatch], tuple[Array, dict[str, Array]]]
 
-NAMES = ("bradley_terry", "squared_error")
+LOSSES = ("bradley_terry", "squared_error")
 TIES = ("skip", "half", "rao_kupper")
 
 
@@ -52,7 +53,7 @@ class LossConfig:
     safety_coef: float = 0.0
 
     def __post_init__(self) -> None:
-        for field, known in (("name", NAMES), ("margin", MARGINS), ("ties", TIES)):
+        for field, known in (("name", LOSSES), ("margin", MARGINS), ("ties", TIES)):
             if getattr(self, field) not in known:
                 raise InputError(f"{field} must be one of {', '.join(known)}, found {getattr(self, field)!r}")
         if not 0 <= self.label_smoothing < 0.5:
@@ -72,6 +73,13 @@ class LossConfig:
             raise InputError(
                 "name=squared_error uses no pairs: set margin=none, label_smoothing=0, ties=skip and center_coef=0"
             )
+
+
+def link_of(loss: LossConfig) -> Link:
+    """Returns the link of the scores that a loss trains."""
+    if loss.name == "squared_error":
+        return NO_ODDS
+    return Link("rao_kupper", loss.tie_threshold) if loss.ties == "rao_kupper" else BRADLEY_TERRY
 
 
 def ranking_objective(apply: Callable[[Any, PackedBatch], Array], config: LossConfig) -> LossFn:

@@ -7,6 +7,7 @@ import pytest
 
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.evaluation.mistakes import WIDTH, as_lines, as_text, worst_mistakes
+from rmjax.scoring.link import Link
 
 
 def comparison(prompt, responses, ranks, **kwargs):
@@ -81,3 +82,18 @@ def test_text_is_wrapped_with_every_word_and_line_break():
     assert "gap -2.50, P(winner) 7.6 % (head helpful, origin f:1)" in text
     assert "    first line\n\n    word0" in text
     assert text.endswith("  preferred by the model, scored 2.50:\n    (empty)")
+
+
+def test_scores_without_odds_have_no_probability():
+    (mistake,) = worst_mistakes(COMPARISONS, [np.array(s)[:, None] for s in SCORES], ("reward",), 1, link=None)
+    assert mistake["probability"] is None
+    assert "P(winner)" not in as_text(mistake)
+
+
+def test_the_probability_follows_the_link():
+    rao_kupper = Link("rao_kupper", 0.5)
+    arguments = COMPARISONS, [np.array(s)[:, None] for s in SCORES], ("reward",), 1
+    (mistake,) = worst_mistakes(*arguments, link=rao_kupper.log_odds)
+    gap = mistake["gap"]
+    win, lose = (1 / (1 + np.exp(0.5 - sign * gap)) for sign in (1, -1))  # given no tie: win / (win + lose)
+    assert mistake["probability"] == pytest.approx(win / (win + lose))

@@ -191,8 +191,8 @@ def test_mean_pooling_in_bfloat16_is_accumulated_in_float32():
 
 
 def test_invalid_pooling_is_refused(tiny_trunk):
-    with pytest.raises(InputError, match=r"unknown head.pooling 'max': known are last, first, mean"):
-        HeadConfig(HEADS, "max", bias=False)
+    with pytest.raises(InputError, match=r"unknown head.pooling 'no_such_pooling': known are last, first, mean"):
+        HeadConfig(HEADS, "no_such_pooling", bias=False)
     model = RewardTransformer(tiny_trunk, HeadConfig(HEADS, "first", bias=False), jnp.dtype("float32"))
     with pytest.raises(InputError, match=r"head.pooling=first reads a token that sees nothing of the response"):
         parameter_shapes(model)

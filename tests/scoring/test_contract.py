@@ -51,8 +51,8 @@ def test_an_incomplete_contract_is_refused(tmp_path, reward_model, change):
 
 def test_an_unknown_pooling_is_refused(tmp_path, reward_model):
     path = tmp_path / "contract.json"
-    path.write_text(reward_model.contract.to_json().replace('"pooling": "last"', '"pooling": "max"'))
-    with pytest.raises(InputError, match=r"unknown head.pooling 'max': known are last, first, mean"):
+    path.write_text(reward_model.contract.to_json().replace('"pooling": "last"', '"pooling": "no_such_pooling"'))
+    with pytest.raises(InputError, match=r"unknown head.pooling 'no_such_pooling': known are last, first, mean"):
         read_contract(path)
 
 

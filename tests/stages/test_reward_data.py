@@ -15,7 +15,7 @@ from rmjax.stages import reward as reward_stage
 from rmjax.stages.parsing import parse
 from rmjax.stages.reward_data import load_reward_data
 from rmjax.stages.settings import RunSettings
-from rmjax.training.objectives import LossConfig
+from rmjax.training.objectives import LossConfig, link_of
 
 # No two consecutive letters of a word occur in another.
 WORDS = {"train": "lemon", "validation": "fjord", "test": "quick"}
@@ -138,6 +138,17 @@ def test_nothing_is_fitted_on_what_is_reported(sources, tmp_path, monkeypatch):
     assert [row["validation_loss"] for row in rows if "validation_loss" in row][-1] == pytest.approx(loss, rel=1e-4)
 
 
+def test_a_pooling_is_trained_saved_and_scored_with(sources, tmp_path):
+    config = settings(sources, init="random", **{"head.pooling": "mean", "train.max_steps": 1})
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+        result = reward_stage.train_reward_model(config, tmp_path / "run")
+    model = rmjax.load(tmp_path / "run", devices=1)  # its canaries have the scores of the trained parameters
+    assert model.contract.head.pooling == "mean"
+    test = load_comparisons(sources["test"], "test")
+    again = evaluate_heads(test, model.score_comparisons(test).raw, HEADS, bootstrap=10, seed=0)
+    assert again["heads"] == result["heads"]
+
+
 @pytest.mark.parametrize(
     ("settings", "link"),
     [
@@ -149,4 +160,4 @@ def test_nothing_is_fitted_on_what_is_reported(sources, tmp_path, monkeypatch):
     ],
 )
 def test_the_link_of_the_scores_is_that_of_the_loss(settings, link):
-    assert reward_stage.link_of(LossConfig(**settings)) == link
+    assert link_of(LossConfig(**settings)) == link

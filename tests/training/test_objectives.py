@@ -257,7 +257,7 @@ def test_a_tie_that_is_left_out_has_no_weight_in_the_auxiliary_term(tokenizer):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "hinge"}, "name must be one of bradley_terry, squared_error, found 'hinge'"),
+        ({"name": "no_such_loss"}, "name must be one of bradley_terry, squared_error, found 'no_such_loss'"),
         ({"margin": "huge"}, "margin must be one of none, small, large, given, found 'huge'"),
         ({"ties": "drop"}, "ties must be one of skip, half, rao_kupper, found 'drop'"),
         ({"label_smoothing": 0.5}, r"label_smoothing must be in \[0, 0.5\)"),
