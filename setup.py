@@ -13,7 +13,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["rmjax", "rmjax.*"]),
-    package_data={"rmjax.data.hh_rlhf": ["*.tsv"], "rmjax.report": ["templates/*"]},
+    package_data={"rmjax": ["py.typed"], "rmjax.data.hh_rlhf": ["*.tsv"], "rmjax.report": ["templates/*"]},
     install_requires=[
         "absl-py",
         "array-record",
@@ -43,6 +43,6 @@ setup(
         "test": TEST,
         "parity": [*TEST, "torch==2.13.0"],
         "bench": ["datasets", "torch==2.13.0", "trl==1.16.0"],
-        "dev": [*TEST, "pre-commit", "ruff"],
+        "dev": [*TEST, "mypy", "pre-commit", "ruff"],
     },
 )

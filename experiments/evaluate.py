@@ -51,7 +51,8 @@ def main() -> None:
     print(*(f"{note}: {count:,}" for note, count in notes.items()), sep="\n", end="\n\n" if notes else "")
     validation = read_validation(comparisons) if arguments.validation else []
     model = choose_member(validation) if arguments.combine == "best" else checkpoint_flags.load_checkpoint()
-    compares_gate = isinstance(model, GatedModel) and all(c.head in model.model.heads for c in comparisons)
+    # The gate is compared with its heads if the comparisons state theirs.
+    gate = model if isinstance(model, GatedModel) and all(c.head in model.model.heads for c in comparisons) else None
     evaluation = evaluate_model(
         model,
         comparisons,
@@ -59,7 +60,7 @@ def main() -> None:
         bootstrap=arguments.bootstrap,
         seed=arguments.seed,
         mistakes=arguments.mistakes,
-        gate=model if compares_gate else None,
+        gate=gate,
     )
     for head in evaluation.unfitted:
         print(f"warning: --validation holds no pair to fit the temperature of the head {head!r} on", file=sys.stderr)

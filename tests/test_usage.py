@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from configs import helpful, variants
+from rmjax.cli import training_flags
+from rmjax.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = {
@@ -139,3 +141,8 @@ def test_no_flag_at_all_gets_an_example_and_the_missing_flags(script):
 def test_one_flag_of_two_gets_the_missing_one():
     done = call("export", "--checkpoint=x")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: --output must be given\n")
+
+
+def test_a_command_line_without_a_configuration_is_an_error():
+    with pytest.raises(InputError, match="--config is missing"):
+        training_flags.config_of(["train.py", "--workdir=somewhere"])

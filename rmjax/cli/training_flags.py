@@ -32,7 +32,7 @@ def define() -> None:
 
 def config_dict() -> dict[str, Any]:
     """Returns the configuration with every override applied, as a plain nested dict."""
-    return flags.FLAGS[CONFIG].value.to_dict()
+    return _built(flags.FLAGS)
 
 
 def config_of(argv: Sequence[str]) -> dict[str, Any]:
@@ -46,9 +46,16 @@ def config_of(argv: Sequence[str]) -> dict[str, Any]:
     flags.DEFINE_string("workdir", None, "", flag_values=values)
     try:
         values(argv)
-        return values[CONFIG].value.to_dict()
+        return _built(values)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(" ".join(str(error).split())) from None
+
+
+def _built(values: flags.FlagValues) -> dict[str, Any]:
+    config = values[CONFIG].value
+    if config is None:
+        raise InputError("--config is missing: it names a configuration file, as configs/helpful.py")
+    return config.to_dict()
 
 
 def workdir(folder: Path = Path("runs")) -> Path:

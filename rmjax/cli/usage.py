@@ -48,7 +48,8 @@ def page(argv: Sequence[str]) -> str:
     """
     parts = [_usage(), _docstring().strip(), _section("Flags:", map(_flag, _own_flags()))]
     if "config" in flags.FLAGS:
-        parts += _configuration(_named(argv) or re.search(r"--config=(\S+)", _docstring())[1])
+        example = re.search(r"--config=(\S+)", _docstring())
+        parts += _configuration(_named(argv) or (example[1] if example else ""))
     return "\n\n".join(parts)
 
 
@@ -57,7 +58,7 @@ def _script() -> str:
 
 
 def _docstring() -> str:
-    return sys.modules["__main__"].__doc__
+    return sys.modules["__main__"].__doc__ or ""
 
 
 def _usage() -> str:
@@ -120,8 +121,8 @@ def _configuration(named: str) -> Iterator[str]:
         from configs.variants import ENCODERS, VARIANTS
 
         refused = ENCODERS if _script() == "sft.py" else ()
-        rows = ((name, _first(inspect.getdoc(make))) for name, make in VARIANTS.items() if name not in refused)
-        yield _section("Variants of them, pretrained, for --config=FILE:VARIANT (configs/variants.py):", rows)
+        variants = ((n, _first(inspect.getdoc(make) or "")) for n, make in VARIANTS.items() if n not in refused)
+        yield _section("Variants of them, pretrained, for --config=FILE:VARIANT (configs/variants.py):", variants)
     notes = _notes(file)
     order = {name: place for place, name in enumerate(notes)}
     groups = list(dict.fromkeys(name.partition(".")[0] for name in (*notes, *config)))

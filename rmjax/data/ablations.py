@@ -107,7 +107,7 @@ def _restrict(comparison: Comparison, indices: tuple[int, ...]) -> Comparison:
 
     return dataclasses.replace(
         comparison,
-        responses=of(comparison.responses, indices),
+        responses=tuple(comparison.responses[i] for i in indices),
         ranks=ranks_from_scores(tuple(-comparison.ranks[i] for i in indices)),
         scores=of(comparison.scores, indices),
         unsafe=of(comparison.unsafe, indices),

@@ -87,6 +87,10 @@ class BatchShape(NamedTuple):
     pairs: int
 
 
+AnyArray = np.ndarray | jax.Array
+"""The arrays of a batch: NumPy on the host, JAX inside compiled functions."""
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ResponseSlots:
@@ -102,12 +106,12 @@ class ResponseSlots:
         response_mask_N: float32, 1 for a response and 0 for an empty slot.
     """
 
-    score_index_N: np.ndarray
-    head_N: np.ndarray
-    rating_N: np.ndarray
-    unsafe_N: np.ndarray
-    safety_weight_N: np.ndarray
-    response_mask_N: np.ndarray
+    score_index_N: AnyArray
+    head_N: AnyArray
+    rating_N: AnyArray
+    unsafe_N: AnyArray
+    safety_weight_N: AnyArray
+    response_mask_N: AnyArray
 
 
 @jax.tree_util.register_dataclass
@@ -123,11 +127,11 @@ class PairSlots:
         weight_P: float32; 0 in an empty slot. The weights of a comparison sum to 1.
     """
 
-    winner_P: np.ndarray
-    loser_P: np.ndarray
-    tied_P: np.ndarray
-    margin_P: np.ndarray
-    weight_P: np.ndarray
+    winner_P: AnyArray
+    loser_P: AnyArray
+    tied_P: AnyArray
+    margin_P: AnyArray
+    weight_P: AnyArray
 
 
 @jax.tree_util.register_dataclass
@@ -146,13 +150,13 @@ class PackedBatch:
             at all other tokens.
     """
 
-    tokens_RxL: np.ndarray
-    positions_RxL: np.ndarray
-    segments_RxL: np.ndarray
-    prompt_segments_RxL: np.ndarray
+    tokens_RxL: AnyArray
+    positions_RxL: AnyArray
+    segments_RxL: AnyArray
+    prompt_segments_RxL: AnyArray
     responses: ResponseSlots
     pairs: PairSlots
-    per_token: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    per_token: dict[str, AnyArray] = dataclasses.field(default_factory=dict)
 
 
 def build_batch(

@@ -81,8 +81,9 @@ class Comparison:
             values = getattr(self, name)
             if values is not None and len(values) != count:
                 raise InputError(f"{name} has {len(values)} entries for {count} responses")
-        if not all(isinstance(label, bool) for label in self.unsafe or ()):
-            raise InputError(f"unsafe must hold True or False, found {list(self.unsafe)}")
+        unsafe = self.unsafe or ()
+        if not all(isinstance(label, bool) for label in unsafe):
+            raise InputError(f"unsafe must hold True or False, found {list(unsafe)}")
         if self.scores is not None:
             if not all(math.isfinite(score) for score in self.scores):
                 raise InputError(f"scores must be finite numbers, found {list(self.scores)}")
@@ -156,7 +157,7 @@ def head_index(comparison: Comparison, heads: Sequence[str]) -> int:
     """
     if len(heads) == 1:
         return 0
-    if comparison.head not in heads:
+    if comparison.head is None or comparison.head not in heads:
         origin = f"{comparison.origin}: " if comparison.origin else ""
         label = "names no head" if comparison.head is None else f"is for the head {comparison.head!r}"
         raise InputError(

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -122,7 +123,7 @@ def encode_demonstrations(
     return [Example(prompt.ids, (response,)) for prompt, response in zip(prompts, ids, strict=True)]
 
 
-def _pair_arrays(comparison: Comparison, rule: PairRule) -> dict[str, np.ndarray]:
+def _pair_arrays(comparison: Comparison, rule: PairRule) -> dict[str, Any]:
     used = [i for i, pair in enumerate(comparison.pairs) if rule.keep_ties or not pair.tied]
     return _shared_arrays(tuple(comparison.pairs[i] for i in used), tuple(_margin(comparison, i, rule) for i in used))
 
@@ -144,12 +145,14 @@ def _shared_arrays(pairs: tuple[Pair, ...], margins: tuple[float, ...]) -> dict[
 
 
 def _margin(comparison: Comparison, pair: int, rule: PairRule) -> float:
-    if comparison.pairs[pair].tied or not (rule.given or rule.margins is not None):
+    if comparison.pairs[pair].tied:
         return 0.0
     if rule.given:
         if comparison.margins is None:
             raise InputError(f'{comparison.origin}: loss.margin=given, but this comparison states no "margin"')
         return comparison.margins[pair]
+    if rule.margins is None:
+        return 0.0
     if comparison.strengths is None:
         raise InputError(
             f'{comparison.origin}: loss.margin needs the "strength" of every pair, but this comparison states none: '

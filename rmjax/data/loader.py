@@ -90,9 +90,9 @@ class BatchStream:
         self.plan: list[list[list[list[Chunk]]]] = []
         for epoch in range(epochs):
             for batch in plan_epoch(tokens, batch_size, np.random.default_rng((seed, epoch))):
-                blocks = balance_tokens(batch, tokens, [len(batch)] * (shards * microbatches))
-                self.plan.append([pack_rows([c for i in block for c in chunks[i]], row_length) for block in blocks])
-        blocks = [block for blocks in self.plan for block in blocks]
+                groups = balance_tokens(batch, tokens, [len(batch)] * (shards * microbatches))
+                self.plan.append([pack_rows([c for i in group for c in chunks[i]], row_length) for group in groups])
+        blocks = [block for step in self.plan for block in step]
         if single_row:
             row_length = -(-max(row_tokens(row) for block in blocks for row in block) // 64) * 64
         needed = smallest_shape(examples, blocks, row_length)
@@ -109,8 +109,16 @@ class BatchStream:
         sample, shortest = self.examples[: SAMPLE * batch_size], fitting_row_length(self.examples)
 
         def computed_tokens(row_length: int) -> int:
-            split = {"shards": self.shards, "microbatches": self.microbatches, "batch_size": batch_size, "epochs": 1}
-            return BatchStream(sample, row_length=row_length, **split, **settings).shape.rows * row_length
+            stream = BatchStream(
+                sample,
+                row_length=row_length,
+                batch_size=batch_size,
+                epochs=1,
+                shards=self.shards,
+                microbatches=self.microbatches,
+                **settings,
+            )
+            return stream.shape.rows * row_length
 
         return min(range(shortest, 2 * shortest + 1, 64), key=computed_tokens)
 
@@ -124,8 +132,10 @@ class BatchStream:
 
     def prefetch(self, start: int, stop: int) -> Iterator[PackedBatch]:
         """Yields the batches `start` to `stop` (exclusive), each built by a thread during the step before it."""
+        if start >= stop:
+            return
         with ThreadPoolExecutor(1) as thread:
-            ahead = thread.submit(self.__getitem__, start) if start < stop else None
+            ahead = thread.submit(self.__getitem__, start)
             for step in range(start, stop):
                 batch = ahead.result()
                 if step + 1 < stop:
@@ -165,7 +175,7 @@ def plan_epoch(tokens: np.ndarray, batch_size: int, rng: np.random.Generator) ->
     result: list[list[int]] = []
     for start in range(0, len(batches), size):
         window = batches[start : start + size]
-        groups = balance_tokens(np.concatenate(window), tokens, [len(batch) for batch in window])
+        groups = balance_tokens(np.concatenate(window).tolist(), tokens, [len(batch) for batch in window])
         result += [groups[i] for i in rng.permutation(len(groups))]
     return result
 

@@ -130,6 +130,7 @@ def remarks(record: Any) -> tuple[str, ...]:
     form = _form(record)
     if form == "turns":
         return ()
+    assert form is not None  # a parser accepted the record
     record = _present(record)
     found = [f'key "{key}" not read' for key in record if key not in _KEYS[form]]
     texts = [record.get("chosen"), record.get("rejected"), record.get("response"), *record.get("responses", ())]
@@ -190,6 +191,7 @@ def _comparison(record: Any, origin: str) -> Comparison:
 def _texts(record: Any) -> Texts:
     """Returns prompt and responses of a record of any form."""
     form = _form(record)
+    assert form is not None  # all callers check it
     if form == "turns":
         return conversations.role_record(record)
     record = _present(record)
@@ -230,8 +232,9 @@ def _prompt(record: dict) -> Prompt:
 def _continuation(prompt: Prompt, record: dict, key: str) -> str:
     # Many files repeat the prompt in the conversation; it is not a part of the response.
     turns = conversations.conversation_or_none(record[key], key)
-    repeated = turns is not None and _repeats(prompt, turns)
-    return conversations.rendered(turns[len(prompt) :], key) if repeated else _response(record[key], key)
+    if turns is not None and _repeats(prompt, turns):
+        return conversations.rendered(turns[len(prompt) :], key)
+    return _response(record[key], key)
 
 
 def _repeats(prompt: Prompt, turns: Prompt) -> bool:
@@ -267,9 +270,9 @@ def _ranking(record: dict) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
     """Returns (ranks, scores or None)."""
     ranks = values.each(values.whole, record["ranks"], "ranks") if "ranks" in record else None
     scores = values.each(values.number, record["scores"], "scores") if "scores" in record else None
-    if ranks is None and scores is None:
-        raise InputError('"responses" come with "ranks" (1 is best) or "scores" (higher is better), found neither')
     if scores is None:
+        if ranks is None:
+            raise InputError('"responses" come with "ranks" (1 is best) or "scores" (higher is better), found neither')
         return ranks, None
     if ranks is not None and ranks_from_scores(scores) != ranks_from_scores(tuple(-rank for rank in ranks)):
         raise InputError(f'"ranks" {list(ranks)} and "scores" {list(scores)} order the responses differently')

@@ -168,7 +168,8 @@ def _source(text: str) -> Source:
 
 def _named(name: str, text: str) -> tuple[str, str, str]:
     """Returns (kind, name within the kind, split)."""
-    kind, separator, rest = re.fullmatch(r"([^:/]*)([:/]?)(.*)", name, re.DOTALL).groups()
+    kind = re.split("[:/]", name, maxsplit=1)[0]
+    separator, rest = name[len(kind) : len(kind) + 1], name[len(kind) + 1 :]
     reader = READERS.get(kind)
     if reader is None or separator not in ("", reader.form[len(kind)]):
         files = [known for known, each in READERS.items() if name.endswith(each.endings or "\0")]
@@ -223,8 +224,9 @@ def _load(spec: str, role: str, read: Callable[[Source, str], list[Item]]) -> li
         raise InputError(f"unknown role {role!r}: it is one of {', '.join(ROLES)}")
     sources = parse_sources(spec)
     parts = [_cut(read(source, source.split or role), source) for source in sources]
-    if sources[0].weight is not None:
-        parts = _mix(parts, sources)
+    weights = [source.weight for source in sources if source.weight is not None]
+    if weights:  # then every source has one
+        parts = _mix(parts, sources, weights)
     return [item for part in parts for item in part]
 
 
@@ -238,11 +240,11 @@ def _cut(items: list[Item], source: Source) -> list[Item]:
     return [item for item in items if item.prompt in chosen]
 
 
-def _mix(parts: list[list[Item]], sources: list[Source]) -> list[list[Item]]:
-    scale = min(len(part) / source.weight for part, source in zip(parts, sources, strict=True))
+def _mix(parts: list[list[Item]], sources: list[Source], weights: list[Fraction]) -> list[list[Item]]:
+    scale = min(len(part) / weight for part, weight in zip(parts, weights, strict=True))
     mixed = []
-    for part, source in zip(parts, sources, strict=True):
-        count = int(scale * source.weight)
+    for part, source, weight in zip(parts, sources, weights, strict=True):
+        count = int(scale * weight)
         if not count:
             raise InputError(f"the weight of {source.text!r} is too small: it contributes no comparison")
         mixed.append([part[i] for i in _selection(len(part), count, seed=0)])

@@ -65,12 +65,14 @@ def evaluate_heads(
     scores = validate_scores(comparisons, scores, heads)
     results: dict[str, Metrics | None] = {}
     for z, head in enumerate(heads):
-        mine = np.flatnonzero(column_B == z)
+        mine = np.flatnonzero(column_B == z).tolist()
         own = [comparisons[i] for i in mine], [scores[i][:, z] for i in mine]
-        results[head] = evaluate_scores(*own, bootstrap=bootstrap, seed=seed, link=link) if len(mine) else None
+        results[head] = evaluate_scores(*own, bootstrap=bootstrap, seed=seed, link=link) if mine else None
     first = next(result for result in results.values() if result is not None)
-    gaps = head_gaps(comparisons, scores, heads) if link else {}
-    odds = {head: link(gap_P) for head, gap_P in gaps.items() if results[head]}
+    odds: dict[str, np.ndarray] = {}
+    if link is not None:
+        gaps = head_gaps(comparisons, scores, heads)
+        odds = {head: link(gap_P) for head, gap_P in gaps.items() if results[head]}
     result: Metrics = {
         **first,
         "heads": results,
@@ -176,8 +178,8 @@ def evaluate_scores(
 
 
 def _ceiling(comparisons: Sequence[Comparison], pairs: Pairs) -> float:
-    utilities = [comparison.utilities for comparison in comparisons]
-    if any(utility_K is None for utility_K in utilities):
+    utilities = [comparison.utilities for comparison in comparisons if comparison.utilities is not None]
+    if len(utilities) < len(comparisons):
         return math.nan
     return metrics.bayes_accuracy(pairs.gap(np.concatenate(utilities)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import textwrap
 from collections.abc import Sequence
@@ -96,5 +97,5 @@ def as_text(mistake: dict[str, Any]) -> str:
 def _wrapped(text: str) -> str:
     """Returns the text with its line breaks, indented, no line wider than `WIDTH`."""
     lines = text.splitlines() or [""]
-    indent = {"initial_indent": "    ", "subsequent_indent": "    "}
-    return "\n".join(textwrap.fill(line, WIDTH, **indent) if line.strip() else "" for line in lines) or "    (empty)"
+    fill = functools.partial(textwrap.fill, width=WIDTH, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(fill(line) if line.strip() else "" for line in lines) or "    (empty)"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import scipy
+from numpy.typing import ArrayLike
 
 from rmjax.data.comparisons import Comparison
 from rmjax.evaluation.bootstrap import Bootstrap
@@ -18,7 +19,7 @@ from rmjax.evaluation.bootstrap import Bootstrap
 LEAST = 3  # responses of a ranking; with two, both metrics equal the pairwise accuracy
 
 
-def kendall_tau_b(score_K: np.ndarray, rank_K: np.ndarray) -> float:
+def kendall_tau_b(score_K: np.ndarray, rank_K: ArrayLike) -> float:
     """Returns Kendall's tau-b between scores and ranks (1 is best): 1 is the raters' order, -1 its reverse.
 
     Σ s_ij q_ij / sqrt(Σ s_ij² · Σ q_ij²) over the pairs i < j, with s_ij the sign of score_i - score_j and q_ij the
@@ -38,7 +39,7 @@ def kendall_tau_b(score_K: np.ndarray, rank_K: np.ndarray) -> float:
     return float(scipy.stats.kendalltau(score_K, -np.asarray(rank_K)).statistic)
 
 
-def top1(score_K: np.ndarray, rank_K: np.ndarray) -> float:
+def top1(score_K: np.ndarray, rank_K: ArrayLike) -> float:
     """Returns 1 if the response with the highest score is ranked first, else 0; the mean over equal highest scores.
 
     Example:
@@ -48,7 +49,7 @@ def top1(score_K: np.ndarray, rank_K: np.ndarray) -> float:
     return float(np.mean(_ranked_first(rank_K)[np.asarray(score_K) == np.max(score_K)]))
 
 
-def top1_guessing(rank_K: np.ndarray) -> float:
+def top1_guessing(rank_K: ArrayLike) -> float:
     """Returns the expected `top1` of a random choice: the share of responses that are ranked first.
 
     Example:
@@ -104,5 +105,5 @@ def rankings(
     }
 
 
-def _ranked_first(rank_K: np.ndarray) -> np.ndarray:
+def _ranked_first(rank_K: ArrayLike) -> np.ndarray:
     return np.asarray(rank_K) == np.min(rank_K)

@@ -18,7 +18,7 @@ def summary(result: Metrics) -> str:
     rows = [("accuracy", [_accuracy_cell(head) for head in heads.values()])]
     for kind in ("subsets", "strengths"):
         parts = [head.get(kind, {}) for head in heads.values()]
-        sizes = collections.Counter()
+        sizes: collections.Counter[str] = collections.Counter()
         for each in parts:
             sizes.update({name: part["pairs"] for name, part in each.items()})
         # One more subset takes the line that would say "1 more".

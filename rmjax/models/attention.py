@@ -26,15 +26,13 @@ class LayerContext(NamedTuple):
 
     Attributes:
         tokens: context of the tokens, `[R, L]` each.
-        cosine: `[R, L, 1, rotary channels / 2] float32` of the rotary angles; None for learned positions.
-        sine: as `cosine`.
+        rotation: cosines and sines of the rotary angles (see `rotary`); None for learned positions.
         entries: context of the cache's entries, `[R, E]` each, the new tokens included; None without a cache.
         index_RxL: int32, the entry of each token; None without a cache.
     """
 
     tokens: TokenContext
-    cosine: Array | None
-    sine: Array | None
+    rotation: tuple[Array, Array] | None
     entries: TokenContext | None
     index_RxL: Array | None
 
@@ -46,8 +44,8 @@ def layer_context(
     index_RxL: Array | None = None,
 ) -> LayerContext:
     """Returns the inputs that all layers of a trunk share."""
-    cosine, sine = rotary(tokens.positions, config) if config.positions == "rotary" else (None, None)
-    return LayerContext(tokens, cosine, sine, entries, index_RxL)
+    rotation = rotary(tokens.positions, config) if config.positions == "rotary" else None
+    return LayerContext(tokens, rotation, entries, index_RxL)
 
 
 def rotary(positions_RxL: Array, config: TransformerConfig) -> tuple[Array, Array]:
@@ -117,8 +115,8 @@ class Attention(nn.Module):
         q, k, v = project("query", c.heads), project("key", c.kv_heads), project("value", c.kv_heads)
         if c.qk_norm:
             q, k = Norm(c, self.dtype, name="query_norm")(q), Norm(c, self.dtype, name="key_norm")(k)
-        if context.cosine is not None:
-            q, k = apply_rotary(q, context.cosine, context.sine), apply_rotary(k, context.cosine, context.sine)
+        if context.rotation is not None:
+            q, k = apply_rotary(q, *context.rotation), apply_rotary(k, *context.rotation)
         spec = AttentionSpec(c.causal, c.window if any(c.local_layers) else 0, c.attention_cap)
         q = q * (c.attention_scale or c.head_dim**-0.5)
         if cached is not None:
@@ -143,6 +141,8 @@ def cached_attention(
     q: Array, k: Array, v: Array, cached: KeysValues, context: LayerContext, local: Array, spec: AttentionSpec
 ) -> Array:
     """softmax(q·k) v of the new tokens `[R, L, ...]` over the entries of the cache and themselves -> `[R, L, H, C]`."""
+    assert context.entries is not None  # all layers have a cache
+    assert context.index_RxL is not None
     keys, values = (write_entries(old, new, context.index_RxL) for old, new in zip(cached, (k, v), strict=True))
     index_E = jnp.arange(keys.shape[1], dtype=jnp.int32)[None, None]
     queries, entries = context.tokens.as_queries(), context.entries.as_keys()

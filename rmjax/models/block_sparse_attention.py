@@ -42,7 +42,7 @@ class _Tiles(NamedTuple):
 
     context: TokenContext  # [T, TILE] each
     local: Array
-    index: Array  # [T, TILE], index of each token in its row
+    row_index: Array  # [T, TILE], index of each token in its row
     prompts: Array  # [T, 2], of a query tile: key tiles with prompts that come before those of `keys`
     keys: Array  # [T, 2], of a query tile: key tiles from the first one with its own segments
     queries: Array  # [T, 2], of a key tile
@@ -51,7 +51,7 @@ class _Tiles(NamedTuple):
         """Returns the mask `[TILE, TILE]` of the queries of tile i and the keys of tile j."""
         query, key = (TokenContext(*(x[t] for x in self.context)) for t in (i, j))
         return attention_mask(
-            query.as_queries(), key.as_keys(), self.index[i][:, None], self.index[j][None, :], self.local, spec
+            query.as_queries(), key.as_keys(), self.row_index[i][:, None], self.row_index[j][None, :], self.local, spec
         )
 
 

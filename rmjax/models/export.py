@@ -59,7 +59,7 @@ def write_pretrained(
 def tensors(config: TransformerConfig, params: Any, head: str | None) -> Iterator[tuple[str, np.ndarray]]:
     """Yields every tensor of the checkpoint with its name there."""
     family = find_family(config.family)
-    fused: dict[str, list[np.ndarray]] = {}
+    fused: dict[str, dict[int, np.ndarray]] = {}
     for path, value in flatten_dict(params, sep="/").items():
         value = np.asarray(value)
         if path.startswith("reward/"):
@@ -75,10 +75,11 @@ def tensors(config: TransformerConfig, params: Any, head: str | None) -> Iterato
             if not source.fused:
                 yield name, tensor
                 continue
-            thirds = fused.setdefault(name, [None, None, None])
+            thirds = fused.setdefault(name, {})
             thirds[source.fused.part] = tensor
-            if all(third is not None for third in thirds):
-                yield name, join_fused(fused.pop(name), config.heads, by_head=source.fused.by_head)
+            if len(thirds) == 3:
+                del fused[name]
+                yield name, join_fused([thirds[part] for part in range(3)], config.heads, by_head=source.fused.by_head)
 
 
 def _write_config(
@@ -107,7 +108,7 @@ def _write_shards(folder: Path, shards: list[dict[str, np.ndarray]]) -> None:
     if len(shards) == 1:
         save_file(shards[0], folder / "model.safetensors", metadata={"format": "pt"})
         return
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for i, shard in enumerate(shards, 1):
         file = f"model-{i:05d}-of-{len(shards):05d}.safetensors"
         save_file(shard, folder / file, metadata={"format": "pt"})

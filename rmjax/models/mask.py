@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax.numpy as jnp
 from jax import Array
 
 from rmjax.data.batch import PackedBatch
@@ -36,7 +37,8 @@ class TokenContext(NamedTuple):
 
 def packed_context(batch: PackedBatch) -> TokenContext:
     """Returns the context of the tokens of a batch."""
-    return TokenContext(batch.segments_RxL, batch.prompt_segments_RxL, batch.positions_RxL)
+    arrays = batch.segments_RxL, batch.prompt_segments_RxL, batch.positions_RxL
+    return TokenContext(*map(jnp.asarray, arrays))
 
 
 class AttentionSpec(NamedTuple):

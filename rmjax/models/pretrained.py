@@ -172,6 +172,7 @@ class Pretrained:
             if result is None:
                 result = _empty(shape, np.dtype(dtype or tensor.dtype))
             result[layer if stacked else ...] = tensor
+        assert result is not None  # every parameter has at least one tensor
         return result
 
     def _check_shape(self, name: str, found: Any, expected: Any) -> None:

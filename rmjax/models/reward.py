@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rmjax.data.batch import PackedBatch
+from rmjax.data.batch import AnyArray, PackedBatch
 from rmjax.errors import InputError
 from rmjax.models.config import HeadConfig, TransformerConfig
 from rmjax.models.layers import ACTIVATIONS
@@ -58,7 +58,7 @@ class RewardTransformer(nn.Module):
 
     def __call__(self, batch: PackedBatch) -> Array:
         c = self.config
-        hidden_RxLxD, _ = self.trunk(batch.tokens_RxL, packed_context(batch))
+        hidden_RxLxD, _ = self.trunk(jnp.asarray(batch.tokens_RxL), packed_context(batch))
         pooled_NxD = pool(hidden_RxLxD, batch, self.head.pooling)
         if c.pooler:
             pooled_NxD = ACTIVATIONS[c.pooler](self.pooler(pooled_NxD))
@@ -76,7 +76,7 @@ def pool(hidden_RxLxD: Array, batch: PackedBatch, pooling: str) -> Array:
     return hidden_RxLxD.reshape(-1, hidden_RxLxD.shape[-1])[score_index_N]
 
 
-def mean_of_segments(hidden_RxLxD: Array, segments_RxL: Array, score_index_N: Array) -> Array:
+def mean_of_segments(hidden_RxLxD: Array, segments_RxL: AnyArray, score_index_N: AnyArray) -> Array:
     """Returns the means `[N, D] float32` of hidden states over the segments of the tokens `score_index_N`."""
     R, L, D = hidden_RxLxD.shape
     row = jnp.broadcast_to(jnp.arange(R, dtype=jnp.int32)[:, None], (R, L)).reshape(-1)

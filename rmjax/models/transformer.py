@@ -6,6 +6,7 @@ Decoders and encoders of all families use the same blocks. A family is a set of 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -109,14 +110,15 @@ class Transformer(nn.Module):
             x = x + self.token_type(jnp.zeros_like(tokens_RxL))
         if c.embedding_norm:
             x = self.embedding_norm(x)
-        index_RxL = cached = None
-        if cache is not None:
+        x, local = replicate_activations(x), jnp.array(c.local_layers or (False,) * c.layers)
+        if cache is None:
+            x, _ = self.blocks(x, layer_context(context, c), local, None)
+        else:
             index_RxL = entry_indices(cache, context)
             cache = write_context(cache, context, index_RxL)
-            cached = cache.keys, cache.values
-        shared = layer_context(context, c, cache and cache.context, index_RxL)
-        x, new = self.blocks(replicate_activations(x), shared, jnp.array(c.local_layers or (False,) * c.layers), cached)
-        if cache is not None:
+            shared, cached = layer_context(context, c, cache.context, index_RxL), (cache.keys, cache.values)
+            x, new = self.blocks(x, shared, local, cached)
+            assert new is not None  # with a cache, every block returns its new keys and values
             # Written once for all layers: as an output of the scan, the whole cache would be copied.
             keys, values = (write_entries(old, add, index_RxL) for old, add in zip(cached, new, strict=True))
             cache = cache._replace(keys=keys, values=values)
@@ -140,18 +142,30 @@ class LanguageModel(nn.Module):
             self.output = Linear(self.config.vocab_size, self.dtype)
 
     def __call__(self, batch: PackedBatch) -> Array:
-        return self.logits(self.trunk(batch.tokens_RxL, packed_context(batch))[0])
+        hidden_RxLxD, _ = self.trunk(jnp.asarray(batch.tokens_RxL), packed_context(batch))
+        return self.logits(hidden_RxLxD)
 
     def decode(self, tokens_RxL: Array, context: TokenContext, cache: KVCache) -> tuple[Array, KVCache]:
         """Returns the logits of new tokens, and the cache with them."""
-        hidden_RxLxD, cache = self.trunk(tokens_RxL, context, cache)
-        return self.logits(hidden_RxLxD), cache
+        hidden_RxLxD, extended = self.trunk(tokens_RxL, context, cache)
+        assert extended is not None  # the trunk returns a cache if it gets one
+        return self.logits(hidden_RxLxD), extended
 
     def logits(self, hidden: Array) -> Array:
         """Returns next-token logits `[..., V] float32` of hidden states `[..., D]`."""
         c = self.config
         logits = (self.trunk.attend(hidden) if c.tie_embeddings else self.output(hidden)).astype(jnp.float32)
         return c.output_cap * jnp.tanh(logits / c.output_cap) if c.output_cap else logits
+
+
+def apply_fn(model: nn.Module) -> Callable[[Any, PackedBatch], Array]:
+    """Returns the function `(params, batch) -> output` of a module."""
+
+    def apply(params: Any, batch: PackedBatch) -> Array:
+        output: Any = model.apply({"params": params}, batch)  # flax also types the state of mutable collections
+        return output
+
+    return apply
 
 
 def parameter_shapes(model: nn.Module) -> Any:

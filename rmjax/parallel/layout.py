@@ -38,7 +38,9 @@ class Layout(Protocol):
     layout adds: it has the shapes that `module.init` and the optimizer give.
     """
 
-    devices: tuple[jax.Device, ...]
+    @property
+    def devices(self) -> tuple[jax.Device, ...]:
+        """The devices of all processes."""
 
     @property
     def shards(self) -> int:

@@ -40,7 +40,9 @@ def reward_histogram(
         scores: for each comparison its K scores, in the order of its responses.
         title: the title of the figure.
     """
-    preferred, other, gaps = [], [], []
+    preferred: list[float] = []
+    other: list[float] = []
+    gaps: list[float] = []
     for comparison, score_K in zip(comparisons, scores, strict=True):
         top = min(comparison.ranks)
         if max(comparison.ranks) == top:

@@ -12,8 +12,8 @@ from rmjax.training.run_files import RunFiles, read_run
 
 def run_report(run: RunFiles) -> str:
     """The page of a reward model or of a language model, finished or not."""
-    measured = run.kind == "reward_model" and run.evaluation is not None
-    heads = measured_heads(run.evaluation) if measured else {}
+    measured = run.evaluation if run.kind == "reward_model" else None
+    heads = {} if measured is None else measured_heads(measured)
     named = {"training", *(f"{figure}-{head}" for head in heads for figure in ("rewards", "reliability"))}
     sft = RunPaths(run.path / "sft")
     return render(
@@ -22,9 +22,9 @@ def run_report(run: RunFiles) -> str:
         kind=run.kind.replace("_", " "),
         run=run,
         result=run.evaluation,
-        measured=measured,
+        measured=measured is not None,
         heads=heads,
-        verdicts=verdicts(run.evaluation, heads) if measured else [],
+        verdicts=[] if measured is None else verdicts(measured, heads),
         sft=read_run(sft.path) if run.config["init"] == "sft" and sft.config_file.is_file() else None,
         other_figures={name: path for name, path in run.figures.items() if name not in named},
         metric_tables=metric_tables,

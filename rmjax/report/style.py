@@ -8,7 +8,7 @@ colour-blind readers can tell apart.
 from __future__ import annotations
 
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 LINE_COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9")
 TEXT_COLOUR, MUTED_COLOUR, GRID_COLOUR = "#262626", "#8C8C8C", "#E6E6E6"
 DPI = 150
-LEGEND_ABOVE_AXES = {
+LEGEND_ABOVE_AXES: dict[str, Any] = {
     "loc": "lower left",
     "bbox_to_anchor": (-0.01, 1.0),
     "ncols": 3,
@@ -31,9 +31,10 @@ LEGEND_ABOVE_AXES = {
 def new_figure(width: float, height: float, title: str) -> Figure:
     """An empty figure with a title; width and height are in inches."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
     figure.suptitle(title, fontsize=12, weight="bold", color=TEXT_COLOUR, x=0.012, ha="left")
     return figure
 

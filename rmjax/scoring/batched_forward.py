@@ -14,6 +14,7 @@ from rmjax.data.loader import balance_tokens
 from rmjax.data.packing import fitting_row_length, pack_rows, split_into_chunks
 from rmjax.models.attention import uses_dense_attention
 from rmjax.models.reward import RewardTransformer
+from rmjax.models.transformer import apply_fn
 from rmjax.parallel.layout import Layout
 
 # Tokens that one device computes at a time: enough to fill an accelerator, few enough for its memory. A core of a CPU
@@ -40,10 +41,11 @@ class BatchedForward:
     def __init__(self, model: RewardTransformer, layout: Layout, precision: str | None = None) -> None:
         self.layout = layout
         self._share_prompts = model.config.causal
+        forward = apply_fn(model)
 
         def apply(params: Any, batch: PackedBatch) -> jax.Array:
             with jax.default_matmul_precision(precision):
-                return model.apply({"params": params}, batch)
+                return forward(params, batch)
 
         self._apply = layout.compile_map(apply)
 

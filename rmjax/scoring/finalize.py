@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rmjax.data.comparisons import Comparison, Demonstration, Prompt, head_index
-from rmjax.scoring.contract import Contract, Normalization, choose_canaries
+from rmjax.scoring.contract import Canary, Contract, Normalization, choose_canaries
 from rmjax.scoring.reward_model import RewardModel
 
 References = dict[str, list[tuple[Prompt, str]]]
@@ -39,7 +39,8 @@ def demonstration_texts(demonstrations: Sequence[Demonstration], heads: Sequence
 
 def finalize(model: RewardModel, references: References, source: str, step: int) -> Contract:
     """Returns the model's contract with `step` and, for every head, normalization and canaries on reference texts."""
-    normalization, canaries = {}, []
+    normalization: dict[str, Normalization] = {}
+    canaries: list[Canary] = []
     for head, texts in references.items():
         column = model.heads.index(head)
         raw = model.score_groups([p for p, _ in texts], [[response] for _, response in texts], exact=True).raw

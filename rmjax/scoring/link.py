@@ -35,7 +35,7 @@ class Link:
         """True if gaps give odds, and so probabilities, a likelihood and a calibration."""
         return self.name != "none"
 
-    def log_odds(self, gap: np.ndarray) -> np.ndarray:
+    def log_odds(self, gap: np.ndarray | float) -> np.ndarray:
         """Returns log P(first preferred) / P(second preferred), given that the two are not tied; odd in the gap.
 
         bradley_terry  gap

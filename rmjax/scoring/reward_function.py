@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard, cast
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Ranked(NamedTuple):
 
     response: str
     score: float
-    index: int
+    index: int  # type: ignore[assignment]  # a public field that shadows tuple.index
 
 
 def as_prompt(prompt: PromptLike) -> Prompt:
@@ -116,11 +116,12 @@ class RewardFunction(abc.ABC):
             InputError: an unknown scale or head, or lists of different lengths.
         """
         single = isinstance(responses, str)
-        texts = [responses] if single else list(responses)
+        texts = [responses] if isinstance(responses, str) else list(responses)
         if isinstance(prompts, str) or _is_messages(prompts):
             turns = [as_prompt(prompts)] * len(texts)
         else:
-            turns = [as_prompt(prompt) for prompt in prompts]
+            # neither a text nor messages
+            turns = [as_prompt(prompt) for prompt in cast(Sequence[PromptLike], prompts)]
         if len(turns) != len(texts):
             raise InputError(f"{len(turns)} prompts for {len(texts)} responses: give one, or one for each response")
         groups: dict[Prompt, list[int]] = {}
@@ -169,7 +170,7 @@ class RewardFunction(abc.ABC):
         return self.heads[0] if head is None else head
 
 
-def _is_messages(prompts: Sequence[Any]) -> bool:
+def _is_messages(prompts: Sequence[Any]) -> TypeGuard[Sequence[Mapping[str, str] | Message]]:
     return len(prompts) > 0 and all(isinstance(turn, Mapping | Message) for turn in prompts)
 
 

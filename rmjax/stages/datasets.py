@@ -45,7 +45,9 @@ def load_splits(data: DataSettings) -> ComparisonSplits:
     Raises:
         InputError: a source cannot be read.
     """
-    notes = {name: collections.Counter() for name in ("train", "validation", "test")}
+    notes: dict[str, collections.Counter[str]] = {
+        name: collections.Counter() for name in ("train", "validation", "test")
+    }
 
     def load(source: str, role: str) -> list[Comparison]:
         return load_comparisons(source, role, manual_dir=data.manual_dir, notes=notes[role])
@@ -152,7 +154,8 @@ def encode_sft(demonstrations: DemonstrationSplits, tokenizer: Tokenizer) -> Sft
 
 def training_texts(demonstrations: Sequence[Demonstration], comparisons: Sequence[Comparison]) -> list[str]:
     """Returns the texts that a tokenizer is trained on: every turn and every answer of the training data only."""
-    texts = [message.content for item in (*demonstrations, *comparisons) for message in item.prompt]
+    items: list[Demonstration | Comparison] = [*demonstrations, *comparisons]
+    texts = [message.content for item in items for message in item.prompt]
     texts += [demonstration.response for demonstration in demonstrations]
     return texts + [response for comparison in comparisons for response in comparison.responses]
 

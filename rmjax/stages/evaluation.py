@@ -17,7 +17,7 @@ from rmjax.evaluation.evaluate import evaluate_heads, json_safe
 from rmjax.evaluation.gates import evaluate_gate
 from rmjax.evaluation.mistakes import worst_mistakes
 from rmjax.evaluation.pairs import head_columns, head_scores
-from rmjax.evaluation.temperature import fit_temperatures
+from rmjax.evaluation.temperature import Temperature, fit_temperatures
 from rmjax.scoring.gate import GatedModel
 from rmjax.scoring.reward_function import RewardFunction
 from rmjax.scoring.reward_model import RewardModel
@@ -71,12 +71,12 @@ def evaluate_model(
     """
     heads, link = model.heads, model.link.log_odds if model.link.has_odds else None
     head_columns(comparisons, heads)  # raises before the time of scoring is spent
-    if validation and link is None:
-        raise InputError(
-            "--validation fits a temperature, but a difference of these scores gives no probability: leave it out"
-        )
-    temperatures = {}
+    temperatures: dict[str, Temperature] = {}
     if validation:
+        if link is None:
+            raise InputError(
+                "--validation fits a temperature, but a difference of these scores gives no probability: leave it out"
+            )
         temperatures = fit_temperatures(validation, model.score_comparisons(validation).raw, heads, link)
     scores, cut = model.score_comparisons(comparisons)
     resampling = {"bootstrap": bootstrap, "seed": seed}

@@ -7,11 +7,14 @@ import difflib
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rmjax.errors import InputError, renamed
 
-Settings = TypeVar("Settings")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
 def parse(kind: type[Settings], values: Mapping[str, Any], path: str = "") -> Settings:
@@ -31,15 +34,16 @@ def parse(kind: type[Settings], values: Mapping[str, Any], path: str = "") -> Se
     if not isinstance(values, Mapping):
         raise InputError(f"{path.rstrip('.')} must be a group of fields, found {values!r}")
     try:
-        if hasattr(kind, "from_dict"):
-            return kind.from_dict(values)
+        from_dict = getattr(kind, "from_dict", None)
+        if from_dict is not None:
+            return from_dict(values)
         fields = {field.name: field for field in dataclasses.fields(kind)}
         hints = typing.get_type_hints(kind)
         _check_names(fields, values, path)
         parsed = {}
         for name, value in values.items():
             hint = hints[name]
-            if dataclasses.is_dataclass(hint):
+            if isinstance(hint, type) and dataclasses.is_dataclass(hint):
                 parsed[name] = parse(hint, value, f"{path}{name}.")
             else:
                 parsed[name] = _convert(hint, value, path + name)

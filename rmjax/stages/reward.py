@@ -9,14 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-
-from rmjax.data.batch import PackedBatch
 from rmjax.data.comparisons import head_index
 from rmjax.evaluation import mistakes
 from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.models.reward import RewardTransformer
-from rmjax.models.transformer import parameter_count
+from rmjax.models.transformer import apply_fn, parameter_count
 from rmjax.parallel.layout import Layout
 from rmjax.parallel.processes import is_main_process
 from rmjax.report import figures
@@ -64,7 +61,7 @@ def train_reward_model(config: Mapping[str, Any], workdir: Path | str) -> dict[s
     run.create(data.fingerprints, "reward_model")
     write_json(run.data_audit, data.audit.to_json())
     start = data.start
-    if settings.init == "sft":
+    if data.sft is not None:
         source = settings.sft_source
         print(f"Stage 1 of 2: a language model on {len(data.sft.learned)} demonstrations of {source} (SFT)")
         run_sft_stage(settings.sft_stage(), run.path / "sft", start, data.sft)
@@ -182,10 +179,7 @@ class Monitor:
 
 def make_objective(module: RewardTransformer, loss: LossConfig) -> LossFn:
     """Returns the objective that the loss settings describe."""
-
-    def apply(params: Any, batch: PackedBatch) -> jax.Array:
-        return module.apply({"params": params}, batch)
-
+    apply = apply_fn(module)
     return rating_objective(apply) if loss.name == "squared_error" else ranking_objective(apply, loss)
 
 

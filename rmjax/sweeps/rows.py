@@ -88,9 +88,9 @@ def settings(rows: Sequence[Row]) -> list[dict[str, Any]]:
 def at_setting(rows: Sequence[Row], at: Mapping[str, Any], title: str) -> dict[int, float]:
     """Returns seed -> value of a measure, over the finished runs of a setting that have it."""
     return {
-        row.seed: row.values[title]
+        row.seed: value
         for row in rows
-        if dict(row.at) == dict(at) and row.status == "finished" and row.values[title] is not None
+        if dict(row.at) == dict(at) and row.status == "finished" and (value := row.values[title]) is not None
     }
 
 

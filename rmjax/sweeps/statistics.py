@@ -13,13 +13,13 @@ LEVEL = 0.95
 
 
 class MeanInterval(NamedTuple):
-    """Mean over seeds, its standard error, and the 95 % interval of Student's t; NaN with fewer than two seeds."""
+    """Mean over n seeds, its standard error, and the 95 % interval of Student's t; NaN with fewer than two seeds."""
 
     mean: float
     error: float
     low: float
     high: float
-    count: int
+    n: int
 
 
 def mean_interval(values: Sequence[float]) -> MeanInterval:
@@ -57,7 +57,7 @@ def p_value(values: MeanInterval) -> float:
         return math.nan
     if values.error == 0:
         return float(values.mean == 0)
-    return 2 * float(scipy.stats.t.sf(abs(values.mean) / values.error, values.count - 1))
+    return 2 * float(scipy.stats.t.sf(abs(values.mean) / values.error, values.n - 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -122,9 +122,9 @@ def _digits(unit: str) -> int:
 
 
 def _mean(values: MeanInterval, unit: str, runs: int) -> str:
-    if not values.count:
+    if not values.n:
         return "-"
-    fewer = f" (of {values.count})" if values.count < runs else ""
+    fewer = f" (of {values.n})" if values.n < runs else ""
     if unit == "count":
         return f"{values.mean:,.0f}{fewer}"
     factor, digits = UNITS[unit], _digits(unit)
@@ -133,7 +133,7 @@ def _mean(values: MeanInterval, unit: str, runs: int) -> str:
 
 
 def _difference(values: MeanInterval, unit: str) -> str:
-    if not values.count:
+    if not values.n:
         return "-"
     form, scale = f"+.{_digits(unit)}f", UNITS[unit]
     return f"{scale * values.mean:{form}}" + interval_text((values.low, values.high), " ({})", form=form, scale=scale)

@@ -12,6 +12,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from rmjax.data.batch import AnyArray
 from rmjax.data.comparisons import STRENGTHS
 
 MARGINS = {
@@ -23,7 +24,7 @@ MARGINS = {
 
 
 def bradley_terry(
-    gap_P: jax.Array, *, margin: jax.Array | float = 0.0, label_smoothing: jax.Array | float = 0.0
+    gap_P: jax.Array, *, margin: AnyArray | float = 0.0, label_smoothing: jax.Array | float = 0.0
 ) -> jax.Array:
     """-(1 - e) log σ(gap - m) - e log σ(-gap - m), with margin m >= 0 and label smoothing e in [0, 1/2].
 
@@ -68,7 +69,7 @@ def tied_half(gap_P: jax.Array) -> jax.Array:
     return bradley_terry(gap_P, label_smoothing=0.5)
 
 
-def rao_kupper(gap_P: jax.Array, tied_P: jax.Array, *, threshold: jax.Array | float) -> jax.Array:
+def rao_kupper(gap_P: jax.Array, tied_P: AnyArray, *, threshold: jax.Array | float) -> jax.Array:
     """-log P(judgement), with a tie as a third outcome.
 
     P(win) = σ(gap - η), P(lose) = σ(-gap - η), P(tie) = (e^{2η} - 1) σ(gap - η) σ(-gap - η); the three sum to 1.
@@ -115,7 +116,7 @@ def centering(score_winner_P: jax.Array, score_loser_P: jax.Array) -> jax.Array:
     return jnp.square(score_winner_P + score_loser_P)
 
 
-def safety_classification(score_N: jax.Array, unsafe_N: jax.Array) -> jax.Array:
+def safety_classification(score_N: jax.Array, unsafe_N: AnyArray) -> jax.Array:
     """-log σ(r) of a safe response, -log σ(-r) of an unsafe one: the score is the logit of "safe".
 
     Added to a ranking loss, it fixes the constant per prompt that the ranking leaves free. Then r < 0 classifies a
@@ -142,7 +143,7 @@ def safety_classification(score_N: jax.Array, unsafe_N: jax.Array) -> jax.Array:
     return -jax.nn.log_sigmoid(jnp.where(unsafe_N, -score_N, score_N))
 
 
-def squared_error(score_N: jax.Array, rating_N: jax.Array) -> jax.Array:
+def squared_error(score_N: jax.Array, rating_N: AnyArray) -> jax.Array:
     """(r - rating)²: regression on absolute ratings, in their squared unit.
 
     Example:

@@ -96,7 +96,7 @@ class RunDirectory(RunPaths):
         InputError: the directory holds a run with another configuration, or something that is not a run.
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path | str, config: Mapping[str, Any]) -> None:
         super().__init__(Path(path))
         self.config = _jsonable(config)
         if self.path.exists() and not self.path.is_dir():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -86,7 +86,7 @@ def evaluate_stream(
     return {name: float(value) for name, value in ratios(total).items()}
 
 
-def ratios(sums: dict[str, Array]) -> dict[str, Array]:
+def ratios(sums: Mapping[str, Array | float]) -> dict[str, Array]:
     """Returns every reported sum divided by `NAME_weight`, or by `weight` if there is no such weight."""
     names = [name for name in sums if name != "weight" and not name.endswith("_weight")]
     weights = {name: sums.get(f"{name}_weight", sums["weight"]) for name in names}

@@ -219,6 +219,13 @@ def test_margins_are_over_tied_prompts_with_a_reference():
     assert "Ties: margin" in alone["missing"]
 
 
+@pytest.mark.parametrize("id", [None, "", "tied", "best:3", "ref:x"])
+def test_a_prompt_of_ties_without_its_kind_of_id_is_an_error(id):
+    item = Item((Message("user", "Hi"),), ("good", "fine"), ("bad",), "Ties", id)
+    with pytest.raises(InputError, match="ref:N or tied:N"):
+        evaluate_rewardbench2([item], [np.array([2.0, 1.0, 0.0])], bootstrap=0, seed=0)
+
+
 def test_the_overall_score_is_the_unweighted_mean_of_six_domains():
     rights = {"Factuality": 3, "Precise IF": 2, "Math": 1, "Safety": 0, "Focus": 4}
     scored = [

@@ -61,7 +61,7 @@ def test_a_difference_is_taken_seed_by_seed():
     assert found.mean == pytest.approx((0.01 + 0.02 + 0.03) / 3)
     assert found.error == pytest.approx(0.01 / 3**0.5)
     lonely = [r for r in ROWS if (r.at["margin"], r.seed) != ("none", 2)]
-    assert difference(lonely, {"margin": "small"}, {"margin": "none"}, "accuracy").count == 2
+    assert difference(lonely, {"margin": "small"}, {"margin": "none"}, "accuracy").n == 2
 
 
 def test_the_table():

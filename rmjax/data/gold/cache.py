@@ -43,4 +43,5 @@ def _from_bytes(kind: type[Item], content: bytes) -> list[Item]:
 
 def _item(kind: type[Item], row: list[Any]) -> Item:
     prompt, *rest = row
-    return kind(tuple(Message(*turn) for turn in prompt), *(tuple(v) if isinstance(v, list) else v for v in rest))
+    values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in rest]
+    return kind(tuple(Message(*turn) for turn in prompt), *values)

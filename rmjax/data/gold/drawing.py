@@ -89,7 +89,7 @@ def _lookup(rng: PortableRandom, subset: str) -> Request:
     question = rng.pick(family.questions).format(i=asked, w=word)
     remark = f"{rng.pick(texts.REMARKS)} " if rng.chance(0.15) else ""
     if subset == "conversation":
-        prompt = (
+        prompt: Prompt = (
             Message("user", remark + stated),
             Message("assistant", rng.pick(texts.ACKNOWLEDGEMENTS)),
             Message("user", question),

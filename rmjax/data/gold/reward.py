@@ -158,7 +158,7 @@ def _classify_lookup(request: Reading, text: str, words: list[str]) -> Verdict:
     right = facts[request.asked]
     if not values:
         return "vague"
-    if len(items) == 1 and request.asked not in items and values == {facts.get(*items, right)}:
+    if len(items) == 1 and request.asked not in items and values == {facts.get(next(iter(items)), right)}:
         return "wrong_item"  # with its own value, or an item that the prompt does not name, with the value asked for
     if right not in values:
         return "wrong_value"

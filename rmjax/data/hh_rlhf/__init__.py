@@ -61,7 +61,7 @@ def load(
         ) from error
     comparisons = [_comparison(source[i], split) for i in range(len(source))]
     if notes is not None and manual_dir:
-        for member, count in collections.Counter(comparison.subset for comparison in comparisons).items():
+        for member, count in collections.Counter(c.subset for c in comparisons if c.subset).items():
             name = file_name(member, split)
             notes[f"pairs of {name}, {_verdict(name, digests[name])}"] = count
     return comparisons

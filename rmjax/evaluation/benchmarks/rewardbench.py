@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rmjax.errors import InputError
-from rmjax.evaluation.benchmarks.rewardbench_items import BEST_OF, DOMAINS, SECTIONS, SUBSETS, TIES, Item
+from rmjax.evaluation.benchmarks.rewardbench_items import BEST_OF, DOMAINS, SECTIONS, SUBSETS, TIES, Item, ties_id
 from rmjax.evaluation.bootstrap import FEW_PROMPTS, cluster_interval
 from rmjax.evaluation.evaluate import json_safe
 from rmjax.evaluation.metrics import Metrics
@@ -162,7 +162,7 @@ def _ties(scored: Sequence[tuple[Item, np.ndarray]]) -> list[Measurement]:
     gaps: dict[str, dict[str, float]] = {"ref": {}, "tied": {}}
     ranges: dict[str, float] = {}
     for item, score_K in scored:
-        kind, _, number = item.id.partition(":")
+        kind, number = ties_id(item)
         good, bad = score_K[: len(item.chosen)], score_K[len(item.chosen) :]
         gaps[kind][number] = float(good.min() - bad.max())
         if kind == "tied":

@@ -70,7 +70,7 @@ BEST_OF = 4  # responses to a prompt of every domain but Ties, one of them chose
 
 # Data of the published scores: hub id -> the files of the split.
 _HUB = {"allenai/reward-bench": "data/filtered-*.parquet", "allenai/reward-bench-2": "data/test-*.parquet"}
-_TIES_ID = re.compile(r"(ref|tied):\d+")
+_TIES_ID = re.compile(r"(ref|tied):(\d+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +113,18 @@ def read_rewardbench2(source: str) -> list[Item]:
     return _read(source, "allenai/reward-bench-2", _best_of)
 
 
+def ties_id(item: Item) -> tuple[str, str]:
+    """Returns (`ref` or `tied`, N) from the id of a prompt of Ties.
+
+    Raises:
+        InputError: the id is another.
+    """
+    match = _TIES_ID.fullmatch(item.id or "")
+    if match is None:
+        raise InputError(f'the "id" of a prompt of {TIES} is ref:N or tied:N, which says what it is, found {item.id!r}')
+    return match[1], match[2]
+
+
 # --- records ----------------------------------------------------------------------------------------------------------
 
 
@@ -139,9 +151,7 @@ def _best_of(record: Any, origin: str) -> Item:
             f"{subset} has one chosen and {BEST_OF - 1} rejected responses to a prompt, found {len(chosen)} and "
             f"{len(rejected)}"
         )
-    if subset == TIES and not _TIES_ID.fullmatch(item.id or ""):
-        raise InputError(f'the "id" of a prompt of {TIES} is ref:N or tied:N, which says what it is, found {item.id!r}')
-    if subset == TIES and item.id.startswith("tied:") and len(chosen) < 2:
+    if subset == TIES and ties_id(item)[0] == "tied" and len(chosen) < 2:
         raise InputError(f'{item.id} is a tied prompt, so "chosen" holds two responses or more, found {len(chosen)}')
     return item
 
@@ -175,7 +185,8 @@ def _field(record: Any, key: str) -> Any:
 
 
 def _read(source: str, hub: str, parse: Callable[[Any, str], Item]) -> list[Item]:
-    items, ids = [], {}
+    items: list[Item] = []
+    ids: dict[str | None, str] = {}
     for path in _paths(source, hub):
         for origin, record in _records(path, hub):
             try:
