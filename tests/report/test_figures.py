@@ -101,7 +101,8 @@ def test_training_curve_draws_what_the_rows_have(tmp_path, drawn):
 
 
 def test_training_curve_leaves_out_panels_without_values(tmp_path, drawn):
-    figures.training_curve(tmp_path / "t.png", [{"step": 1, "loss": 3.0}], title="SFT", loss_unit="nats per token", chance={})
+    unit = {"loss_unit": "nats per token", "chance": {}}
+    figures.training_curve(tmp_path / "t.png", [{"step": 1, "loss": 3.0}], title="SFT", **unit)
     (axes,) = drawn[0].axes
     assert axes.get_ylabel() == "loss (nats per token)"
     assert len(axes.get_lines()) == 2  # raw and smoothed: chance is known for pairs only
