@@ -41,6 +41,10 @@ def make_sweep(folder, axis, places, figure, fit=()):
     page = {
         "title": f"Accuracy by {axis}",
         "seeds": 2,
+        "base": "configs/helpful.py",
+        "start_base": "configs/sft.py",
+        "starts": [],
+        "fields": [],
         "settings": [{"at": {axis: at}, "fields": []} for at in places],
         "measures": [list(ACCURACY)],
         "compare": axis,
