@@ -13,7 +13,10 @@ import pytest
 from naive import one_bin
 
 from rmjax.data.batch import BatchShape, Example
+from rmjax.models.config import default_head
+from rmjax.models.mask import packed_context
 from rmjax.models.pretrained import open_pretrained
+from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import Transformer, parameter_shapes
 
 pytestmark = pytest.mark.parity
@@ -46,12 +49,15 @@ def test_sentence_embeddings_equal_the_reference():
 
     pretrained = open_pretrained(str(folder))
     trunk = Transformer(pretrained.config, jnp.dtype("float32"))
-    shapes = {"trunk": parameter_shapes(trunk)}
+    model = RewardTransformer(trunk.config, default_head(("reward",), trunk.config), trunk.dtype)
+    shapes = {"trunk": parameter_shapes(model)["trunk"]}
     params, _ = pretrained.load(shapes)
     length = -(-sum(map(len, ids)) // 64) * 64
     examples = [Example(np.array(each[:-1], np.int32), (np.array(each[-1:], np.int32),)) for each in ids]
     batch, slots = one_bin(examples, BatchShape(1, length, 8, 8), share_prompts=False)
-    packed = np.asarray(jax.jit(trunk.apply)({"params": params["trunk"]}, batch))[0]
+    context = jax.tree.map(jnp.asarray, packed_context(batch))
+    hidden_RxLxD, _ = jax.jit(trunk.apply)({"params": params["trunk"]}, batch.tokens_RxL, context)
+    packed = np.asarray(hidden_RxLxD)[0]
     ends = {example: int(batch.responses.score_index_N[n]) + 1 for n, (example, _) in enumerate(slots)}
     actual = np.stack([unit(packed[ends[i] - len(each) : ends[i]].mean(0)) for i, each in enumerate(ids)])
 
