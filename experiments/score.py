@@ -81,13 +81,13 @@ def written(output: str, to_stdout: bool) -> Iterator[IO[str]]:
     if not direct and not path.parent.is_dir():
         raise InputError(f"the folder of --output={output} does not exist")
     partial = path.with_name(path.name + ".partial")
-    place = 1 if to_stdout else output if direct else partial
+    target = 1 if to_stdout else output if direct else partial
     try:
-        opened = open(place, "w", encoding="utf-8", closefd=not to_stdout)  # noqa: SIM115
-    except OSError as error:
-        raise InputError(f"--output={output} cannot be written ({error.strerror}): name another file") from None
-    try:
-        with opened as file:
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(open(target, "w", encoding="utf-8", closefd=not to_stdout))
+            except OSError as error:
+                raise InputError(f"--output={output} cannot be written ({error.strerror}): name another file") from None
             yield file
         if not direct:
             os.replace(partial, path)

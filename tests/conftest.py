@@ -1,4 +1,4 @@
-"""Every test sees eight CPU devices, strict dtypes and ranks, and fails on a warning from our own code."""
+"""Fixtures of all tests; eight CPU devices, strict dtypes and ranks, and warnings of rmjax as errors."""
 
 import os
 

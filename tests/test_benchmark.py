@@ -1,4 +1,4 @@
-"""benchmark.py as a person runs it, on a tiny model and hand-made files."""
+"""experiments/benchmark.py on a tiny model and hand-made files."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Runs on pretrained trunks, from tiny checkpoints through the real scripts: train, sft and export."""
+"""Runs on pretrained trunks: train, sft and export with tiny checkpoints."""
 
 import importlib
 import json

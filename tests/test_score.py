@@ -1,4 +1,4 @@
-"""Outputs of experiments/score.py: a file appears when it is complete, anything else is written directly."""
+"""Output of experiments/score.py: complete files, symbolic links, devices and FIFOs."""
 
 import os
 import stat
@@ -43,9 +43,14 @@ def test_a_fifo_is_written_to_and_stays(tmp_path):
 def test_a_file_is_replaced_only_when_all_is_written(tmp_path):
     file = tmp_path / "file.jsonl"
     file.write_text("old\n")
-    with pytest.raises(ValueError, match="broken"), written(str(file), False) as opened:  # noqa: PT012
-        opened.write("half")
-        raise ValueError("broken")
+
+    def fail_halfway():
+        with written(str(file), False) as opened:
+            opened.write("half")
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        fail_halfway()
     assert file.read_text() == "old\n"
     assert [path.name for path in tmp_path.iterdir()] == ["file.jsonl"]
 

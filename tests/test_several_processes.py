@@ -1,4 +1,4 @@
-"""Two processes with two devices each, as two hosts would run: what one process with four devices does."""
+"""Runs of two processes with two devices each, compared with one process with four devices."""
 
 import json
 import signal

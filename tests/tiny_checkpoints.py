@@ -1,4 +1,4 @@
-"""Hugging Face checkpoints small enough to write in a test: random weights, and a tokenizer that belongs to them."""
+"""Tiny Hugging Face checkpoints for tests: random weights and a tokenizer."""
 
 from __future__ import annotations
 

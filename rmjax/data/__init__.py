@@ -1,1 +1,1 @@
-"""Human judgements -> device batches."""
+"""Data: sources of human judgements, tokenization, packed batches."""

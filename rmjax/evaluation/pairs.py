@@ -112,7 +112,7 @@ def head_scores(
 def head_gaps(
     comparisons: Sequence[Comparison], scores: Sequence[np.ndarray], heads: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Returns the gaps of each head on the pairs of its own comparisons; arguments and errors as in `head_scores`."""
+    """Returns, for each head, the gaps of the pairs that it judges; arguments and errors as in `head_scores`."""
     column_B = head_columns(comparisons, heads)
     pairs = pair_arrays(comparisons)
     gap_PxZ = pairs.gap(np.concatenate(validate_scores(comparisons, scores, heads)))

@@ -12,7 +12,7 @@ from rmjax.models.families.family import Family
 
 
 def class_name(fields: Mapping[str, Any]) -> str:
-    """Returns the model class in the fields of a config.json: the class of its own code, or the first architecture."""
+    """Returns the model class that a config.json names: that of its custom code, or its first architecture."""
     listed = fields.get("architectures")
     named = [*_own_code(fields), *(listed if isinstance(listed, list) else ())]
     return str(named[0]) if named else "unnamed"

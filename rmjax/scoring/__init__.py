@@ -1,1 +1,1 @@
-"""Parameters that can score."""
+"""Scoring: checkpoints with their contract, reward models, ensembles, gate, Hugging Face folders."""

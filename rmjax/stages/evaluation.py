@@ -75,7 +75,8 @@ def evaluate_model(
     if validation:
         if link is None:
             raise InputError(
-                "--validation fits a temperature, but a difference of these scores gives no probability: leave it out"
+                "validation data fit a temperature, but a difference of these scores gives no probability: give none "
+                "(--validation of experiments/evaluate.py)"
             )
         temperatures = fit_temperatures(validation, model.score_comparisons(validation).raw, heads, link)
     scores, cut = model.score_comparisons(comparisons)

@@ -162,6 +162,7 @@ def select_best(run: RunDirectory, state: TrainState, layout: Layout) -> TrainSt
     for later in candidates[candidates.index(best) + 1 :]:
         if is_main_process():
             shutil.rmtree(later)
+    sync_processes(f"deleted after {best}")  # no process reads the directory before the later ones are gone
     step, opt_state = layout.unreplicate(state).step, layout.unreplicate(state).opt_state
     return layout.device_put(TrainState(step, load_tree(best / "params", layout=layout), opt_state))
 
@@ -179,7 +180,7 @@ def initial_parameters(stage: Stage, shapes: Any, layout: Layout) -> Any:
 
 
 def resume(run: RunDirectory, state: TrainState, layout: Layout) -> tuple[int, TrainState]:
-    """Returns step and state, not replicated, of the run's last sound checkpoint; `state` has the shapes."""
+    """Returns step and state, not replicated, of the run's last undamaged checkpoint; `state` has the shapes."""
     checkpoint = find_checkpoint(run.checkpoints)
     sync_processes(f"found {checkpoint}")
     for later in list_checkpoints(run.checkpoints):

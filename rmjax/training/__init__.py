@@ -1,1 +1,1 @@
-"""Batches + model -> parameters."""
+"""Training: losses, objectives, optimizer, step, loop, run directory."""

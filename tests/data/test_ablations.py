@@ -1,4 +1,4 @@
-"""Ablations of the training data: the judgement among what is left is the one that was given."""
+"""Ablations of the training data, against the original judgements."""
 
 import dataclasses
 

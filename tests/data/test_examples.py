@@ -1,4 +1,4 @@
-"""Comparisons as ids: which head, which pairs, which margins and weights."""
+"""Conversion of comparisons to ids: heads, pairs, margins and weights."""
 
 import numpy as np
 import pytest

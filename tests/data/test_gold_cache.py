@@ -1,4 +1,4 @@
-"""What is read back is what was drawn."""
+"""The cache of the gold corpus returns the corpus that was drawn."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """What was drawn rather than read, by name."""
+    """Returns the names of the functions that drew the corpus anew."""
     names = []
     for what in ("comparisons", "demonstrations"):
         draw = getattr(corpus, what)

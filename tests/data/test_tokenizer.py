@@ -1,4 +1,4 @@
-"""Template, EOS, truncation, round trips, and what a text may not do."""
+"""Tokenization: templates, EOS, truncation, round trips, and special tokens in texts."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Golden files read back, and what rmjax makes of the same texts."""
+"""Comparison of the golden files with the results of rmjax for the same texts."""
 
 from __future__ import annotations
 

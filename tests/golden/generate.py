@@ -1,4 +1,4 @@
-"""Writes the golden files: what transformers' own torch classes compute, for tests that run without torch.
+"""Writes the golden files: results of transformers' torch classes, for tests that run without torch.
 
     python tests/golden/generate.py
 

@@ -1,4 +1,4 @@
-"""Random classifiers of many kinds, scored here and in torch on texts that are easily read otherwise: `-m parity -s`.
+"""Scores of random classifiers of many kinds, compared with torch: `pytest -m parity -s`.
 
 Blanks at either end, code, many scripts, thoughts, and answers of hundreds of tokens. Sizes are odd, and windows are
 shorter than the texts. It prints the largest error in units of the scores' standard deviation.

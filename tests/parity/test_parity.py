@@ -1,4 +1,4 @@
-"""Live against transformers' torch models, in both directions: `pytest -m parity`.
+"""Comparison with transformers' torch models, in both directions: `pytest -m parity`.
 
 Fresh random models of every family, so that nothing rests on the golden files; reward models of ours as other tools
 open them; and one trained elsewhere as we open it.

@@ -151,3 +151,13 @@ def test_reliability_diagram_without_a_temperature_and_of_one_pair(tmp_path, dra
     assert len(upper.get_lines()) == 2
     (bar,) = lower.patches
     assert 70 <= bar.get_x() <= bar.get_x() + bar.get_width() <= 75  # confidence 73 %
+
+
+def test_a_training_curve_draws_chance_where_it_is_known(tmp_path, drawn):
+    """As for squared error: guessing has an accuracy, and no loss that is known."""
+    rows = [{"step": step, "loss": 3.0, "accuracy": 0.7} for step in (1, 2)]
+    figures.training_curve(tmp_path / "t.png", rows, loss_unit="", chance={"accuracy": 0.5})
+    loss, accuracy = drawn[0].axes
+    assert loss.get_ylabel() == "loss"
+    assert len(accuracy.get_lines()) == len(loss.get_lines()) + 1
+    assert list(accuracy.get_lines()[-1].get_ydata()) == [50.0, 50.0]

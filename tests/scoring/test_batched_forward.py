@@ -1,4 +1,4 @@
-"""The one way to score: against the naive form, and the same on any number of devices and in any company."""
+"""Batched forward pass against the naive form, for any number of devices and any other texts in the batch."""
 
 import dataclasses
 

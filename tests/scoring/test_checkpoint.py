@@ -1,4 +1,4 @@
-"""Checkpoints are whole or not there, are believed only when sound, and score as they did."""
+"""Checkpoints: writing, damage, and scores after loading."""
 
 import copy
 import dataclasses

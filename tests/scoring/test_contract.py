@@ -1,4 +1,4 @@
-"""A contract survives its file, and its canaries notice what they are for."""
+"""The scoring contract: round trip through its file, and checks of its canaries."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Ensembles against arithmetic on their members' own scores, and what must not be combined."""
+"""Ensembles against arithmetic on the scores of their members, and combinations that are refused."""
 
 import dataclasses
 

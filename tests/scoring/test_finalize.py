@@ -1,4 +1,4 @@
-"""Reference texts, and the normalization and canaries made of their scores."""
+"""Reference texts, and the normalization and canaries from their scores."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The gate against the rule of Llama 2 written out, and thresholds found again in data that were made by them."""
+"""The gate against the rule of Llama 2, and fits on data with known thresholds."""
 
 import dataclasses
 

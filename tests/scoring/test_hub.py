@@ -1,4 +1,4 @@
-"""Reward models written in Hugging Face's format and opened from it: the same scores, and what is refused."""
+"""Reward models in Hugging Face's format: equal scores after export and loading, and refused folders."""
 
 import copy
 import dataclasses

@@ -1,4 +1,4 @@
-"""What a person can ask of a reward model, in every form, and what it answers to mistakes."""
+"""`RewardModel`: scores, rankings and probabilities in every form of input, and its errors."""
 
 import copy
 

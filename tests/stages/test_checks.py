@@ -1,4 +1,4 @@
-"""What is wrong with settings or data is said before anything is trained, with the name of what to change."""
+"""Checks of a run's data: every error names the setting or the data to change."""
 
 import dataclasses
 import math
@@ -62,6 +62,7 @@ def test_an_evaluation_source_left_as_it_was_is_refused(train, evaluation):
         ("gold/helpful@0.5,jsonl:mine.jsonl@0.5", "gold/helpful"),
         ("jsonl:mine.jsonl[:90%]", "jsonl:mine.jsonl[90%:]"),
         ("gold/helpful", "jsonl:mine.jsonl"),
+        ("gold/helpful", "parquet:mine.parquet"),
         ("jsonl:mine.jsonl", "hh_rlhf/helpful"),
         ("jsonl:mine.jsonl", "gold/helpful:test"),
         ("jsonl:mine.jsonl", "gold/helpful[:200]"),

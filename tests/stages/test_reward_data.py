@@ -1,4 +1,4 @@
-"""Which set each part of a run comes from: training, validation and test data whose words differ."""
+"""Whole tiny runs: the data set that each part of a run uses, and pooling."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Tiny real runs: what is logged, saved and raised, and that stopping and resuming changes nothing."""
+"""The training loop: logs, checkpoints, errors, signals, and equal results after resuming."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""The schedule at steps a person can compute, what decays, what is clipped, and what is refused."""
+"""The schedule by hand, weight decay, clipping, and settings that are refused."""
 
 import itertools
 import math

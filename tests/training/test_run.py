@@ -1,4 +1,4 @@
-"""A run directory knows its own configuration, its rows and whether it is done."""
+"""Run directories: configuration, metrics, and whether a run is finished."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""One step is the same step on any layout, and its loss is what a person would compute by hand."""
+"""The training step: equal results on all layouts, and its loss by hand."""
 
 import dataclasses
 import itertools
