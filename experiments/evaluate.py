@@ -5,7 +5,10 @@
 `--validation` names comparisons to fit a temperature on, for calibrated probabilities. They must be neither training
 data nor the data of the report. `--against` names another checkpoint, which is scored on the same comparisons. The
 worst mistakes are the pairs that the model orders most strongly against the raters. Three are printed in full, and all
-are written to RESULT.mistakes.jsonl.
+are written to RESULT.mistakes.jsonl. RESULT.outcomes.npz has the outcome on every pair.
+
+With the runs of several seeds, joined by commas, in `--checkpoint`, and those of the other model in the same order in
+`--against`, the two models are compared by seed and by prompt. The interval of their difference is over both.
 
 With `--gate` the gate is also compared with its heads, if the comparisons state the head that they were made for.
 
@@ -28,7 +31,7 @@ from rmjax.data.comparisons import Comparison
 from rmjax.data.sources import load_comparisons
 from rmjax.errors import InputError
 from rmjax.evaluation import mistakes
-from rmjax.evaluation.summary import comparison_summary, summary
+from rmjax.evaluation.summary import comparison_summary, seeds_summary, summary
 
 if TYPE_CHECKING:
     from rmjax.scoring.reward_model import RewardModel
@@ -40,7 +43,7 @@ SHOWN = 3  # number of mistakes on the console
 def main() -> None:
     from rmjax.scoring.gate import GatedModel
     from rmjax.stages.evaluation import evaluate_model
-    from rmjax.training.run import write_json, write_text
+    from rmjax.training.run import outcomes_path, write_bytes, write_json, write_text
 
     arguments = flags.FLAGS
     output = Path(arguments.output) if arguments.output else None
@@ -49,6 +52,14 @@ def main() -> None:
     notes: collections.Counter[str] = collections.Counter()
     comparisons = load_comparisons(arguments.data, "test", manual_dir=arguments.manual_dir, notes=notes)
     print(*(f"{note}: {count:,}" for note, count in notes.items()), sep="\n", end="\n\n" if notes else "")
+    checkpoint = ",".join(arguments.checkpoint)
+    about = {"data": arguments.data, "notes": dict(notes), "checkpoint": checkpoint}
+    if len(arguments.against) > 1:
+        result = against_seeds(comparisons)
+        print(seeds_summary(result["against"], arguments.checkpoint, arguments.against))
+        if output:
+            write_json(output, {**about, **result})
+        return
     validation = read_validation(comparisons) if arguments.validation else []
     model = choose_member(validation) if arguments.combine == "best" else checkpoint_flags.load_checkpoint()
     # The gate is compared with its heads if the comparisons state theirs.
@@ -71,11 +82,11 @@ def main() -> None:
     print(summary(result))
     if worst:
         print("\nWorst mistakes:", *map(mistakes.as_text, worst[:SHOWN]), sep="\n\n")
-    checkpoint = ",".join(arguments.checkpoint)
     if arguments.against:
-        print("", comparison_summary(result["against"], checkpoint, arguments.against), sep="\n")
+        print("", comparison_summary(result["against"], checkpoint, arguments.against[0]), sep="\n")
     if output:
-        write_json(output, {"data": arguments.data, "notes": dict(notes), "checkpoint": checkpoint, **result})
+        write_bytes(outcomes_path(output), evaluation.outcomes.to_bytes())
+        write_json(output, {**about, **result})
         if arguments.mistakes:
             write_text(output.with_suffix(".mistakes.jsonl"), mistakes.as_lines(worst))
 
@@ -111,17 +122,47 @@ def choose_member(validation: Sequence[Comparison]) -> RewardModel:
 
 def against(comparisons: Sequence[Comparison], evaluation: Evaluation, heads: Sequence[str]) -> dict[str, Any]:
     """Returns the results of the comparison with the checkpoint of --against."""
-    from rmjax.scoring.checkpoint import is_hugging_face, load
     from rmjax.stages.evaluation import compare_models
 
     arguments = flags.FLAGS
-    # The flags for a Hugging Face folder also apply to this checkpoint if it is one.
-    stated = checkpoint_flags.stated_for_hub() if is_hugging_face(Path(arguments.against)) else {}
-    other = load(arguments.against, verify=arguments.verify, **stated)
+    (name,) = arguments.against
     resampling = {"bootstrap": arguments.bootstrap, "seed": arguments.seed}
-    compared, cut = compare_models(comparisons, evaluation.scores, heads, other, **resampling)
-    truncation = checkpoint_flags.report_truncation(cut, arguments.against)
-    return {"checkpoint": arguments.against, **compared, "truncation": truncation}
+    compared, cut = compare_models(comparisons, evaluation.scores, heads, load_alone(name), **resampling)
+    truncation = checkpoint_flags.report_truncation(cut, name)
+    return {"checkpoint": name, **compared, "truncation": truncation}
+
+
+def against_seeds(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Returns the metrics of every checkpoint, and their comparison with those of --against, seed by seed.
+
+    Raises:
+        InputError: the flags name different numbers of checkpoints, or a flag is for one model.
+    """
+    from rmjax.stages.evaluation import compare_seeds, evaluate_model
+
+    arguments = flags.FLAGS
+    names, others = arguments.checkpoint, arguments.against
+    if len(names) != len(others):
+        raise InputError(f"--checkpoint names {len(names)} runs and --against {len(others)}: name the same seeds")
+    if arguments.combine or arguments.gate or arguments.validation:
+        raise InputError("--combine, --gate and --validation are for one model: leave them out with several seeds")
+    evaluations = []
+    for name in (*names, *others):
+        settings = {"bootstrap": arguments.bootstrap, "seed": arguments.seed, "mistakes": 0}
+        evaluations.append(evaluate_model(load_alone(name), comparisons, **settings))
+        checkpoint_flags.report_truncation(evaluations[-1].cut, name)
+    outcomes = [evaluation.outcomes for evaluation in evaluations]
+    compared = compare_seeds(outcomes[: len(names)], outcomes[len(names) :])
+    runs = {name: each.metrics for name, each in zip((*names, *others), evaluations, strict=True)}
+    return {"against": {"checkpoint": ",".join(others), **compared}, "runs": runs}
+
+
+def load_alone(name: str) -> RewardModel:
+    """Loads one reward model; the flags for a Hugging Face folder apply to it if it is one."""
+    from rmjax.scoring.checkpoint import is_hugging_face, load
+
+    stated = checkpoint_flags.stated_for_hub() if is_hugging_face(Path(name)) else {}
+    return load(name, verify=flags.FLAGS.verify, **stated)
 
 
 if __name__ == "__main__":
@@ -129,7 +170,12 @@ if __name__ == "__main__":
     checkpoint_flags.define()
     flags.DEFINE_string("data", None, "Comparisons by name: gold/helpful, jsonl:FILE, hh_rlhf/helpful-base, ...")
     flags.DEFINE_string("validation", None, "Comparisons to fit the temperature on; without them, none is fitted.")
-    flags.DEFINE_string("against", None, "Another checkpoint, as in --checkpoint, to compare with.")
+    flags.DEFINE_list(
+        "against",
+        [],
+        "Another checkpoint to compare with; or the runs of several seeds, joined by commas, in the order of those of "
+        "--checkpoint.",
+    )
     flags.DEFINE_string("output", None, "JSON file for the result; without it the result is only printed.")
     flags.DEFINE_string("manual_dir", "", "Folder with the files of HH-RLHF; empty: download.")
     flags.DEFINE_integer("bootstrap", 2000, "Bootstrap resamples of the prompts for the intervals.")

@@ -1,15 +1,21 @@
 """Fixtures of all tests; eight CPU devices, strict dtypes and ranks, and warnings of rmjax as errors."""
 
 import os
+import tempfile
 
 # jax reads these when it is imported. A platform that is already set is not changed.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
-# Most of the time of a test is compiling, and tiny shapes have nothing to gain from fast code. Scripts that tests call
-# as a user would are compiled as a user's are.
+# Most of the time of a test is compiling, and tiny shapes have nothing to gain from fast code.
 if "xla_backend_optimization_level" not in os.environ["XLA_FLAGS"]:
     os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
+# Many tests compile the same programs. The first process of pytest makes a folder for them; the workers and the scripts
+# that tests call inherit it. It is new for every run of pytest, so no test depends on an earlier run.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    COMPILED = tempfile.TemporaryDirectory(prefix="rmjax-compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import jax.numpy as jnp

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -41,12 +40,9 @@ def command(script: str, *arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "experiments" / f"{script}.py"), *arguments]
 
 
-# What one script compiled the next need not: most of the time of these tests is compiling.
-CACHE = tempfile.TemporaryDirectory(prefix="rmjax-compiled-")
-
-
 def environment() -> dict[str, str]:
-    platform = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": CACHE.name}
+    """The environment of a script: a user's number of devices, but compiled fast, and into the cache of all tests."""
+    platform = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
     return {**os.environ, **platform, "COLUMNS": "100"}
 
 
@@ -77,6 +73,7 @@ def test_a_run_leaves_everything_it_promises_and_says_where(finished):
         "metrics.jsonl",
         "evaluation.json",
         "mistakes.jsonl",
+        "evaluation.outcomes.npz",
     ):
         assert (workdir / name).stat().st_size > 0
     assert sorted(path.name for path in (workdir / "figures").iterdir()) == [
@@ -324,6 +321,26 @@ def test_several_checkpoints_are_an_ensemble(finished, tmp_path):
         ([twice, "--combine=mean", "--penalty=1"], "--penalty belongs to --combine=uncertainty"),
         ([twice, "--combine=best"], "--combine=best chooses by accuracy on --validation"),
         ([f"--checkpoint={workdir}", "--gate"], "this checkpoint has no gate"),
+    ):
+        refused = call("evaluate", *flags, data)
+        assert refused.returncode == 1
+        assert words in refused.stderr
+
+
+def test_runs_of_several_seeds_are_compared_by_seed_and_prompt(finished, tmp_path):
+    """A model with itself: no difference, and an interval of no width."""
+    workdir, _ = finished
+    twice, data = f"{workdir},{workdir}", "--data=gold/helpful[:40]"
+    done = call("evaluate", f"--checkpoint={twice}", f"--against={twice}", data, f"--output={tmp_path}/e.json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "e.json").read_text())
+    stated = json.loads((workdir / "evaluation.json").read_text())
+    assert result["against"]["accuracy"] == result["against"]["other_accuracy"] == [stated["accuracy"]] * 2
+    assert (result["against"]["difference"], result["against"]["difference_ci95"]) == (0.0, [0.0, 0.0])
+    assert "over 2 seeds" in done.stdout
+    for flags, words in (
+        ([f"--checkpoint={twice}", f"--against={twice},{workdir}"], "--checkpoint names 2 runs and --against 3"),
+        ([f"--checkpoint={twice}", f"--against={twice}", "--combine=mean"], "--combine, --gate and --validation are"),
     ):
         refused = call("evaluate", *flags, data)
         assert refused.returncode == 1

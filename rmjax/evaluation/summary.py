@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rmjax.evaluation.bootstrap import FEW_PROMPTS
 from rmjax.evaluation.metrics import Metrics
@@ -75,6 +75,23 @@ def comparison_summary(compared: Metrics, name: str, other: str) -> str:
         word = comparison_word(compared["difference_ci95"])
         verdict = f"{name} is {word} {other} on these pairs: {_difference(compared, ' points')}."
     return f"{text_table(rows)}\n\n{verdict}"
+
+
+def seeds_summary(compared: Metrics, names: Sequence[str], others: Sequence[str]) -> str:
+    """Returns the summary of a result of `compare_seeds`, of the checkpoints `names` and `others`, paired by seed."""
+    accuracies = zip(names, others, compared["accuracy"], compared["other_accuracy"], strict=True)
+    rows = [
+        ("checkpoint", "accuracy", "against", "accuracy", "difference, points"),
+        *((name, percent(one), other, percent(two), points(one - two)) for name, other, one, two in accuracies),
+    ]
+    columns = {"all pairs": compared, **compared.get("labels", {})}
+    lines = [f"{label}: {_difference(each, ' points')}, {each['pairs']} pairs" for label, each in columns.items()]
+    spread = f"Standard deviation over seeds {100 * compared['seed_sd']:.1f} points; {compared['prompts']} prompts."
+    if compared["difference_ci95"] is None:  # fewer than two prompts
+        return f"{text_table(rows)}\n\nWithout an interval, so chance cannot be excluded."
+    word = comparison_word(compared["difference_ci95"]).capitalize()
+    verdict = f"{word} --against over {len(names)} seeds and these prompts: {_difference(compared, ' points')}."
+    return "\n\n".join([text_table(rows), "\n".join(lines), f"{verdict} {spread}"])
 
 
 def _difference(compared: Metrics, unit: str = "") -> str:

@@ -16,6 +16,7 @@ from rmjax.evaluation.compare import compare
 from rmjax.evaluation.evaluate import evaluate_heads, json_safe
 from rmjax.evaluation.gates import evaluate_gate
 from rmjax.evaluation.mistakes import worst_mistakes
+from rmjax.evaluation.outcomes import Outcomes, difference_interval
 from rmjax.evaluation.pairs import head_columns, head_scores
 from rmjax.evaluation.temperature import Temperature, fit_temperatures
 from rmjax.scoring.gate import GatedModel
@@ -32,6 +33,7 @@ class Evaluation:
         mistakes: records of the worst mistakes, see `worst_mistakes`.
         scores: for each comparison its raw scores `[K, Z]`.
         cut: for each comparison `[K, 2]` tokens that truncation cut off the prompt and off the response.
+        outcomes: the outcomes on every pair.
         unfitted: heads for which the validation data have no pair to fit a temperature on.
     """
 
@@ -39,6 +41,7 @@ class Evaluation:
     mistakes: list[dict[str, Any]]
     scores: list[np.ndarray]
     cut: list[np.ndarray]
+    outcomes: Outcomes
     unfitted: tuple[str, ...]
 
 
@@ -99,7 +102,8 @@ def evaluate_model(
         metrics["gate"] = json_safe({**dataclasses.asdict(gate.gate), **measured})
     worst = worst_mistakes(comparisons, scores, heads, mistakes, link)
     unfitted = tuple(head for head in heads if validation and head not in temperatures)
-    return Evaluation(metrics, worst, scores, cut, unfitted)
+    outcomes = Outcomes.of(comparisons, scores, heads, link)
+    return Evaluation(metrics, worst, scores, cut, outcomes, unfitted)
 
 
 def compare_models(
@@ -129,6 +133,43 @@ def compare_models(
     others = head_scores(comparisons, scored.raw, other.heads)
     compared = compare(comparisons, head_scores(comparisons, scores, heads), others, Bootstrap(bootstrap, seed))
     return json_safe(compared), scored.cut
+
+
+def compare_seeds(runs: Sequence[Outcomes], others: Sequence[Outcomes]) -> dict[str, Any]:
+    """Compares two models of several seeds each, paired by seed and by test prompt.
+
+    Args:
+        runs: the outcomes of the first model, one for each seed.
+        others: those of the other model on the same comparisons, in the same order of the seeds.
+
+    Returns:
+        JSON-safe values: accuracy and other_accuracy, a list over seeds each; difference, their mean difference;
+        difference_ci95 over seeds and prompts, p, seed_sd and prompt_sd (see `CrossedInterval`), prompts and pairs; and
+        labels, the same for each label (`Comparison.head`), if the data have several.
+    """
+
+    def measure(label: str | None) -> dict[str, Any]:
+        mine, theirs = ([sums for o in group if (sums := o.accuracy(label))] for group in (runs, others))
+        found = difference_interval(mine, theirs)
+        if found is None:
+            raise ValueError("the outcomes are of different pairs")
+        accuracies = ([float(sums.sum_K.sum() / sums.count_K.sum()) for sums in group] for group in (mine, theirs))
+        return {
+            **dict(zip(("accuracy", "other_accuracy"), accuracies, strict=True)),
+            "difference": found.mean,
+            "difference_ci95": (found.low, found.high),
+            "p": found.p,
+            "seed_sd": found.seed_sd,
+            "prompt_sd": found.prompt_sd,
+            "prompts": found.prompts,
+            "pairs": int(mine[0].count_K.sum()),
+        }
+
+    result = measure(None)
+    labels = runs[0].parts["labels"][0]
+    if len(labels) > 1:
+        result["labels"] = {label: measure(label) for label in labels}
+    return json_safe(result)
 
 
 def best_member(members: Sequence[RewardModel], validation: Sequence[Comparison], seed: int) -> tuple[int, float]:

@@ -31,7 +31,7 @@ from rmjax.stages.settings import RunSettings
 from rmjax.stages.sft import run_sft_stage
 from rmjax.stages.stage import Stage, base_contract, run_stage
 from rmjax.training.objectives import LossConfig, LossFn, link_of, ranking_objective, rating_objective
-from rmjax.training.run import RunDirectory, write_json, write_text
+from rmjax.training.run import RunDirectory, write_bytes, write_json, write_text
 from rmjax.training.step import TrainState
 
 
@@ -120,6 +120,7 @@ def run_reward_stage(
     if is_main_process():
         draw_figures(run, settings, data, evaluation)
     write_text(run.mistakes, mistakes.as_lines(evaluation.mistakes))
+    write_bytes(run.outcomes, evaluation.outcomes.to_bytes())
     result = {"data": settings.data.eval, "parameters": parameter_count(module), **evaluation.metrics}
     write_json(run.evaluation, result)
     return result

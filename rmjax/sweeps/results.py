@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rmjax.errors import InputError
-from rmjax.sweeps.rows import Measure, Row, at_setting, settings
+from rmjax.evaluation.crossed import CrossedInterval
+from rmjax.sweeps.rows import Measure, Row, at_setting, read_sums, settings
 from rmjax.sweeps.scaling import fit_logarithms
 from rmjax.sweeps.settings import Sweep, parse_sweep
 from rmjax.sweeps.statistics import mean_interval
@@ -51,8 +52,16 @@ class SweepResults:
     def caption(self) -> str:
         """Caption of both tables."""
         found = differences(self.rows, self.measures, self.sweep.compare, self.sweep.against)
-        tests = [each for _, _, intervals in found for each in intervals if not math.isnan(each.error)]
-        return caption(self.sweep.seeds, len(tests))
+        titles = [measure.title for measure in self.measures if measure.unit != "count"]
+        tests = [
+            (title, each)
+            for _, _, intervals in found
+            for title, each in zip(titles, intervals, strict=True)
+            if not math.isnan(each.error)
+        ]
+        by_seeds = {title for title, each in tests if not isinstance(each, CrossedInterval)}
+        crossed = [title for title in titles if title not in by_seeds and title in {title for title, _ in tests}]
+        return caption(self.sweep.seeds, len(tests), crossed, [title for title in titles if title in by_seeds])
 
     @property
     def finished(self) -> list[Row]:
@@ -87,7 +96,8 @@ def read_sweep(path: str | Path) -> SweepResults:
         if at is None or not needed <= line.keys():
             raise InputError(f"{collected}, line {number}, does not fit sweep.json: run experiments/sweep.py again")
         values = {title: float(line[title]) if line[title] else None for title in titles}
-        rows.append(Row(at, int(line["seed"]), line["status"], values, line["error"], line["folder"]))
+        sums = read_sums(path / line["folder"], sweep.measures)
+        rows.append(Row(at, int(line["seed"]), line["status"], values, line["error"], line["folder"], sums))
     return SweepResults(path, sweep, rows)
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rmjax.errors import InputError
+from rmjax.evaluation.outcomes import Outcomes, PromptSums
+from rmjax.training.run import RunPaths
 
 UNITS = {"%": 100.0, "": 1.0, "count": 1.0}  # factor of the printed values of a measure
 
@@ -42,6 +44,7 @@ class Row:
         values: measure title -> value, None if the run does not have it.
         error: the reason of a failure.
         folder: its run directory.
+        sums: measure title -> its value as sums by prompt, for measures that are means over test pairs.
     """
 
     at: Mapping[str, Any]
@@ -50,6 +53,7 @@ class Row:
     values: Mapping[str, float | None]
     error: str
     folder: str
+    sums: Mapping[str, PromptSums] = dataclasses.field(default_factory=dict, compare=False)
 
 
 def read_measures(folder: Path, measures: Sequence[Measure]) -> dict[str, float | None]:
@@ -76,6 +80,17 @@ def read_measures(folder: Path, measures: Sequence[Measure]) -> dict[str, float 
     return values
 
 
+def read_sums(folder: Path, measures: Sequence[Measure]) -> dict[str, PromptSums]:
+    """Returns the measures of a finished run that are means over test pairs; none for a run without stored outcomes."""
+    paths = RunPaths(folder)
+    if not (paths.outcomes.is_file() and paths.finished):
+        return {}
+    outcomes = Outcomes.from_bytes(paths.outcomes.read_bytes())
+    evaluation = json.loads(paths.evaluation.read_text(encoding="utf-8"))
+    found = {m.title: outcomes.sums(m.path, evaluation) for m in measures if m.unit != "count" and ":" not in m.path}
+    return {title: sums for title, sums in found.items() if sums is not None}
+
+
 def settings(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Returns the distinct settings of the rows, in their order."""
     found: list[dict[str, Any]] = []
@@ -92,6 +107,11 @@ def at_setting(rows: Sequence[Row], at: Mapping[str, Any], title: str) -> dict[i
         for row in rows
         if dict(row.at) == dict(at) and row.status == "finished" and (value := row.values[title]) is not None
     }
+
+
+def sums_at(rows: Sequence[Row], at: Mapping[str, Any], title: str) -> dict[int, PromptSums]:
+    """Returns seed -> sums by prompt of a measure, over the runs of a setting that have them."""
+    return {row.seed: row.sums[title] for row in rows if dict(row.at) == dict(at) and title in row.sums}
 
 
 def to_csv(rows: Sequence[Row], measures: Sequence[Measure]) -> str:

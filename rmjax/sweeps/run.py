@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from rmjax.sweeps.launchers import Job, Launcher
 from rmjax.sweeps.plan import run_folder, run_name
-from rmjax.sweeps.rows import Row, read_measures
+from rmjax.sweeps.rows import Row, read_measures, read_sums
 from rmjax.sweeps.settings import Sweep
 from rmjax.training.run import RunPaths
 
@@ -80,7 +80,8 @@ def collect(sweep: Sweep, workdir: Path, failed: Mapping[str, str]) -> list[Row]
             finished = RunPaths(folder).finished
             values = read_measures(folder, measures) if finished else {m.title: None for m in measures}
             status = "finished" if finished else "failed" if error else "missing"
-            rows.append(Row(setting.at, seed, status, values, error, str(folder.relative_to(workdir))))
+            sums = read_sums(folder, measures)
+            rows.append(Row(setting.at, seed, status, values, error, str(folder.relative_to(workdir)), sums))
     finished_rows = [row for row in rows if row.status == "finished"]
     for measure in measures:
         if finished_rows and all(row.values[measure.title] is None for row in finished_rows):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
-LEVEL = 0.95
+from rmjax.evaluation.crossed import LEVEL, CrossedInterval
 
 
 class MeanInterval(NamedTuple):
@@ -26,7 +26,8 @@ def mean_interval(values: Sequence[float]) -> MeanInterval:
     """Returns the mean of independent values, with the uncertainty from their variance.
 
     mean ± t(0.975; n - 1) · s / √n, s with n - 1 degrees of freedom. The interval covers differences between seeds
-    (initial weights, order of the data). It does not cover the sampling of the test set, which is the same for all.
+    (initial weights, order of the data). It does not cover the sampling of the test set, which is the same for all; see
+    `rmjax.evaluation.crossed` for an interval that does.
 
     Source: Student (1908), The Probable Error of a Mean.
 
@@ -44,8 +45,8 @@ def mean_interval(values: Sequence[float]) -> MeanInterval:
     return MeanInterval(mean, error, mean - reach, mean + reach, count)
 
 
-def p_value(values: MeanInterval) -> float:
-    """Returns the two-sided p of Student's t test that the mean is zero; NaN with fewer than two values.
+def p_value(values: MeanInterval | CrossedInterval) -> float:
+    """Returns the two-sided p of the test that the mean is zero, Student's for a MeanInterval; NaN without interval.
 
     2 · P(t(n - 1) > |mean| / error): below 0.05 if the 95 % interval of `mean_interval` excludes zero.
 
@@ -53,6 +54,8 @@ def p_value(values: MeanInterval) -> float:
         >>> p_value(mean_interval([-1.0, 1.0]))
         1.0
     """
+    if isinstance(values, CrossedInterval):
+        return values.p
     if math.isnan(values.error):
         return math.nan
     if values.error == 0:

@@ -6,11 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rmjax.evaluation.crossed import CrossedInterval
+from rmjax.evaluation.outcomes import difference_interval
 from rmjax.evaluation.text_table import interval_text
-from rmjax.sweeps.rows import UNITS, Measure, Row, at_setting, settings, show
+from rmjax.sweeps.rows import UNITS, Measure, Row, at_setting, settings, show, sums_at
 from rmjax.sweeps.statistics import LEVEL, MeanInterval, holm, mean_interval, p_value
 
 MARK = "*"  # of a difference that remains significant after Holm's correction
+
+Interval = MeanInterval | CrossedInterval
 
 
 def table(rows: Sequence[Row], measures: Sequence[Measure]) -> list[list[str]]:
@@ -53,7 +57,7 @@ def difference_table(
 
 def differences(
     rows: Sequence[Row], measures: Sequence[Measure], axis: str, against: Sequence[Sequence[Any]]
-) -> list[tuple[Mapping[str, Any], Mapping[str, Any], list[MeanInterval]]]:
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any], list[Interval]]]:
     """Returns the rows of `difference_table`: (setting, reference, the difference in every measure but counts)."""
     return [
         (at, reference, [difference(rows, at, reference, m.title) for m in _without_counts(measures)])
@@ -61,14 +65,21 @@ def differences(
     ]
 
 
-def difference(rows: Sequence[Row], at: Mapping[str, Any], reference: Mapping[str, Any], title: str) -> MeanInterval:
+def difference(rows: Sequence[Row], at: Mapping[str, Any], reference: Mapping[str, Any], title: str) -> Interval:
     """Returns the mean of setting minus reference, seed by seed.
 
     Runs of one seed share initial weights and data, so part of their random variation cancels. Seeds without both runs
-    are left out.
+    are left out. The interval is over seeds and test prompts if all these runs have stored their outcomes on the same
+    pairs and the measure is a mean over pairs (`Outcomes.sums`). Otherwise it is over seeds alone.
     """
     mine, theirs = at_setting(rows, at, title), at_setting(rows, reference, title)
-    return mean_interval([mine[seed] - theirs[seed] for seed in mine if seed in theirs])
+    seeds = [seed for seed in mine if seed in theirs]
+    sums, other_sums = sums_at(rows, at, title), sums_at(rows, reference, title)
+    if all(seed in sums and seed in other_sums for seed in seeds):
+        crossed = difference_interval([sums[seed] for seed in seeds], [other_sums[seed] for seed in seeds])
+        if crossed is not None:
+            return crossed
+    return mean_interval([mine[seed] - theirs[seed] for seed in seeds])
 
 
 def compared(
@@ -97,13 +108,27 @@ def compared(
     return found
 
 
-def caption(seeds: int, tests: int) -> str:
-    """Returns the caption of the tables; `tests` is the number of differences with an interval."""
+def caption(seeds: int, tests: int, crossed: Sequence[str] = (), others: Sequence[str] = ()) -> str:
+    """Returns the caption of the tables.
+
+    Args:
+        seeds: the number of seeds.
+        tests: the number of differences with an interval.
+        crossed: the measures whose intervals are over seeds and test prompts.
+        others: the measures whose intervals are over seeds alone.
+    """
     text = (
         f"{seeds} seeds. Mean ± standard error over seeds; differences, seed by seed, with their 95 % interval "
-        "(Student's t). An interval covers seeds only: all runs share one test set, and the sampling of its prompts is "
-        "not in it."
+        "(Student's t)."
     )
+    if crossed:
+        text += (
+            f" Intervals of {', '.join(crossed)} are over seeds and test prompts (variance of the pigeonhole "
+            "bootstrap, Owen 2007, with Satterthwaite's degrees of freedom)."
+        )
+    if others or not crossed:
+        which = f"An interval of {', '.join(others)}" if crossed else "An interval"
+        text += f" {which} covers seeds only: the sampling of the test set, which all runs share, is not in it."
     if tests:
         text += (
             f" {MARK} marks a difference that remains significant at 5 % after Holm's correction for the number of "
@@ -132,7 +157,7 @@ def _mean(values: MeanInterval, unit: str, runs: int) -> str:
     return (text if math.isnan(values.error) else f"{text} ± {factor * values.error:.{digits}f}") + fewer
 
 
-def _difference(values: MeanInterval, unit: str) -> str:
+def _difference(values: Interval, unit: str) -> str:
     if not values.n:
         return "-"
     form, scale = f"+.{_digits(unit)}f", UNITS[unit]

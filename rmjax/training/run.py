@@ -82,6 +82,11 @@ class RunPaths:
         return self.path / "evaluation.json"
 
     @property
+    def outcomes(self) -> Path:
+        """The outcomes on every test pair (rmjax.evaluation.outcomes)."""
+        return outcomes_path(self.evaluation)
+
+    @property
     def finished(self) -> bool:
         """True if the run has written its results."""
         return self.evaluation.is_file()
@@ -183,6 +188,11 @@ def environment() -> dict[str, Any]:
     }
 
 
+def outcomes_path(results: Path) -> Path:
+    """The path of the outcomes on every test pair, beside the JSON file of the results."""
+    return results.with_suffix(".outcomes.npz")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file atomically; only the main process writes."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
@@ -190,10 +200,15 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file atomically; only the main process writes."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file atomically; only the main process writes."""
     if not is_main_process():
         return
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_bytes(content)
     os.replace(partial, path)
 
 

@@ -5,10 +5,13 @@ import dataclasses
 import io
 import json
 
+import numpy as np
 import pytest
 
 from rmjax.errors import InputError
+from rmjax.evaluation.outcomes import PromptSums
 from rmjax.sweeps.rows import Measure, Row, read_measures, settings, to_csv
+from rmjax.sweeps.statistics import p_value
 from rmjax.sweeps.tables import caption, compared, difference, difference_table, table
 
 ACCURACY, LOSS = Measure("accuracy", "accuracy", "%"), Measure("loss", "loss", "")
@@ -50,7 +53,7 @@ def test_a_table_marks_differences_that_remain_significant():
 def test_the_caption_explains_intervals_and_marks():
     text = caption(3, 24)
     assert "An interval covers seeds only" in text
-    assert "the sampling of its prompts is not in it" in text
+    assert "the sampling of the test set, which all runs share, is not in it" in text
     assert "significant at 5 % after Holm's correction for the number of differences in this table, 24" in text
     assert "about 1.2 of their intervals would exclude zero by chance" in text
     assert "Holm" not in caption(1, 0)
@@ -62,6 +65,36 @@ def test_a_difference_is_taken_seed_by_seed():
     assert found.error == pytest.approx(0.01 / 3**0.5)
     lonely = [r for r in ROWS if (r.at["margin"], r.seed) != ("none", 2)]
     assert difference(lonely, {"margin": "small"}, {"margin": "none"}, "accuracy").n == 2
+
+
+def test_with_outcomes_of_the_same_pairs_the_interval_is_over_seeds_and_prompts():
+    """Three seeds that agree: the interval is that of 40 prompts. Seeds alone would give no width."""
+    better = np.repeat([1.0, 0.0], [10, 30])
+
+    def stored(r, pairs="same"):
+        sums = better if r.at["margin"] == "small" else np.zeros(40)
+        return dataclasses.replace(r, sums={"accuracy": PromptSums(sums, np.ones(40, int), pairs)})
+
+    rows = [stored(r) for r in ROWS]
+    found = difference(rows, {"margin": "small"}, {"margin": "none"}, "accuracy")
+    error = better.std(ddof=1) / 40**0.5
+    assert (found.mean, found.error, found.n, found.prompts) == pytest.approx((0.25, error, 3, 40))
+    assert p_value(found) == found.p < 0.05
+    table = difference_table(rows, [ACCURACY, LOSS], "margin", ())
+    assert table[1][2:] == ["+25.0 (+11.0 to +39.0)*", "+0.000 (+0.000 to +0.000)"]
+    other_set = [stored(r, "other" if r.seed == 2 else "same") for r in ROWS]
+    without = [dataclasses.replace(r, sums={}) if r.seed == 1 else r for r in rows]
+    for fewer in (other_set, without):
+        assert difference(fewer, {"margin": "small"}, {"margin": "none"}, "accuracy") == difference(
+            ROWS, {"margin": "small"}, {"margin": "none"}, "accuracy"
+        )
+
+
+def test_the_caption_says_which_intervals_are_over_prompts():
+    assert "covers seeds only" not in caption(3, 4, crossed=["accuracy", "loss"])
+    text = caption(3, 4, crossed=["accuracy"], others=["temperature"])
+    assert "Intervals of accuracy are over seeds and test prompts" in text
+    assert "An interval of temperature covers seeds only" in text
 
 
 def test_the_table():
