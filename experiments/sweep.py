@@ -2,7 +2,8 @@
 
     python experiments/sweep.py --config=configs/sweeps/margin.py
 
-Every run has a separate directory. If a run fails, the others go on. The same command, called again, resumes
+Before the first run it prints the smallest difference in accuracy that the sweep can detect; with `--plan` it prints
+only this. Every run has a separate directory. If a run fails, the others go on. The same command, called again, resumes
 interrupted runs, repeats failed ones and skips finished ones. Results are in --workdir (default runs/sweeps/NAME):
 results.csv with a line for every run, results.md with the table, figures/, and the runs themselves in runs/, starts/
 and logs/.
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 def main() -> None:
     from rmjax.sweeps.launchers import Launcher, Local, Slurm
     from rmjax.sweeps.plan import plan
+    from rmjax.sweeps.power import plan_in_words
     from rmjax.sweeps.run import collect, run_jobs
     from rmjax.sweeps.settings import parse_sweep
     from rmjax.training.run import write_json
@@ -42,6 +44,9 @@ def main() -> None:
     sweep = parse_sweep(config)
     workdir = training_flags.workdir(Path("runs") / "sweeps")
     jobs = plan(sweep, workdir, runtime.repository())
+    print(plan_in_words(sweep, len(jobs)), end="\n\n")
+    if arguments.plan:
+        return
     for job in jobs:
         check_run(job)
     for job in jobs:
@@ -84,7 +89,8 @@ def results(sweep: Sweep, workdir: Path, rows: Sequence[Row]) -> str:
     """Writes results.csv, results.md and the figures; returns the text of results.md."""
     from rmjax.evaluation.text_table import markdown_table
     from rmjax.report.sweep_figures import draw
-    from rmjax.sweeps.results import SweepResults, fit_in_words
+    from rmjax.sweeps.power import power_in_words
+    from rmjax.sweeps.results import SweepResults, fit_in_words, measured_in_words
     from rmjax.sweeps.rows import to_csv
     from rmjax.training.run import write_text
 
@@ -92,7 +98,7 @@ def results(sweep: Sweep, workdir: Path, rows: Sequence[Row]) -> str:
     write_text(workdir / "results.csv", to_csv(rows, found.measures))
     parts = [f"# {sweep.title}", found.caption, markdown_table(found.table)]
     parts += [markdown_table(found.differences)] if found.differences[1:] else []
-    text = "\n\n".join([*parts, *filter(None, [fit_in_words(found)])])
+    text = "\n\n".join([*parts, *filter(None, [fit_in_words(found), measured_in_words(found), power_in_words(sweep)])])
     draw(found, workdir / "figures")
     write_text(workdir / "results.md", text + "\n")
     return text
@@ -101,6 +107,7 @@ def results(sweep: Sweep, workdir: Path, rows: Sequence[Row]) -> str:
 if __name__ == "__main__":
     runtime.prepare_process()
     training_flags.define()
+    flags.DEFINE_bool("plan", False, "Print the runs and the smallest detectable difference, and run nothing.")
     flags.DEFINE_enum("launcher", "local", ["local", "slurm"], "Processes on this machine, or Slurm jobs.")
     flags.DEFINE_integer("parallel", 0, "Local: the number of runs at the same time; 0: as many as fit.")
     flags.DEFINE_multi_string("slurm", [], "Slurm: NAME=VALUE for submitit, such as slurm_partition=gpu; repeatable.")

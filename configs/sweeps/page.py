@@ -17,6 +17,10 @@ LOSS = ("loss", "loss", "")
 # of steps matters more than the size of the batches.
 STEPS = ("train.batch_size=16", "train.optimizer.learning_rate=8e-4")
 
+# Assumptions of the smallest detectable effect: the standard deviation over seeds of the difference in accuracy, as a
+# fraction; the number of test prompts of the embedded corpus; the share of them on which two settings of a seed differ.
+ASSUMED = {"seed_sd": 0.01, "prompts": 2000, "discordant": 0.1}
+
 # Fields of every run of a sweep: no evaluation and no checkpoint before the end.
 QUICK = ("train.evaluate_every=0", "train.checkpoint_every=0", "train.keep=1")
 SFT = {"name": "sft", "fields": ("train.evaluate_every=0", "train.checkpoint_every=0", "train.keep=1")}
@@ -36,6 +40,7 @@ def sweep(
     starts: tuple = (SFT,),
     fields: tuple = (),
     fit: tuple = (),
+    assumed: dict = ASSUMED,
 ) -> ConfigDict:
     """The configuration of a sweep.
 
@@ -54,6 +59,7 @@ def sweep(
         starts: {"name", "fields"} each, an SFT run for every seed. Fields of other runs contain its folder as {NAME}.
         fields: fields of all runs, as on the command line without `--config.`.
         fit: (measure, quantity, ...): fits a line in the logarithms of the quantities (axes or measures).
+        assumed: seed_sd, prompts and discordant, as in `ASSUMED`, which give the smallest detectable effect.
     """
     config = ConfigDict()
     config.title = title
@@ -68,6 +74,7 @@ def sweep(
     config.against = against
     config.figures = figures
     config.fit = fit
+    config.assumed = assumed
     return config
 
 

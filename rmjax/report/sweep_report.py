@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from rmjax.report import data_tables
 from rmjax.report.rendering import render
-from rmjax.sweeps.results import SweepResults, fit_in_words
+from rmjax.sweeps.power import power_in_words
+from rmjax.sweeps.results import SweepResults, fit_in_words, measured_in_words
 from rmjax.sweeps.rows import UNITS, Measure, Row
 from rmjax.sweeps.settings import Setting, setting_label
 from rmjax.training.run import RunPaths
@@ -35,7 +36,7 @@ def sweep_report(results: SweepResults, output: Path) -> str:
         differences=results.differences,
         statuses=", ".join(f"{count} {status}" for status, count in counts.items() if count),
         complete=counts["finished"] == len(results.rows),
-        fit=fit_in_words(results),
+        notes=[*filter(None, (fit_in_words(results), measured_in_words(results), power_in_words(results.sweep)))],
         figures=figures,
         failed=[failed_cells(results, row, output) for row in results.rows if row.status == "failed"],
         settings=[(setting_label(setting.at), setting_lines(results, setting)) for setting in results.sweep.settings],

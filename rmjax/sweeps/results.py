@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,25 @@ def read_sweep(path: str | Path) -> SweepResults:
         sums = read_sums(path / line["folder"], sweep.measures)
         rows.append(Row(at, int(line["seed"]), line["status"], values, line["error"], line["folder"], sums))
     return SweepResults(path, sweep, rows)
+
+
+def measured_in_words(results: SweepResults) -> str:
+    """Returns the measured values of a page's assumptions, as medians over its differences; empty if there are none.
+
+    They are of the measure `accuracy`, and for the next sweep of this kind.
+    """
+    accuracy = [measure for measure in results.measures if measure.path == "accuracy"]
+    found = differences(results.rows, accuracy, results.sweep.compare, results.sweep.against)
+    crossed = [each for _, _, (each,) in found if isinstance(each, CrossedInterval) and each.n > 1] if accuracy else []
+    if not crossed:
+        return ""
+    seed_sd = statistics.median(each.seed_sd for each in crossed)
+    discordant = statistics.median(each.prompt_sd**2 for each in crossed)
+    return (
+        f"Measured, medians of {len(crossed)} differences in accuracy: a standard deviation over seeds of "
+        f"{100 * seed_sd:.1f} points, and a variance over prompts of {discordant:.3f}, which the assumed share of "
+        "differing prompts bounds."
+    )
 
 
 def fit_in_words(results: SweepResults) -> str:

@@ -40,6 +40,21 @@ class SftStart:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Assumed:
+    """Assumptions of the smallest detectable effect; see `rmjax.evaluation.power.smallest_effect`.
+
+    Attributes:
+        seed_sd: standard deviation over seeds of the difference in accuracy between two settings, as a fraction.
+        prompts: prompts of the test set.
+        discordant: share of the prompts on which two settings of one seed differ.
+    """
+
+    seed_sd: float
+    prompts: int
+    discordant: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Sweep:
     """Settings of a sweep; `page.sweep` in configs/sweeps/page.py explains the fields.
 
@@ -59,6 +74,7 @@ class Sweep:
     against: Sequence[Sequence[Any]]
     figures: Sequence[Sequence[str]]
     fit: Sequence[str]
+    assumed: Assumed | None = None
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -115,6 +131,7 @@ def parse_sweep(values: Mapping[str, Any]) -> Sweep:
                 "starts": tuple(SftStart(**start) for start in values["starts"]),
                 "settings": tuple(Setting(**setting) for setting in values["settings"]),
                 "measures": tuple(Measure(*measure) for measure in values["measures"]),
+                "assumed": Assumed(**values["assumed"]) if values.get("assumed") else None,
             }
         )
     except (TypeError, KeyError) as error:

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from scored_comparisons import comparison
+from evaluation.scored_comparisons import comparison
 
 from rmjax.evaluation.crossed import crossed_interval
 from rmjax.evaluation.evaluate import evaluate_heads

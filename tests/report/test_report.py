@@ -26,6 +26,7 @@ from rmjax.report import figures
 from rmjax.report.metric_tables import axis_of
 from rmjax.report.rendering import anchor, render
 from rmjax.report.report import report
+from rmjax.sweeps.power import power_in_words
 from rmjax.sweeps.results import read_sweep
 from rmjax.sweeps.rows import Measure, Row, to_csv
 from rmjax.sweeps.tables import difference_table, table
@@ -445,6 +446,7 @@ def make_sweep(folder, odd="bad"):
         "against": [],
         "figures": [["accuracy", "points", "accuracy"], ["absent", "curves", "accuracy", "size"]],
         "fit": [],
+        "assumed": {"seed_sd": 0.01, "prompts": 2000, "discordant": 0.1},
     }
     write(folder, "sweep.json", page)
     write(folder, "results.csv", to_csv(rows, [ACCURACY, SIZE]))
@@ -468,6 +470,7 @@ def test_the_page_of_a_sweep(tmp_path):
     assert ["margin 4,000", "1", "finished", "-", "20", "runs/4000-seed1"] in page.rows
     assert ["margin bad", "0", "failed", "-", "-", "no directory"] in page.rows
     assert "There is no figures/absent.png." in page.text
+    assert power_in_words(read_sweep(tmp_path / "sweep").sweep) in page.text
     assert len(page.values("img", "src")) == 1
     assert ["Commit", "abc123, with uncommitted changes"] in page.rows
 

@@ -13,13 +13,17 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import helpful, sft
+from configs.sweeps import page
 from experiments import sweep as script
+from rmjax.data.sources import load_comparisons
 from rmjax.errors import InputError
+from rmjax.evaluation.power import smallest_effect
 from rmjax.sweeps import launchers
 from rmjax.sweeps import plan as sweep_plan
 from rmjax.sweeps import run as sweep_run
 from rmjax.sweeps.launchers import Job, Local, Slurm, slots
-from rmjax.sweeps.rows import Measure, read_measures
+from rmjax.sweeps.power import power_in_words
+from rmjax.sweeps.rows import Measure, read_measures, read_sums
 from rmjax.sweeps.settings import parse_sweep
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -59,6 +63,41 @@ def test_every_sweep_changes_only_existing_fields(name, tmp_path):
     for _, kind, *what in sweep["figures"]:
         assert set(what if kind == "points" else what[:1]) <= titles
     assert set(sweep["fit"]) <= titles | axes
+
+
+def test_the_assumed_test_set_is_that_of_the_corpus():
+    """The default number of prompts, for pages that evaluate on all of gold/helpful."""
+    prompts = {comparison.prompt for comparison in load_comparisons("gold/helpful", "test")}
+    assert page.ASSUMED["prompts"] == len(prompts)
+
+
+def test_every_page_states_the_smallest_effect_that_it_can_detect():
+    for name in SWEEPS:
+        text = power_in_words(parse_sweep(configuration(name)))
+        assert text.startswith("Smallest detectable difference in accuracy: ")
+
+
+def test_the_smallest_effect_is_that_of_the_assumptions_and_seeds():
+    sweep = {**configuration("margin"), "assumed": {"seed_sd": 0.005, "prompts": 1500, "discordant": 0.2}}
+    effect = smallest_effect(seeds=5, seed_sd=0.005, prompts=1500, discordant=0.2)
+    text = power_in_words(parse_sweep({**sweep, "seeds": 5}))
+    assert f"{100 * effect:.1f} points, with 80 % power" in text
+    assert "5 paired seeds on 1,500 prompts" in text
+    assert "over seeds of 0.5 points" in text
+    assert "needs at least two" in power_in_words(parse_sweep({**sweep, "seeds": 1}))
+    del sweep["assumed"]
+    assert power_in_words(parse_sweep(sweep)) == ""
+
+
+def test_a_plan_is_printed_and_nothing_is_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(script.training_flags, "config_dict", lambda: configuration("margin"))
+    monkeypatch.setattr(script.training_flags, "workdir", lambda folder: tmp_path / "out")
+    monkeypatch.setattr(script.flags, "FLAGS", SimpleNamespace(launcher="local", parallel=1, slurm=[], plan=True))
+    script.main()
+    printed = capsys.readouterr().out
+    assert "3 settings with 5 seeds, 20 runs with their starts and combinations, 2 comparisons along margin." in printed
+    assert "Smallest detectable difference in accuracy: " in printed
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_undefined_start_is_an_error():
@@ -127,7 +166,7 @@ def test_a_stopped_sweep_writes_its_results_so_far(tmp_path, monkeypatch):
     monkeypatch.setattr(script.training_flags, "config_dict", lambda: configuration("margin"))
     monkeypatch.setattr(script.training_flags, "workdir", lambda folder: tmp_path)
     monkeypatch.setattr(script, "check_run", lambda job: None)
-    monkeypatch.setattr(script.flags, "FLAGS", SimpleNamespace(launcher="local", parallel=1, slurm=[]))
+    monkeypatch.setattr(script.flags, "FLAGS", SimpleNamespace(launcher="local", parallel=1, slurm=[], plan=False))
     monkeypatch.setattr(script.signal, "signal", lambda *_: None)
 
     def stopped(jobs, launcher, failed):
@@ -314,7 +353,7 @@ def test_a_sweep_end_to_end(tmp_path):
     config.write_text(TINY)
     command = [sys.executable, str(ROOT / "experiments" / "sweep.py"), f"--config={config}"]
     command += [f"--workdir={tmp_path}/out", "--config.seeds=1", "--parallel=1"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_backend_optimization_level=0"}
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert ended.returncode == 1, ended.stderr
     assert "error: 1 of 3 runs failed; the same command tries them again" in ended.stderr
@@ -327,5 +366,12 @@ def test_a_sweep_end_to_end(tmp_path):
     assert json.loads((run / "config.json").read_text())["init"] == f"{out}/starts/sft-seed0"
     # The run has all measures of all sweeps; labels and unsafe responses need safety data.
     paths = {measure[1] for name in SWEEPS for measure in configuration(name)["measures"]}
-    values = read_measures(run, [Measure(path, path, "") for path in paths])
+    measures = [Measure(path, path, "") for path in paths]
+    values = read_measures(run, measures)
     assert {path.partition(".")[0] for path, value in values.items() if value is None} == {"labels", "unsafe"}
+    # Means over pairs are stored prompt by prompt, and are the same values.
+    sums = read_sums(run, measures)
+    assert {"accuracy", "loss", "ceiling_gain", "calibration.helpful.tempered.loss"} <= sums.keys()
+    for path, (sum_K, count_K, _) in sums.items():
+        assert sum_K.sum() / count_K.sum() == pytest.approx(values[path], rel=1e-5)
+    assert "needs at least two" in (out / "results.md").read_text()

@@ -1,0 +1,39 @@
+"""Smallest effect that a sweep can detect, stated before it is run."""
+
+from __future__ import annotations
+
+from rmjax.evaluation.power import POWER, smallest_effect
+from rmjax.sweeps.settings import Sweep
+from rmjax.sweeps.tables import compared
+
+
+def power_in_words(sweep: Sweep) -> str:
+    """Returns the smallest difference in accuracy that the sweep can detect, and what this assumes.
+
+    The text is empty for a sweep that states no assumptions, as sweeps of earlier versions do, and says so for a sweep
+    with fewer than two seeds.
+    """
+    if sweep.assumed is None:
+        return ""
+    if sweep.seeds < 2:
+        return "One seed gives no interval: the smallest detectable difference needs at least two."
+    assumed = sweep.assumed
+    values = {"seed_sd": assumed.seed_sd, "prompts": assumed.prompts, "discordant": assumed.discordant}
+    effect = smallest_effect(seeds=sweep.seeds, **values)
+    return (
+        f"Smallest detectable difference in accuracy: {100 * effect:.1f} points, with {100 * POWER:.0f} % power, "
+        f"two-sided at 5 %, for one comparison of {sweep.seeds} paired seeds on {assumed.prompts:,} prompts. Assumed: "
+        f"a standard deviation of the difference over seeds of {100 * assumed.seed_sd:.1f} points, and two runs of one "
+        f"seed that differ on {100 * assumed.discordant:.0f} % of the prompts."
+    )
+
+
+def plan_in_words(sweep: Sweep, jobs: int) -> str:
+    """Returns what a sweep is going to run, and the smallest difference that it can detect."""
+    comparisons = compared([setting.at for setting in sweep.settings], sweep.compare, sweep.against)
+    lines = [
+        f"{sweep.title}: {len(sweep.settings)} settings with {sweep.seeds} seeds, {jobs} runs with their starts and "
+        f"combinations, {len(comparisons)} comparisons along {sweep.compare}.",
+        power_in_words(sweep),
+    ]
+    return "\n".join(filter(None, lines))
