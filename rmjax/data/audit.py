@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from rmjax.data.comparisons import Comparison
 from rmjax.data.leaks import Leak, find_overlaps
-from rmjax.data.tokenizer import Encoded
+from rmjax.data.token_groups import TokenGroups
 
 LISTED = 8  # labels and notes on the console, of each kind
 
@@ -27,34 +28,32 @@ class Lengths:
     Attributes:
         prompt: tokens of every prompt, N.
         prompt_cut: tokens cut from every prompt, N.
-        responses: tokens of the responses, EOS included; an array per comparison.
-        responses_cut: tokens cut from the responses; an array per comparison.
+        responses: tokens of all responses, EOS included.
+        responses_cut: tokens cut from all responses.
         alike: True for a comparison with different responses that became the same tokens, N.
     """
 
     prompt: np.ndarray
     prompt_cut: np.ndarray
-    responses: list[np.ndarray]
-    responses_cut: list[np.ndarray]
+    responses: np.ndarray
+    responses_cut: np.ndarray
     alike: np.ndarray
 
     @classmethod
-    def of(
-        cls, comparisons: Sequence[Comparison], prompts: Sequence[Encoded], responses: Sequence[Sequence[Encoded]]
-    ) -> Lengths:
-        """Returns the lengths of `comparisons`, given the prompts and responses of `encode_groups`."""
+    def of(cls, comparisons: Sequence[Comparison], groups: TokenGroups) -> Lengths:
+        """Returns the lengths of `comparisons`, given their ids."""
+
+        def alike(index: int, comparison: Comparison) -> bool:
+            _, *responses = groups.texts(index)
+            return len({response.tobytes() for response in responses}) < len(set(comparison.responses))
+
+        is_prompt_T, length_T = groups.is_prompt_T, groups.length_T
         return cls(
-            prompt=np.array([len(prompt.ids) for prompt in prompts], np.int64),
-            prompt_cut=np.array([prompt.cut for prompt in prompts], np.int64),
-            responses=[np.array([len(response.ids) for response in group], np.int64) for group in responses],
-            responses_cut=[np.array([response.cut for response in group], np.int64) for group in responses],
-            alike=np.array(
-                [
-                    len({response.ids.tobytes() for response in group}) < len(set(comparison.responses))
-                    for comparison, group in zip(comparisons, responses, strict=True)
-                ],
-                bool,
-            ),
+            prompt=length_T[is_prompt_T],
+            prompt_cut=groups.cut_T[is_prompt_T],
+            responses=length_T[~is_prompt_T],
+            responses_cut=groups.cut_T[~is_prompt_T],
+            alike=np.fromiter(itertools.starmap(alike, enumerate(comparisons)), bool, len(comparisons)),
         )
 
 
@@ -157,23 +156,25 @@ def audit(
 
 
 def _count(comparisons: Sequence[Comparison], lengths: Lengths | None, notes: dict[str, int]) -> SetAudit:
-    pairs = [(comparison, pair) for comparison in comparisons for pair in comparison.pairs]
-    # Characters of the winner minus characters of the loser.
-    surplus = np.array(
-        [len(c.responses[pair.winner]) - len(c.responses[pair.loser]) for c, pair in pairs if not pair.tied], np.int64
+    pairs = sum(len(comparison.pairs) for comparison in comparisons)
+    # Characters of the winner minus characters of the loser. Flat arrays of numbers take little memory.
+    surplus = np.fromiter(
+        (len(c.responses[p.winner]) - len(c.responses[p.loser]) for c in comparisons for p in c.pairs if not p.tied),
+        np.int64,
     )
+    same = np.fromiter((hash((c.prompt, tuple(sorted(c.responses)))) for c in comparisons), np.int64)
     return SetAudit(
         comparisons=len(comparisons),
         prompts=len({comparison.prompt for comparison in comparisons}),
         responses=sum(len(comparison.responses) for comparison in comparisons),
-        pairs=len(pairs),
-        tied_pairs=len(pairs) - len(surplus),
+        pairs=pairs,
+        tied_pairs=pairs - len(surplus),
         sizes=dict(sorted(collections.Counter(len(comparison.responses) for comparison in comparisons).items())),
         identical_responses=sum(len(set(c.responses)) < len(c.responses) for c in comparisons),
         empty_responses=sum(text == "" for comparison in comparisons for text in comparison.responses),
         labelled_responses=sum(len(comparison.unsafe or ()) for comparison in comparisons),
         unsafe_responses=sum(sum(comparison.unsafe or ()) for comparison in comparisons),
-        duplicates=len(comparisons) - len({(c.prompt, tuple(sorted(c.responses))) for c in comparisons}),
+        duplicates=len(comparisons) - len(np.unique(same)),
         heads=_tally(comparison.head or "(none)" for comparison in comparisons),
         subsets=_tally(comparison.subset or "(none)" for comparison in comparisons),
         strengths=_tally(strength for comparison in comparisons for strength in comparison.strengths or ()),
@@ -186,13 +187,12 @@ def _count(comparisons: Sequence[Comparison], lengths: Lengths | None, notes: di
 
 
 def _count_tokens(lengths: Lengths) -> TokenAudit:
-    responses_cut = np.concatenate(lengths.responses_cut)
     return TokenAudit(
         prompt=_percentiles(lengths.prompt),
-        response=_percentiles(np.concatenate(lengths.responses)),
+        response=_percentiles(lengths.responses),
         prompts_truncated=int((lengths.prompt_cut > 0).sum()),
-        responses_truncated=int((responses_cut > 0).sum()),
-        tokens_cut=int(lengths.prompt_cut.sum() + responses_cut.sum()),
+        responses_truncated=int((lengths.responses_cut > 0).sum()),
+        tokens_cut=int(lengths.prompt_cut.sum() + lengths.responses_cut.sum()),
         comparisons_made_alike=int(lengths.alike.sum()),
     )
 

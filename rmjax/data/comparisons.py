@@ -33,7 +33,7 @@ class Pair(NamedTuple):
     tied: bool
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Comparison:
     """A prompt, K >= 2 responses to it, and a judgement.
 
@@ -101,13 +101,18 @@ class Comparison:
             if not (math.isfinite(margin) and margin >= 0):
                 raise InputError(f"margin must be a finite number >= 0, found {margin}")
 
-    @functools.cached_property
+    @property
     def pairs(self) -> tuple[Pair, ...]:
         """The K(K-1)/2 pairs in the order (0, 1), (0, 2), ..., (1, 2), ...; in each pair the winner is first."""
-        return tuple(
-            Pair(j, i, False) if self.ranks[j] < self.ranks[i] else Pair(i, j, self.ranks[i] == self.ranks[j])
-            for i, j in itertools.combinations(range(len(self.responses)), 2)
-        )
+        return _pairs(self.ranks)
+
+
+@functools.lru_cache(4096)  # few orders of ranks are different
+def _pairs(ranks: tuple[int, ...]) -> tuple[Pair, ...]:
+    return tuple(
+        Pair(j, i, False) if ranks[j] < ranks[i] else Pair(i, j, ranks[i] == ranks[j])
+        for i, j in itertools.combinations(range(len(ranks)), 2)
+    )
 
 
 def validate_prompt(prompt: Prompt) -> None:
@@ -134,7 +139,7 @@ def best_responses(comparison: Comparison) -> tuple[str, ...]:
     return tuple(text for text, rank in zip(comparison.responses, comparison.ranks, strict=True) if rank == top)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Demonstration:
     """A prompt and an answer to imitate (SFT). A conversation with n assistant turns gives n demonstrations."""
 

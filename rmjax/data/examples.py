@@ -1,22 +1,24 @@
-"""Conversion of comparisons and demonstrations to `Example`s: token ids, head index, pair arrays."""
+"""Conversion of comparisons and demonstrations to training examples: token ids, head index, pair arrays."""
 
 from __future__ import annotations
 
+import array
 import dataclasses
-import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from rmjax.data.batch import Example
 from rmjax.data.comparisons import Comparison, Demonstration, Pair, Prompt, head_index
+from rmjax.data.example_table import Examples
+from rmjax.data.token_groups import Groups, TokenGroups
 from rmjax.data.tokenizer import Encoded, PromptIds, ResponseIds, Tokenizer
 from rmjax.errors import InputError
 
-Groups = tuple[list[Encoded], list[list[Encoded]]]
-Encode = Callable[[Sequence[Prompt], Sequence[Sequence[str]], Tokenizer], Groups]
+Encode = Callable[[Sequence[Prompt], Sequence[Sequence[str]], Tokenizer], TokenGroups]
+
+BLOCK = 4096  # prompts that are tokenized together; their ids are objects until they are in flat arrays
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,13 @@ def encode_groups(prompts: Sequence[Prompt], responses: Sequence[Sequence[str]],
     """Returns the ids of every prompt and of its responses, truncated by `Tokenizer.truncate`."""
     groups = [tokenizer.truncate(prompt, group) for prompt, group in _untruncated(prompts, responses, tokenizer)]
     return [prompt for prompt, _ in groups], [group for _, group in groups]
+
+
+def tokenize(prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], tokenizer: Tokenizer) -> TokenGroups:
+    """Returns the ids of `encode_groups` in flat arrays."""
+    starts = range(0, len(prompts), BLOCK)
+    blocks = (encode_groups(prompts[i : i + BLOCK], responses[i : i + BLOCK], tokenizer) for i in starts)
+    return TokenGroups.of(blocks, tokenizer.vocab_size)
 
 
 def encode_alone(
@@ -76,9 +85,9 @@ def encode_comparisons(
     tokenizer: Tokenizer,
     heads: Sequence[str],
     rule: PairRule,
-    encoded: Groups | None = None,
-) -> list[Example]:
-    """Returns one `Example` per comparison, in order.
+    encoded: TokenGroups | None = None,
+) -> Examples:
+    """Returns one example per comparison, in order.
 
     The pairs of a comparison share the weight 1 equally: 1/C(K,2) each, as in InstructGPT (2203.02155, section 3.5), or
     one over the number of remaining pairs if ties are left out. A comparison without remaining pairs has weight 0.
@@ -88,59 +97,61 @@ def encode_comparisons(
         tokenizer: converts their texts to ids.
         heads: names of the model's heads.
         rule: selects the pairs and their margins.
-        encoded: the ids of the comparisons from `encode_groups`, if they are known.
+        encoded: the ids of the comparisons from `tokenize`, if they are known.
 
     Raises:
         InputError: the rule needs a margin or a strength that the data do not state, or a head is missing.
     """
-    prompts, responses = encoded or encode_groups(
-        [comparison.prompt for comparison in comparisons],
-        [comparison.responses for comparison in comparisons],
-        tokenizer,
+    if encoded is None:
+        encoded = tokenize([c.prompt for c in comparisons], [c.responses for c in comparisons], tokenizer)
+    kinds: dict[tuple[Pair, ...], int] = {}
+    head_G, kind_G = array.array("h"), array.array("i")
+    margin_P, rating_R, unsafe_R = array.array("f"), array.array("f"), array.array("b")
+    for comparison in comparisons:
+        used = [i for i, pair in enumerate(comparison.pairs) if rule.keep_ties or not pair.tied]
+        pairs = tuple(comparison.pairs[i] for i in used)
+        head_G.append(head_index(comparison, heads))
+        kind_G.append(kinds.setdefault(pairs, len(kinds)))
+        margin_P.extend(_margin(comparison, i, rule) for i in used)
+        count = len(comparison.responses)
+        rating_R.extend([math.nan] * count if comparison.scores is None else comparison.scores)
+        unsafe_R.extend([-1] * count if comparison.unsafe is None else comparison.unsafe)
+    ratings, unsafe = np.array(rating_R, np.float32), np.array(unsafe_R, np.int8)
+    margins = np.array(margin_P, np.float32)
+    return Examples(
+        encoded,
+        np.array(head_G, np.int16),
+        [_pair_arrays(pairs) for pairs in kinds],
+        np.array(kind_G, np.int32),
+        margins if margins.any() else None,
+        None if np.isnan(ratings).all() else ratings,
+        None if (unsafe < 0).all() else unsafe,
     )
-    return [
-        Example(
-            prompt=prompt.ids,
-            responses=tuple(response.ids for response in group),
-            head=head_index(comparison, heads),
-            ratings=None if comparison.scores is None else np.array(comparison.scores, np.float32),
-            unsafe=None if comparison.unsafe is None else np.array(comparison.unsafe, bool),
-            **_pair_arrays(comparison, rule),
-        )
-        for comparison, prompt, group in zip(comparisons, prompts, responses, strict=True)
-    ]
 
 
 def encode_demonstrations(
-    demonstrations: Sequence[Demonstration], tokenizer: Tokenizer, encode: Encode = encode_groups
-) -> list[Example]:
-    """Returns one `Example` with one response per demonstration, in order; `encode` computes the ids.
+    demonstrations: Sequence[Demonstration], tokenizer: Tokenizer, encode: Encode = tokenize
+) -> Examples:
+    """Returns one example with one response per demonstration, in order; `encode` computes the ids.
 
     A truncated demonstration has no ending: a model must not learn to stop there.
     """
-    prompts, responses = encode([d.prompt for d in demonstrations], [[d.response] for d in demonstrations], tokenizer)
-    ids = [r.ids[: -len(tokenizer.ending)] if r.cut else r.ids for (r,) in responses]
-    return [Example(prompt.ids, (response,)) for prompt, response in zip(prompts, ids, strict=True)]
+    groups = encode([d.prompt for d in demonstrations], [(d.response,) for d in demonstrations], tokenizer)
+    zeros = np.zeros(len(demonstrations), np.int16)
+    return Examples(groups.without_endings(len(tokenizer.ending)), zeros, [_pair_arrays(())], zeros)
 
 
-def _pair_arrays(comparison: Comparison, rule: PairRule) -> dict[str, Any]:
-    used = [i for i, pair in enumerate(comparison.pairs) if rule.keep_ties or not pair.tied]
-    return _shared_arrays(tuple(comparison.pairs[i] for i in used), tuple(_margin(comparison, i, rule) for i in used))
-
-
-# Most comparisons have the same pairs as an earlier one. Sharing the arrays is five times as fast and saves memory;
-# they are read-only, so that no example can change another.
-@functools.lru_cache(4096)
-def _shared_arrays(pairs: tuple[Pair, ...], margins: tuple[float, ...]) -> dict[str, np.ndarray]:
+def _pair_arrays(pairs: tuple[Pair, ...]) -> dict[str, np.ndarray]:
+    """Returns the arrays that all comparisons with these pairs share: read-only, so that none can change another."""
     arrays = {
         "winner": np.array([pair.winner for pair in pairs], np.int32),
         "loser": np.array([pair.loser for pair in pairs], np.int32),
         "tied": np.array([pair.tied for pair in pairs], bool),
-        "margin": np.array(margins, np.float32),
+        "margin": np.zeros(len(pairs), np.float32),
         "weight": np.full(len(pairs), 1 / max(1, len(pairs)), np.float32),
     }
-    for array in arrays.values():
-        array.flags.writeable = False
+    for each in arrays.values():
+        each.flags.writeable = False
     return arrays
 
 

@@ -7,7 +7,9 @@ the batch of any step can be built at any time, and resuming needs only the numb
 
 from __future__ import annotations
 
+import array
 import heapq
+import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,6 +20,7 @@ import numpy as np
 from rmjax.data.batch import BatchShape, Chunk, Example, PackedBatch, build_batch
 from rmjax.data.batch_shape import row_tokens, smallest_shape
 from rmjax.data.packing import fitting_row_length, pack_rows, split_into_chunks
+from rmjax.data.plan import Plan
 from rmjax.errors import InputError
 
 # Batches among which tokens are balanced. Within a window comparisons are exchanged between batches, so that all need
@@ -52,6 +55,7 @@ class BatchStream:
 
     Attributes:
         plan: for every step the blocks of the batch, M after M for each shard; a block is a list of rows of chunks.
+        nbytes: the bytes of the plan.
         shape: the shape of every block.
 
     Raises:
@@ -85,17 +89,26 @@ class BatchStream:
             row_length = UNLIMITED
         elif not row_length:
             row_length = self._best_row_length(batch_size=batch_size, share_prompts=share_prompts, seed=seed)
-        chunks = [split_into_chunks(i, e, row_length, share_prompts=share_prompts) for i, e in enumerate(examples)]
-        tokens = np.array([row_tokens(group) for group in chunks])
-        self.plan: list[list[list[list[Chunk]]]] = []
+        # Flat arrays, since a list of the chunks of every example would take more memory than the examples.
+        split = (split_into_chunks(i, e, row_length, share_prompts=share_prompts) for i, e in enumerate(examples))
+        numbers, ends = array.array("i"), array.array("q", [0])
+        for group in split:
+            numbers.extend(itertools.chain.from_iterable(group))
+            ends.append(len(numbers))
+
+        def chunks_of(example: int) -> list[Chunk]:
+            return [Chunk(*numbers[i : i + 4]) for i in range(ends[example], ends[example + 1], 4)]
+
+        tokens = np.array([row_tokens(chunks_of(i)) for i in range(len(examples))])
+        self.plan = Plan()
         for epoch in range(epochs):
             for batch in plan_epoch(tokens, batch_size, np.random.default_rng((seed, epoch))):
                 groups = balance_tokens(batch, tokens, [len(batch)] * (shards * microbatches))
-                self.plan.append([pack_rows([c for i in group for c in chunks[i]], row_length) for group in groups])
-        blocks = [block for step in self.plan for block in step]
+                self.plan.append([pack_rows([c for i in group for c in chunks_of(i)], row_length) for group in groups])
         if single_row:
-            row_length = -(-max(row_tokens(row) for block in blocks for row in block) // 64) * 64
-        needed = smallest_shape(examples, blocks, row_length)
+            longest = max(row_tokens(row) for step in self.plan for block in step for row in block)
+            row_length = -(-longest // 64) * 64
+        needed = smallest_shape(examples, (block for step in self.plan for block in step), row_length)
         if shape and any(size > limit for size, limit in zip(needed, shape, strict=True)):
             raise InputError(f"the batches need the shape {needed}, which does not fit into the given {shape}")
         self.shape = shape or needed
@@ -125,6 +138,10 @@ class BatchStream:
     def __len__(self) -> int:
         return len(self.plan)
 
+    @property
+    def nbytes(self) -> int:
+        return self.plan.nbytes
+
     def __getitem__(self, step: int) -> PackedBatch:
         """Returns the batch of a step, every array `[shards of this process, M, ...]`."""
         batch, _ = build_batch(self.examples, self.plan[step][self._own_blocks], self.shape)
@@ -149,11 +166,12 @@ class BatchStream:
         was repeated for each of its responses, divided by the number of tokens packed; `ideal_sharing` is the same if
         no comparison had to be cut between rows.
         """
-        shared = sum(len(e.prompt) + sum(map(len, e.responses)) for e in self.examples)
-        saved = sum((len(e.responses) - 1) * len(e.prompt) for e in self.examples)
-        chunks = [chunk for blocks in self.plan for block in blocks for row in block for chunk in row]
-        packed = row_tokens(chunks)
-        repeated = packed + sum((c.last - c.first - 1) * len(self.examples[c.example].prompt) for c in chunks)
+        sizes = [(len(e.prompt), len(e.responses), sum(map(len, e.responses))) for e in self.examples]
+        prompt_E, count_E, answers_E = np.array(sizes, np.int64).reshape(-1, 3).T
+        shared, saved = int((prompt_E + answers_E).sum()), int(((count_E - 1) * prompt_E).sum())
+        example_C, first_C, last_C, width_C = self.plan.chunk_Cx4.astype(np.int64).T
+        packed = int(width_C.sum())
+        repeated = packed + int(((last_C - first_C - 1) * prompt_E[example_C]).sum())
         computed = len(self.plan) * self.shards * self.microbatches * self.shape.rows * self.shape.row_length
         return {
             "padding": 1 - packed / computed,

@@ -43,8 +43,12 @@ def fitting_row_length(examples: Sequence[Example]) -> int:
     It holds about two typical comparisons, so that rows fill well and few prompts are repeated, and no more than that:
     the cost of attention grows with the square of the row length.
     """
-    longest = max(len(e.prompt) + max(len(response) for response in e.responses) for e in examples)
-    mean = sum(len(e.prompt) + sum(len(response) for response in e.responses) for e in examples) / len(examples)
+    longest = total = 0
+    for example in examples:  # once: they may be made when they are read
+        lengths = [len(response) for response in example.responses]
+        longest = max(longest, len(example.prompt) + max(lengths))
+        total += len(example.prompt) + sum(lengths)
+    mean = total / len(examples)
     return max(-(-longest // 64), int(min(2 * mean, 512) // 64), 2) * 64
 
 

@@ -12,13 +12,14 @@ from typing import Any
 
 from rmjax.data.ablations import first_responses, flip_labels, negligible_as_ties, shift_ratings, split_into_pairs
 from rmjax.data.audit import DataAudit, Lengths, audit
-from rmjax.data.batch import Example
 from rmjax.data.comparisons import Comparison, Demonstration
-from rmjax.data.examples import Groups, encode_demonstrations
+from rmjax.data.example_table import Examples
+from rmjax.data.examples import encode_demonstrations
 from rmjax.data.hold_out import hold_out
 from rmjax.data.leaks import check_leaks
 from rmjax.data.sources import load_comparisons, load_demonstrations
 from rmjax.data.token_cache import cached_groups
+from rmjax.data.token_groups import TokenGroups
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.stages.settings import DataSettings, SftDataSettings
@@ -73,7 +74,7 @@ def apply_ablations(train: list[Comparison], data: DataSettings) -> list[Compari
     return negligible_as_ties(train) if data.negligible == "tied" else train
 
 
-def encode_splits(splits: ComparisonSplits, tokenizer: Tokenizer) -> dict[str, Groups]:
+def encode_splits(splits: ComparisonSplits, tokenizer: Tokenizer) -> dict[str, TokenGroups]:
     """Returns the ids of prompts and responses, by split."""
     return {
         name: cached_groups([c.prompt for c in comparisons], [c.responses for c in comparisons], tokenizer)
@@ -81,13 +82,13 @@ def encode_splits(splits: ComparisonSplits, tokenizer: Tokenizer) -> dict[str, G
     }
 
 
-def audit_splits(splits: ComparisonSplits, encoded: Mapping[str, Groups], *, refuse_leaks: bool) -> DataAudit:
+def audit_splits(splits: ComparisonSplits, encoded: Mapping[str, TokenGroups], *, refuse_leaks: bool) -> DataAudit:
     """Counts the data, prints the counts, and warns of prompts that two splits share.
 
     Raises:
         InputError: two splits share prompts, and `refuse_leaks` is set.
     """
-    lengths = {name: Lengths.of(comparisons, *encoded[name]) for name, comparisons in splits.items()}
+    lengths = {name: Lengths.of(comparisons, encoded[name]) for name, comparisons in splits.items()}
     evaluation = {"validation": splits.validation, "test": splits.test}
     report = audit(splits.train, evaluation, lengths=lengths, notes=splits.notes)
     print(report.to_text(), end="\n\n")
@@ -135,8 +136,8 @@ def check_demonstrations(
 class SftExamples:
     """Demonstrations as ids: those to learn from, those held out, and the fingerprints of both."""
 
-    learned: list[Example]
-    held_out: list[Example]
+    learned: Examples
+    held_out: Examples
     fingerprints: dict[str, dict[str, Any]]
 
 

@@ -6,11 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from rmjax.data.audit import DataAudit
-from rmjax.data.batch import Example
 from rmjax.data.comparisons import Comparison, Demonstration
+from rmjax.data.example_table import Examples
 from rmjax.data.examples import PairRule, encode_comparisons
 from rmjax.errors import InputError
 from rmjax.scoring.finalize import References, demonstration_texts, reference_texts
@@ -53,7 +51,7 @@ class RewardData:
     """
 
     start: Initialization
-    examples: list[Example]
+    examples: Examples
     sft: SftExamples | None
     validation: list[Comparison]
     test: list[Comparison]
@@ -88,7 +86,7 @@ def load_reward_data(settings: RunSettings) -> RewardData:
     examples = encode_comparisons(splits.train, start.tokenizer, heads, pair_rule(loss), encoded["train"])
     return RewardData(
         start=start,
-        examples=standardize_ratings(examples) if loss.name == "squared_error" else examples,
+        examples=examples.standardized() if loss.name == "squared_error" else examples,
         sft=encode_sft(demonstrations, start.tokenizer) if settings.init == "sft" else None,
         validation=splits.validation,
         test=splits.test,
@@ -118,18 +116,3 @@ def load_references(
     if settings.evaluation.normalize_on == "demonstrations":
         return demonstration_texts(demonstrations, settings.heads, count)
     return reference_texts(splits.validation, settings.heads, count)
-
-
-def standardize_ratings(examples: Sequence[Example]) -> list[Example]:
-    """Returns the examples with the ratings of each head at mean 0 and standard deviation 1.
-
-    A causal head has no bias to learn a mean with, and raters' scales differ.
-    """
-    result = list(examples)
-    for head in {example.head for example in examples}:
-        ratings = np.concatenate([example.ratings for example in examples if example.head == head])
-        mean, std = ratings.mean(), ratings.std() or 1.0
-        for i, example in enumerate(result):
-            if example.head == head:
-                result[i] = dataclasses.replace(example, ratings=(example.ratings - mean) / std)
-    return result

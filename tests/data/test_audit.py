@@ -8,7 +8,7 @@ import pytest
 
 from rmjax.data.audit import Lengths, audit
 from rmjax.data.comparisons import Comparison, Message
-from rmjax.data.examples import encode_groups
+from rmjax.data.examples import tokenize
 from rmjax.data.leaks import check_leaks
 from rmjax.errors import InputError
 
@@ -67,8 +67,8 @@ def test_token_lengths_and_what_was_cut():
     lengths = Lengths(
         prompt=np.array([1, 2, 3, 10]),
         prompt_cut=np.array([0, 0, 0, 7]),
-        responses=[np.array([4, 4]), np.array([4, 4]), np.array([4, 4]), np.array([1, 4, 25])],
-        responses_cut=[np.array([0, 1]), np.array([2, 0]), np.array([0, 0]), np.array([0, 0, 3])],
+        responses=np.array([4, 4, 4, 4, 4, 4, 1, 4, 25]),
+        responses_cut=np.array([0, 1, 2, 0, 0, 0, 0, 0, 3]),
         alike=np.array([True, False, False, False]),
     )
     tokens = audit(TRAIN, lengths={"train": lengths}).sets["train"].tokens
@@ -83,15 +83,15 @@ def test_token_lengths_and_what_was_cut():
 def test_lengths_are_taken_from_the_tokenizer(tokenizer):
     head = "one two three four five six seven eight nine ten " * 2  # more than the prompt leaves of 24 + 12 tokens
     comparisons = [pair("Why?", head + "yes", head + "no"), pair("Why? " * 40, "Well.", "Well.")]
-    encoded = encode_groups([c.prompt for c in comparisons], [c.responses for c in comparisons], tokenizer)
-    lengths = Lengths.of(comparisons, *encoded)
+    encoded = tokenize([c.prompt for c in comparisons], [c.responses for c in comparisons], tokenizer)
+    lengths = Lengths.of(comparisons, encoded)
 
-    assert lengths.prompt[1] + lengths.responses[1].max() == tokenizer.max_length
+    assert lengths.prompt[1] + lengths.responses[2:].max() == tokenizer.max_length
     assert lengths.prompt_cut[0] == 0
     assert lengths.prompt_cut[1] > 0
-    assert (lengths.prompt[0] + lengths.responses[0]).tolist() == [tokenizer.max_length] * 2
-    assert (lengths.responses_cut[0] > 0).all()
-    assert (lengths.responses_cut[1] == 0).all()
+    assert (lengths.prompt[0] + lengths.responses[:2]).tolist() == [tokenizer.max_length] * 2
+    assert (lengths.responses_cut[:2] > 0).all()
+    assert (lengths.responses_cut[2:] == 0).all()
     assert lengths.alike.tolist() == [True, False]  # the second pair was the same text before
 
 

@@ -1,11 +1,15 @@
 """Conversion of comparisons to ids: heads, pairs, margins and weights."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from conftest import encode_text, user
 
+from rmjax.data import examples
 from rmjax.data.comparisons import Comparison, Demonstration, head_index
 from rmjax.data.examples import PairRule, encode_comparisons, encode_demonstrations, encode_groups
+from rmjax.data.token_groups import TokenGroups
 from rmjax.errors import InputError
 from rmjax.training.losses import MARGINS
 
@@ -42,9 +46,10 @@ def test_winners_and_losers_follow_the_ranks(tokenizer):
 
 def test_equal_pairs_share_read_only_arrays(tokenizer):
     names = ("winner", "loser", "tied", "margin", "weight")
-    first, second = encode(tokenizer, comparison((1, 2))), encode(tokenizer, comparison((1, 2), "Another?"))
+    alike = [comparison((1, 2)), comparison((2, 1)), comparison((1, 2), "Another?")]
+    first, other, second = encode_comparisons(alike, tokenizer, ("helpful",), SKIP)
     assert all(getattr(first, name) is getattr(second, name) for name in names)
-    assert first.winner is not encode(tokenizer, comparison((2, 1))).winner
+    assert first.winner is not other.winner
     for name in names:
         with pytest.raises(ValueError, match="read-only"):
             getattr(first, name)[0] = 1
@@ -52,8 +57,9 @@ def test_equal_pairs_share_read_only_arrays(tokenizer):
 
 def test_pairs_with_different_margins_share_no_arrays(tokenizer):
     rule = PairRule(margins=MARGINS["large"])
-    weak = encode(tokenizer, comparison((1, 2), strengths=("negligibly_better",)), rule)
-    strong = encode(tokenizer, comparison((1, 2), strengths=("significantly_better",)), rule)
+    strengths = ("negligibly_better", "significantly_better")
+    both = [comparison((1, 2), strengths=(strength,)) for strength in strengths]
+    weak, strong = encode_comparisons(both, tokenizer, ("helpful",), rule)
     assert (weak.margin.tolist(), strong.margin.tolist()) == ([0], [3])
 
 
@@ -163,5 +169,54 @@ def test_groups_of_different_sizes_keep_their_responses(tokenizer):
 
 
 def test_no_comparisons_are_no_examples(tokenizer):
-    assert encode_comparisons([], tokenizer, ("helpful",), SKIP) == []
-    assert encode_demonstrations([], tokenizer) == []
+    assert list(encode_comparisons([], tokenizer, ("helpful",), SKIP)) == []
+    assert list(encode_demonstrations([], tokenizer)) == []
+
+
+def test_examples_together_are_those_of_each_comparison_alone(tokenizer, monkeypatch):
+    """Ratings, labels, margins and ties of some, two heads, several blocks of texts, any order of reading."""
+    monkeypatch.setattr(examples, "BLOCK", 2)
+    data = [
+        comparison((1, 2), head="safety", scores=(2.0, 1.0), margins=(0.5,)),
+        comparison((1, 1, 2), "Why? " * 40, head="helpful", unsafe=(True, False, True), margins=(0.0, 1.5, 2.0)),
+        comparison((3, 1, 2), head="helpful", scores=(1.0, 3.0, 2.5), margins=(1.0, 0.0, 0.25)),
+        comparison((1, 1), head="safety", unsafe=(False, False), margins=(1.0,)),
+        Comparison(user("How?"), ("x" * 99, ""), (2, 1), head="safety", margins=(3.0,)),
+    ]
+    heads, rule = ("helpful", "safety"), PairRule(given=True)
+    table = encode_comparisons(data, tokenizer, heads, rule)
+    alone = [encode(tokenizer, each, rule, heads) for each in data]
+
+    def plain(example):
+        values = dataclasses.asdict(example)
+        return {name: [v.tolist() for v in value] if name == "responses" else value for name, value in values.items()}
+
+    for order in (range(5), (4, 0, 2), (-1, -5)):
+        for index in order:
+            np.testing.assert_equal(plain(table[index]), plain(alone[index]))
+    assert [example.head for example in table[1:4]] == [0, 0, 1]
+    assert [example.ratings is None for example in table] == [False, True, False, True, True]
+    assert len(table) == len(list(table)) == 5
+    with pytest.raises(IndexError):
+        table[5]
+
+
+def test_ratings_are_standardized_within_a_head(tokenizer):
+    data = [
+        comparison((1, 2), head=head, scores=(shift + 2.0 * i + 1, shift - i))
+        for i, (head, shift) in enumerate([("a", 5.0), ("b", -7.0), ("a", 6.0), ("b", -7.0)])
+    ]
+    table = encode_comparisons(data, tokenizer, ("a", "b"), SKIP).standardized()
+    for head in (0, 1):
+        ratings = np.concatenate([example.ratings for example in table if example.head == head])
+        expected = np.array([score for c in data if c.head == "ab"[head] for score in c.scores])
+        np.testing.assert_allclose(ratings, (expected - expected.mean()) / expected.std(), rtol=1e-5)
+
+
+def test_ids_take_two_bytes_if_the_vocabulary_allows_it(tokenizer):
+    groups = encode_groups([user("x")], [["a", "b"]], tokenizer)
+    small, large = TokenGroups.of([groups], 2**16), TokenGroups.of([groups], 2**16 + 1)
+    assert (small.ids.dtype, large.ids.dtype) == (np.uint16, np.int32)
+    for each in (small, large, TokenGroups.from_bytes(small.to_bytes()), TokenGroups.from_bytes(large.to_bytes())):
+        assert [ids.tolist() for ids in each.texts(0)] == [ids.tolist() for ids in small.texts(0)]
+        assert all(ids.dtype == np.int32 for ids in each.texts(0))

@@ -64,7 +64,8 @@ def test_seed_epoch_and_step_fix_the_batch():
 
 
 def test_a_longer_run_begins_like_a_shorter_one():
-    assert stream(epochs=3).plan[:14] == stream().plan
+    assert stream(epochs=3).plan[:14] == list(stream().plan)
+    assert stream().plan == stream().plan != stream(seed=1).plan
 
 
 def test_the_blocks_of_all_processes_make_the_batch():

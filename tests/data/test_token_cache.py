@@ -1,5 +1,6 @@
 """Cached token ids equal those of the tokenizer; other settings or texts have other cache entries."""
 
+import itertools
 import json
 
 import numpy as np
@@ -9,8 +10,9 @@ from rmjax.data import disk_cache as store
 from rmjax.data import token_cache as token_store
 from rmjax.data.bpe import train_bpe
 from rmjax.data.comparisons import Message
-from rmjax.data.examples import encode_groups
+from rmjax.data.examples import encode_groups, tokenize
 from rmjax.data.token_cache import cached_bpe, cached_groups
+from rmjax.data.token_groups import TokenGroups
 from rmjax.data.tokenizer import Tokenizer
 
 TEXTS = ("How do I boil an egg?", "Seven minutes in boiling water.", "I cannot help with that.")
@@ -28,13 +30,17 @@ def folder(tmp_path, monkeypatch):
 def encoded(monkeypatch):
     """Counts how often anything was encoded."""
     calls = []
-    monkeypatch.setattr(token_store, "encode_groups", lambda *parts: calls.append(1) or encode_groups(*parts))
+    monkeypatch.setattr(token_store, "tokenize", lambda *parts: calls.append(1) or tokenize(*parts))
     return calls
 
 
 def plain(groups):
-    prompts, responses = groups
-    return [(p.ids.tolist(), p.cut) for p in prompts], [[(r.ids.tolist(), r.cut) for r in group] for group in responses]
+    """(ids, cut) of the prompt and the responses of every group, from flat arrays or from lists."""
+    if isinstance(groups, TokenGroups):
+        cuts = [groups.cut_T[a:b].tolist() for a, b in itertools.pairwise(groups.first_G)]
+        texts = [[ids.tolist() for ids in groups.texts(index)] for index in range(len(groups))]
+        return [list(zip(*group, strict=True)) for group in zip(texts, cuts, strict=True)]
+    return [[(t.ids.tolist(), t.cut) for t in (prompt, *group)] for prompt, group in zip(*groups, strict=True)]
 
 
 def test_ids_are_those_of_the_tokenizer_and_made_once(tokenizer, encoded):
@@ -44,13 +50,14 @@ def test_ids_are_those_of_the_tokenizer_and_made_once(tokenizer, encoded):
     for _ in range(2):
         found = cached_groups(PROMPTS, RESPONSES, tokenizer)
         assert plain(found) == plain(expected)
-        assert all(each.ids.dtype == np.int32 for each in found[0])
+        assert found.ids.dtype == np.uint16
+        assert all(ids.dtype == np.int32 for ids in found.texts(1))
     assert len(encoded) == 1
 
 
 def test_no_texts_have_no_ids(tokenizer):
     for _ in range(2):
-        assert cached_groups([], [], tokenizer) == ([], [])
+        assert len(cached_groups([], [], tokenizer)) == 0
 
 
 @pytest.mark.parametrize(
