@@ -10,12 +10,11 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
 # Most of the time of a test is compiling, and tiny shapes have nothing to gain from fast code.
 if "xla_backend_optimization_level" not in os.environ["XLA_FLAGS"]:
     os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
-# Many tests compile the same programs. The first process of pytest makes a folder for them; the workers and the scripts
-# that tests call inherit it. It is new for every run of pytest, so no test depends on an earlier run.
+# Scripts that tests call compile the same programs. The first process of pytest makes a folder for them, which its
+# workers inherit. It is new in every run of pytest, so that no test depends on an earlier run.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    COMPILED = tempfile.TemporaryDirectory(prefix="rmjax-compiled-")
+    COMPILED = tempfile.TemporaryDirectory(prefix="rmjax-compiled-", ignore_cleanup_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +34,8 @@ from rmjax.scoring.reward_model import RewardModel
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# In the processes of pytest the cache saves no time, and a program from a cache cannot be printed.
+jax.config.update("jax_enable_compilation_cache", False)
 
 
 def pytest_configure(config):
