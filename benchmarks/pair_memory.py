@@ -24,6 +24,7 @@ from pathlib import Path
 
 from harness import markdown
 
+ROOT = Path(__file__).resolve().parent.parent
 COUNTS = (20_000, 200_000)
 
 
@@ -79,7 +80,6 @@ def main() -> None:
     parser.add_argument("--load", type=Path, help="measure this file in this process; used by the script")
     arguments = parser.parse_args()
     if arguments.load:
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
         print(json.dumps(measure(arguments.load)))
         return
     found = []
@@ -87,7 +87,7 @@ def main() -> None:
         for count in map(int, arguments.pairs.split(",")):
             path = Path(folder) / f"{count}.jsonl"
             write_pairs(path, count)
-            environment = {**os.environ, "JAX_PLATFORMS": "cpu", "HOME": folder}
+            environment = {**os.environ, "JAX_PLATFORMS": "cpu", "HOME": folder, "PYTHONPATH": str(ROOT)}
             command = [sys.executable, __file__, f"--load={path}"]
             child = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True)
             found.append(json.loads(child.stdout.splitlines()[-1]))

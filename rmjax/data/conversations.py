@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from typing import Any
 
 from rmjax.data import values
@@ -74,7 +75,8 @@ def messages(value: Any, key: str) -> Prompt:
         role = values.text(entry["role"], f"{key}.role")
         if role not in _MARKER_OF_ROLE:
             raise InputError(f'the role of a message must be system, user or assistant, found {role!r} in "{key}"')
-        turns.append(Message(role, values.text(entry["content"], f"{key}.content")))
+        # Decoded JSON has a new string for every role; interned, all turns share one.
+        turns.append(Message(sys.intern(role), values.text(entry["content"], f"{key}.content")))
     return tuple(turns)
 
 

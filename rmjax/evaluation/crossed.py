@@ -74,7 +74,8 @@ def crossed_interval(sum_SxK: np.ndarray, count_K: np.ndarray) -> CrossedInterva
     mean_S = sum_SxK.sum(axis=1) / count_K.sum()
     mean = float(mean_S.mean())
     if seeds < 2 or prompts < 2:
-        return CrossedInterval(mean, *[math.nan] * 3, seeds, prompts, *[math.nan] * 3)
+        nan = math.nan
+        return CrossedInterval(mean, nan, nan, nan, seeds, prompts, nan, nan, nan)
     term_K = prompts / count_K.sum() * (sum_SxK.mean(axis=0) - mean * count_K)
     seed_sd, prompt_sd = float(mean_S.std(ddof=1)), math.sqrt(float((term_K**2).sum()) / (prompts - 1))
     reach = float(half_width(seed_sd, prompt_sd, seeds, prompts))
