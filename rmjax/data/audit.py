@@ -162,10 +162,11 @@ def _count(comparisons: Sequence[Comparison], lengths: Lengths | None, notes: di
         (len(c.responses[p.winner]) - len(c.responses[p.loser]) for c in comparisons for p in c.pairs if not p.tied),
         np.int64,
     )
+    prompts = np.fromiter((hash(c.prompt) for c in comparisons), np.int64)
     same = np.fromiter((hash((c.prompt, tuple(sorted(c.responses)))) for c in comparisons), np.int64)
     return SetAudit(
         comparisons=len(comparisons),
-        prompts=len({comparison.prompt for comparison in comparisons}),
+        prompts=len(np.unique(prompts)),
         responses=sum(len(comparison.responses) for comparison in comparisons),
         pairs=pairs,
         tied_pairs=pairs - len(surplus),

@@ -172,12 +172,14 @@ def build_batch(
     """
     names = list(examples[0].per_token) if examples else []
     batch = _empty_batch(len(blocks), shape, names)
+    # An example may be made when it is read (rmjax.data.example_table), so it is read once.
+    used = {index: examples[index] for index in {chunk.example for b in blocks for row in b for chunk in row}}
     slots = []
     for index, block in enumerate(blocks):
         views = jax.tree.map(lambda array, index=index: array[index], batch)
-        score_index = _write_tokens(views, examples, block)
-        _write_responses(views.responses, examples, score_index)
-        _write_pairs(views.pairs, examples, list(score_index))
+        score_index = _write_tokens(views, used, block)
+        _write_responses(views.responses, used, score_index)
+        _write_pairs(views.pairs, used, list(score_index))
         slots.append(list(score_index))
     return batch, slots
 
@@ -212,7 +214,7 @@ def _empty_batch(blocks: int, shape: BatchShape, names: Sequence[str]) -> Packed
     )
 
 
-def _write_tokens(batch: PackedBatch, examples: Sequence[Example], block: Block) -> dict[tuple[int, int], int]:
+def _write_tokens(batch: PackedBatch, examples: Mapping[int, Example], block: Block) -> dict[tuple[int, int], int]:
     """Writes the arrays `[R, L]`. Returns (example, response) -> score index, in the order of the response slots."""
     score_index: dict[tuple[int, int], int] = {}
     for r, row in enumerate(block):
@@ -238,7 +240,7 @@ def _write_tokens(batch: PackedBatch, examples: Sequence[Example], block: Block)
 
 
 def _write_responses(
-    slots: ResponseSlots, examples: Sequence[Example], score_index: Mapping[tuple[int, int], int]
+    slots: ResponseSlots, examples: Mapping[int, Example], score_index: Mapping[tuple[int, int], int]
 ) -> None:
     for n, ((index, k), position) in enumerate(score_index.items()):
         example = examples[index]
@@ -252,7 +254,7 @@ def _write_responses(
             slots.safety_weight_N[n] = example.weight.sum() / len(example.responses)
 
 
-def _write_pairs(slots: PairSlots, examples: Sequence[Example], responses: Sequence[tuple[int, int]]) -> None:
+def _write_pairs(slots: PairSlots, examples: Mapping[int, Example], responses: Sequence[tuple[int, int]]) -> None:
     slot = {response: n for n, response in enumerate(responses)}
     start = 0
     for index in dict.fromkeys(example for example, _ in responses):

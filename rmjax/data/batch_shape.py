@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rmjax.data.batch import BatchShape, Block, Example, Row
+from rmjax.data.example_table import pair_count
 
 
 def row_tokens(row: Row) -> int:
@@ -22,7 +23,7 @@ def smallest_shape(examples: Sequence[Example], blocks: Iterable[Block], row_len
         chunks = [chunk for row in block for chunk in row]
         rows = max(rows, len(block))
         responses = max(responses, sum(chunk.last - chunk.first for chunk in chunks))
-        pairs = max(pairs, sum(len(examples[i].weight) for i in {chunk.example for chunk in chunks}))
+        pairs = max(pairs, sum(pair_count(examples, i) for i in {chunk.example for chunk in chunks}))
     return BatchShape(rows, row_length, _round_up(responses, 8), _round_up(pairs, 8))
 
 

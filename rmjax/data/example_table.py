@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 
@@ -78,6 +79,17 @@ class Examples(Sequence[Example]):
             arrays["unsafe"] = self.unsafe_R[here].astype(bool)
         return Example(prompt, tuple(responses), int(self.head_G[index]), **arrays)
 
+    def lengths(self) -> Iterator[tuple[int, list[int]]]:
+        """Yields for each example the tokens of its prompt and of its responses; makes no example."""
+        length_T = self.groups.length_T
+        for first, last in itertools.pairwise(self.groups.first_G.tolist()):
+            prompt, *responses = length_T[first:last].tolist()
+            yield prompt, responses
+
+    def pair_count(self, index: int) -> int:
+        """Returns the number of pairs of an example; makes no example."""
+        return len(self.kinds[self.kind_G[index]]["weight"])
+
     def standardized(self) -> Examples:
         """Returns the examples with the ratings of each head at mean 0 and standard deviation 1; all must have ratings.
 
@@ -90,3 +102,15 @@ class Examples(Sequence[Example]):
             ratings = self.rating_R[head_R == head]
             rating_R[head_R == head] = (ratings - ratings.mean()) / (ratings.std() or 1.0)
         return dataclasses.replace(self, rating_R=rating_R)
+
+
+def text_lengths(examples: Sequence[Example]) -> Iterator[tuple[int, list[int]]]:
+    """Yields for each example the tokens of its prompt and of its responses."""
+    if isinstance(examples, Examples):
+        return examples.lengths()
+    return ((len(example.prompt), [len(response) for response in example.responses]) for example in examples)
+
+
+def pair_count(examples: Sequence[Example], index: int) -> int:
+    """Returns the number of pairs of an example."""
+    return examples.pair_count(index) if isinstance(examples, Examples) else len(examples[index].weight)

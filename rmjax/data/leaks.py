@@ -83,8 +83,11 @@ def check_leaks(leaks: Sequence[Leak], refuse: bool) -> str:
 def _overlaps_with(
     shared_with: str, others: Sequence[Comparison], evaluation: Mapping[str, Sequence[Comparison]]
 ) -> list[Leak]:
-    prompts = {comparison.prompt for comparison in others}
-    openings = {_opening(prompt) for prompt in prompts}
+    # Sets of the evaluation prompts, not of those of the training data, which may be many.
+    wanted = {comparison.prompt for comparisons in evaluation.values() for comparison in comparisons}
+    wanted_openings = {_opening(prompt) for prompt in wanted}
+    prompts = {comparison.prompt for comparison in others if comparison.prompt in wanted}
+    openings = {opening for c in others if (opening := _opening(c.prompt)) in wanted_openings}
     overlaps = []
     for name, comparisons in evaluation.items():
         shared = [comparison.prompt for comparison in comparisons if comparison.prompt in prompts]

@@ -19,7 +19,8 @@ import numpy as np
 
 from rmjax.data.batch import BatchShape, Chunk, Example, PackedBatch, build_batch
 from rmjax.data.batch_shape import row_tokens, smallest_shape
-from rmjax.data.packing import fitting_row_length, pack_rows, split_into_chunks
+from rmjax.data.example_table import text_lengths
+from rmjax.data.packing import fitting_row_length, pack_rows, split_lengths
 from rmjax.data.plan import Plan
 from rmjax.errors import InputError
 
@@ -90,23 +91,24 @@ class BatchStream:
         elif not row_length:
             row_length = self._best_row_length(batch_size=batch_size, share_prompts=share_prompts, seed=seed)
         # Flat arrays, since a list of the chunks of every example would take more memory than the examples.
-        split = (split_into_chunks(i, e, row_length, share_prompts=share_prompts) for i, e in enumerate(examples))
-        numbers, ends = array.array("i"), array.array("q", [0])
-        for group in split:
-            numbers.extend(itertools.chain.from_iterable(group))
+        numbers, ends, lengths = array.array("i"), array.array("q", [0]), text_lengths(examples)
+        tokens = np.zeros(len(examples), np.int64)
+        for i, (prompt, responses) in enumerate(lengths):
+            split = split_lengths(i, prompt, responses, row_length, share_prompts=share_prompts)
+            tokens[i] = row_tokens(split)
+            numbers.extend(itertools.chain.from_iterable(split))
             ends.append(len(numbers))
 
         def chunks_of(example: int) -> list[Chunk]:
             return [Chunk(*numbers[i : i + 4]) for i in range(ends[example], ends[example + 1], 4)]
 
-        tokens = np.array([row_tokens(chunks_of(i)) for i in range(len(examples))])
         self.plan = Plan()
         for epoch in range(epochs):
             for batch in plan_epoch(tokens, batch_size, np.random.default_rng((seed, epoch))):
                 groups = balance_tokens(batch, tokens, [len(batch)] * (shards * microbatches))
                 self.plan.append([pack_rows([c for i in group for c in chunks_of(i)], row_length) for group in groups])
         if single_row:
-            longest = max(row_tokens(row) for step in self.plan for block in step for row in block)
+            longest = self.plan.longest_row
             row_length = -(-longest // 64) * 64
         needed = smallest_shape(examples, (block for step in self.plan for block in step), row_length)
         if shape and any(size > limit for size, limit in zip(needed, shape, strict=True)):
@@ -166,7 +168,7 @@ class BatchStream:
         was repeated for each of its responses, divided by the number of tokens packed; `ideal_sharing` is the same if
         no comparison had to be cut between rows.
         """
-        sizes = [(len(e.prompt), len(e.responses), sum(map(len, e.responses))) for e in self.examples]
+        sizes = [(prompt, len(responses), sum(responses)) for prompt, responses in text_lengths(self.examples)]
         prompt_E, count_E, answers_E = np.array(sizes, np.int64).reshape(-1, 3).T
         shared, saved = int((prompt_E + answers_E).sum()), int(((count_E - 1) * prompt_E).sum())
         example_C, first_C, last_C, width_C = self.plan.chunk_Cx4.astype(np.int64).T

@@ -10,6 +10,7 @@ import bisect
 from collections.abc import Sequence
 
 from rmjax.data.batch import Chunk, Example
+from rmjax.data.example_table import text_lengths
 from rmjax.errors import InputError
 
 
@@ -21,19 +22,26 @@ def split_into_chunks(index: int, example: Example, row_length: int, *, share_pr
     Raises:
         InputError: the prompt with one response is longer than a row.
     """
-    prompt = len(example.prompt)
+    lengths = [len(response) for response in example.responses]
+    return split_lengths(index, len(example.prompt), lengths, row_length, share_prompts=share_prompts)
+
+
+def split_lengths(
+    index: int, prompt: int, responses: Sequence[int], row_length: int, *, share_prompts: bool = True
+) -> list[Chunk]:
+    """Returns the chunks of `split_into_chunks`, given the tokens of the prompt and of the responses."""
     chunks, first, width = [], 0, prompt
-    for k, response in enumerate(example.responses):
-        if prompt + len(response) > row_length:
+    for k, response in enumerate(responses):
+        if prompt + response > row_length:
             raise InputError(
-                f"a prompt of {prompt} and a response of {len(response)} tokens do not fit a row of {row_length}: "
+                f"a prompt of {prompt} and a response of {response} tokens do not fit a row of {row_length}: "
                 "raise row_length or lower tokenizer.max_prompt and tokenizer.max_response"
             )
-        if k > first and (width + len(response) > row_length or not share_prompts):
+        if k > first and (width + response > row_length or not share_prompts):
             chunks.append(Chunk(index, first, k, width))
             first, width = k, prompt
-        width += len(response)
-    return [*chunks, Chunk(index, first, len(example.responses), width)]
+        width += response
+    return [*chunks, Chunk(index, first, len(responses), width)]
 
 
 def fitting_row_length(examples: Sequence[Example]) -> int:
@@ -44,10 +52,9 @@ def fitting_row_length(examples: Sequence[Example]) -> int:
     the cost of attention grows with the square of the row length.
     """
     longest = total = 0
-    for example in examples:  # once: they may be made when they are read
-        lengths = [len(response) for response in example.responses]
-        longest = max(longest, len(example.prompt) + max(lengths))
-        total += len(example.prompt) + sum(lengths)
+    for prompt, responses in text_lengths(examples):
+        longest = max(longest, prompt + max(responses))
+        total += prompt + sum(responses)
     mean = total / len(examples)
     return max(-(-longest // 64), int(min(2 * mean, 512) // 64), 2) * 64
 

@@ -20,6 +20,7 @@ class Plan(Sequence[Step]):
 
     def __init__(self) -> None:
         self._chunks = array.array("i")  # example, first, last and width of every chunk
+        self.longest_row = 0  # tokens of the fullest row
         self._row_ends, self._block_ends, self._step_ends = (array.array("q", [0]) for _ in range(3))
 
     def append(self, blocks: Sequence[Block]) -> None:
@@ -28,6 +29,7 @@ class Plan(Sequence[Step]):
             for row in block:
                 self._chunks.extend(itertools.chain.from_iterable(row))
                 self._row_ends.append(len(self._chunks) // 4)
+                self.longest_row = max(self.longest_row, sum(chunk.width for chunk in row))
             self._block_ends.append(len(self._row_ends) - 1)
         self._step_ends.append(len(self._block_ends) - 1)
 
