@@ -40,7 +40,8 @@ class Examples(Sequence[Example]):
 
     def __post_init__(self) -> None:
         sizes = np.array([len(kind["weight"]) for kind in self.kinds], np.int64)
-        object.__setattr__(self, "_first_P", borders(sizes[self.kind_G]) if self.margin_P is not None else borders([]))
+        pairs_G = self.kind_G if self.margin_P is not None else self.kind_G[:0]
+        object.__setattr__(self, "_first_P", borders(sizes[pairs_G]))
 
     def __len__(self) -> int:
         return len(self.groups)

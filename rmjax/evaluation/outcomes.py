@@ -145,7 +145,8 @@ class Outcomes:
 
     def to_bytes(self) -> bytes:
         """Returns a compressed npz file: about 5 bytes for a pair."""
-        arrays = {
+        # Without `Any` the checker takes an array for the flag allow_pickle.
+        arrays: dict[str, Any] = {
             "credit_P": (2 * self.credit_P).astype(np.uint8),
             "prompt_P": self.prompt_P.astype(np.int32),
             **{f"part_{kind}_P": part_P for kind, (_, part_P) in self.parts.items()},

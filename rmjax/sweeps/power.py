@@ -18,8 +18,9 @@ def power_in_words(sweep: Sweep) -> str:
     if sweep.seeds < 2:
         return "One seed gives no interval: the smallest detectable difference needs at least two."
     assumed = sweep.assumed
-    values = {"seed_sd": assumed.seed_sd, "prompts": assumed.prompts, "discordant": assumed.discordant}
-    effect = smallest_effect(seeds=sweep.seeds, **values)
+    effect = smallest_effect(
+        seeds=sweep.seeds, seed_sd=assumed.seed_sd, prompts=assumed.prompts, discordant=assumed.discordant
+    )
     return (
         f"Smallest detectable difference in accuracy: {100 * effect:.1f} points, with {100 * POWER:.0f} % power, "
         f"two-sided at 5 %, for one comparison of {sweep.seeds} paired seeds on {assumed.prompts:,} prompts. Assumed: "
