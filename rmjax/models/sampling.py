@@ -13,7 +13,7 @@ import numpy as np
 from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig
 from rmjax.models.decoding import Decoder
-from rmjax.models.sampling_plan import NONE, Kept, Part, pick, plan, smaller_grid
+from rmjax.models.sampling_plan import NONE, Kept, pick, plan, smaller_grid
 from rmjax.models.token_choice import SamplingSettings
 from rmjax.parallel.layout import Layout, Loop
 
@@ -140,8 +140,8 @@ class Sampler:
                 raise InputError(f"prompt {index} has no tokens: there is nothing to continue")
             if limit and len(prompt) + more > limit:
                 raise InputError(
-                    f"prompt {index} has {len(prompt)} tokens, and max_response={more} more exceed the {limit} positions "
-                    "of the model: shorten one of the two"
+                    f"prompt {index} has {len(prompt)} tokens, and max_response={more} more exceed the {limit} "
+                    "positions of the model: shorten one of the two"
                 )
 
     def _decode(

@@ -106,7 +106,7 @@ class Kept(NamedTuple):
 
 def smaller_grid(alive_SxPxn: np.ndarray) -> Kept | None:
     """Returns a grid with the samples that have not ended, or None if it would not be much smaller."""
-    S, P, n = alive_SxPxn.shape
+    _, P, n = alive_SxPxn.shape
     per_prompt = alive_SxPxn.sum(2)
     width = min(n, rounded(int(per_prompt.max())))
     places = min(P, rounded(int((per_prompt > 0).sum(1).max())))
