@@ -138,7 +138,7 @@ def truncated(logits_QxV: Array, top_k: int, top_p: float) -> Array:
 
 
 def uniform_pairs(keys: Array, positions: Array) -> Array:
-    """Returns two uniform numbers in [0, 1), `[..., 2] float32`, of the token with a key `[..., 2] uint32` and a position.
+    """Returns two uniform numbers in [0, 1), `[..., 2] float32`, of a token with a key `[..., 2] uint32`.
 
     The key is the data of a Threefry key. `fold_in` hashes the position with it; the two words of the result are the
     numbers.

@@ -40,7 +40,7 @@ def test_samples_of_few_prompts_are_divided_over_the_shards():
 
 def test_rounded_sizes_are_few_and_close():
     sizes = {rounded(count) for count in range(1, 1025)}
-    assert len(sizes) == 40
+    assert len(sizes) == 36
     for count in range(1, 1025):
         assert count <= rounded(count) <= 1.25 * count
 
