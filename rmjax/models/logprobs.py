@@ -21,8 +21,10 @@ from jax import Array
 from rmjax.data.batch import PackedBatch
 from rmjax.models.transformer import LanguageModel
 
-# Logits of a chunk: they should fit a CPU's cache, but a chunk should have enough tokens for fast products.
-LOGITS_OF_CHUNK = 2**22
+# Logits of a chunk: on a CPU they should fit its cache, and the last chunk should waste little. An accelerator needs
+# many tokens for fast products.
+LOGITS_OF_CHUNK = {"cpu": 2**20}
+LOGITS_ON_ACCELERATORS = 2**26
 FEWEST_TOKENS = 128
 
 
@@ -138,7 +140,7 @@ def token_statistics(
     N = len(tokens_N)
     if not chunk:
         vocab = jax.eval_shape(logits, params, hidden_NxD).shape[-1]
-        chunk = max(FEWEST_TOKENS, LOGITS_OF_CHUNK // vocab)
+        chunk = max(FEWEST_TOKENS, LOGITS_OF_CHUNK.get(jax.default_backend(), LOGITS_ON_ACCELERATORS) // vocab)
     chunk = min(chunk, N)
     more = -N % chunk
     hidden, tokens = jnp.pad(hidden_NxD, ((0, more), (0, 0))), jnp.pad(tokens_N, (0, more))
