@@ -28,7 +28,10 @@ class PromptKeys(NamedTuple):
 
 
 class SampleKeys(NamedTuple):
-    """Keys and values of the n samples of each prompt in one layer, `[P, n, G, E, C]`; E entries are reserved."""
+    """Keys and values of the n samples of each prompt in one layer, `[P * n, G, E, C]`; E entries are reserved.
+
+    That is the shape that the products take. With another shape XLA would copy the whole cache at every step.
+    """
 
     keys: Array
     values: Array
@@ -61,7 +64,7 @@ def empty_samples(config: TransformerConfig, prompts: int, samples: int, entries
     """
     if not config.causal:
         raise InputError(f"a {config.family} trunk is an encoder: only a causal trunk can decode with a cache")
-    shape = (prompts, samples, config.kv_heads, entries, config.head_dim)
+    shape = (prompts * samples, config.kv_heads, entries, config.head_dim)
     return SampleKeys(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
 
@@ -74,16 +77,16 @@ def write_entry(samples: SampleKeys, keys: Array, values: Array, entry: Array) -
     """Returns the cache of one layer with new keys and values `[P, n, G, C]` at an entry."""
     return SampleKeys(
         *(
-            jax.lax.dynamic_update_slice_in_dim(old, new[:, :, :, None], entry, axis=3)
+            jax.lax.dynamic_update_slice_in_dim(old, new.reshape(-1, *new.shape[2:])[:, :, None], entry, axis=2)
             for old, new in zip(samples, (keys, values), strict=True)
         )
     )
 
 
-def resized(samples: SampleKeys, entries: int) -> SampleKeys:
-    """Returns the cache of one layer with room for `entries` entries, not fewer than before."""
-    more = entries - samples.keys.shape[3]
-    return SampleKeys(*(jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, more), (0, 0))) for x in samples))
+def pick_samples(samples: SampleKeys, row_Pxn: Array, entries: int) -> SampleKeys:
+    """Returns the cache of one layer for some of its rows, with room for `entries` entries, not fewer than before."""
+    more = ((0, 0), (0, 0), (0, entries - samples.keys.shape[2]), (0, 0))
+    return SampleKeys(*(jnp.pad(x[row_Pxn.reshape(-1)], more) for x in samples))
 
 
 def cached_attention(q: Array, cache: LayerCache, step: DecodingStep, local: Array, spec: AttentionSpec) -> Array:
@@ -101,7 +104,7 @@ def cached_attention(q: Array, cache: LayerCache, step: DecodingStep, local: Arr
     """
     P, n, H, C = q.shape
     G, T = cache.prompts.keys.shape[1:3]
-    E = cache.samples.keys.shape[3]
+    E = cache.samples.keys.shape[2]
     q = q.reshape(P, n, G, H // G, C)
     index_T, index_E = jnp.arange(T, dtype=jnp.int32), jnp.arange(E, dtype=jnp.int32)
     seen_PxT = index_T[None] < step.lengths_P[:, None]
@@ -110,19 +113,23 @@ def cached_attention(q: Array, cache: LayerCache, step: DecodingStep, local: Arr
         seen_PxT &= ~local | (step.lengths_P[:, None] + step.entry - index_T[None] < spec.window)
         seen_E &= ~local | (step.entry - index_E < spec.window)
 
-    def logits(equation: str, keys: Array, seen: Array) -> Array:
-        found = jnp.einsum(equation, q, keys, preferred_element_type=jnp.float32)
+    def logits(equation: str, queries: Array, keys: Array, seen: Array) -> Array:
+        found = jnp.einsum(equation, queries, keys, preferred_element_type=jnp.float32)
         if spec.cap:
             found = spec.cap * jnp.tanh(found / spec.cap)
         return jnp.where(seen, found, MASKED)
 
-    prompt = logits("pngmc,pgtc->pngmt", cache.prompts.keys, seen_PxT[:, None, None, None])
-    own = logits("pngmc,pngec->pngme", cache.samples.keys, seen_E[None, None, None, None])
+    prompt = logits("pngmc,pgtc->pngmt", q, cache.prompts.keys, seen_PxT[:, None, None, None])
+    own = logits("bgmc,bgec->bgme", q.reshape(P * n, *q.shape[2:]), cache.samples.keys, seen_E[None, None, None])
+    own = own.reshape(P, n, *own.shape[1:])
     highest = jnp.maximum(prompt.max(-1, keepdims=True), own.max(-1, keepdims=True))
     prompt, own = jnp.exp(prompt - highest), jnp.exp(own - highest)
     total = prompt.sum(-1, keepdims=True) + own.sum(-1, keepdims=True)
     dtype = cache.prompts.values.dtype
+    own = own.astype(dtype).reshape(P * n, *own.shape[2:])
     mixed = jnp.einsum(
         "pngmt,pgtc->pngmc", prompt.astype(dtype), cache.prompts.values, preferred_element_type=jnp.float32
-    ) + jnp.einsum("pngme,pngec->pngmc", own.astype(dtype), cache.samples.values, preferred_element_type=jnp.float32)
+    )
+    of_own = jnp.einsum("bgme,bgec->bgmc", own, cache.samples.values, preferred_element_type=jnp.float32)
+    mixed = mixed + of_own.reshape(mixed.shape)
     return (mixed / total).astype(dtype).reshape(P, n, H, C)

@@ -19,8 +19,8 @@ from rmjax.models.cache import (
     PromptKeys,
     SampleKeys,
     empty_samples,
+    pick_samples,
     prompt_keys,
-    resized,
 )
 from rmjax.models.config import TransformerConfig
 from rmjax.models.mask import TokenContext
@@ -161,17 +161,19 @@ class Decoder:
         def of_prompts(x: Array) -> Array:
             return x[prompt_P]
 
+        sample_Pxn, empty_Pxn = jnp.maximum(sample_Pxn, 0), sample_Pxn < 0
+        row_Pxn = prompt_P[:, None] * grid.ended.shape[1] + sample_Pxn
+
         def of_samples(x: Array) -> Array:
-            return x[prompt_P[:, None], jnp.maximum(sample_Pxn, 0)]
+            return x[prompt_P[:, None], sample_Pxn]
 
         more = ((0, 0), (0, 0), (0, entries - grid.ids.shape[2]))
-        ended = of_samples(grid.ended) | (sample_Pxn < 0)
-        taken = jax.tree.map(of_samples, grid._replace(goal=grid.ended))
+        taken = jax.tree.map(of_samples, grid._replace(layers=(), goal=grid.ended))
         return jax.tree.map(of_prompts, prompts), taken._replace(
-            layers=tuple(resized(layer, entries) for layer in taken.layers),
+            layers=tuple(pick_samples(layer, row_Pxn, entries) for layer in grid.layers),
             ids=jnp.pad(taken.ids, more),
             log_probs=jnp.pad(taken.log_probs, more),
-            ended=ended,
+            ended=taken.ended | empty_Pxn,
             goal=goal,
         )
 

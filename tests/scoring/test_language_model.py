@@ -35,7 +35,7 @@ def save(root, kind, model, params):
         **model.tokenizer.stated(),
         data={"source": "made up", "start": "nothing"},
     )
-    return save_checkpoint(root, contract, model.tokenizer, params, {}, keep=1)
+    return save_checkpoint(root, contract, model.tokenizer, params, {"step": jnp.zeros(())}, keep=1)
 
 
 PROMPTS = [user("How do I boil an egg?"), user("Why? " * 30)]
