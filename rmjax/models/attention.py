@@ -11,13 +11,13 @@ import numpy as np
 from jax import Array
 
 from rmjax.models.block_sparse_attention import TILE, block_sparse_attention
-from rmjax.models.cache import write_entries
+from rmjax.models.cache import DecodingStep, LayerCache, SampleKeys, cached_attention, write_entry
 from rmjax.models.config import TransformerConfig
 from rmjax.models.layers import Norm
 from rmjax.models.linear import Linear
 from rmjax.models.mask import MASKED, AttentionSpec, TokenContext, attention_mask
 
-# Keys and values of one layer.
+# Keys and values of the tokens of one layer, `[R, L, G, C]`.
 KeysValues = tuple[Array, Array]
 
 
@@ -25,27 +25,33 @@ class LayerContext(NamedTuple):
     """Inputs that are the same for all layers.
 
     Attributes:
-        tokens: context of the tokens, `[R, L]` each.
+        tokens: context of the tokens, `[R, L]` each; None in decoding.
         rotation: cosines and sines of the rotary angles (see `rotary`); None for learned positions.
-        entries: context of the cache's entries, `[R, E]` each, the new tokens included; None without a cache.
-        index_RxL: int32, the entry of each token; None without a cache.
+        step: the place of the new tokens in decoding; None for whole rows.
     """
 
-    tokens: TokenContext
+    tokens: TokenContext | None
     rotation: tuple[Array, Array] | None
-    entries: TokenContext | None
-    index_RxL: Array | None
+    step: DecodingStep | None
 
 
-def layer_context(
-    tokens: TokenContext,
-    config: TransformerConfig,
-    entries: TokenContext | None = None,
-    index_RxL: Array | None = None,
-) -> LayerContext:
-    """Returns the inputs that all layers of a trunk share."""
-    rotation = rotary(tokens.positions, config) if config.positions == "rotary" else None
-    return LayerContext(tokens, rotation, entries, index_RxL)
+def layer_context(tokens: TokenContext, config: TransformerConfig) -> LayerContext:
+    """Returns the inputs that all layers of a trunk share, for whole rows."""
+    return LayerContext(tokens, _rotation(tokens.positions, config), None)
+
+
+def decoding_context(step: DecodingStep, config: TransformerConfig, samples: int) -> LayerContext:
+    """Returns the inputs that all layers of a trunk share, for one new token of each of `[P, samples]` rows."""
+    return LayerContext(None, _rotation(decoding_positions(step, samples), config), step)
+
+
+def decoding_positions(step: DecodingStep, samples: int) -> Array:
+    """Returns the positions `[P, samples] int32` of new tokens in their texts."""
+    return jnp.broadcast_to((step.lengths_P + step.entry)[:, None], (len(step.lengths_P), samples))
+
+
+def _rotation(positions: Array, config: TransformerConfig) -> tuple[Array, Array] | None:
+    return rotary(positions, config) if config.positions == "rotary" else None
 
 
 def rotary(positions_RxL: Array, config: TransformerConfig) -> tuple[Array, Array]:
@@ -94,17 +100,18 @@ def uses_dense_attention() -> bool:
 class Attention(nn.Module):
     """Grouped-query attention over packed rows or over a cache, softmax in float32.
 
-    Takes the layer's keys and values `[R, E, G, C]` of the cache, or None. With a cache it also returns the keys and
-    values of the new tokens, `[R, L, G, C]`.
+    With a layer's cache it gets one new token of every sample, and also returns the cache of the samples with them.
+    With `keep` it also returns the keys and values of the rows.
     """
 
     config: TransformerConfig
     dtype: jnp.dtype
+    keep: bool = False
 
     @nn.compact
     def __call__(
-        self, x: Array, context: LayerContext, local: Array, cached: KeysValues | None
-    ) -> tuple[Array, KeysValues | None]:
+        self, x: Array, context: LayerContext, local: Array, cached: LayerCache | None
+    ) -> tuple[Array, SampleKeys | KeysValues | None]:
         c = self.config
         R, L, _ = x.shape
 
@@ -119,15 +126,17 @@ class Attention(nn.Module):
             q, k = apply_rotary(q, *context.rotation), apply_rotary(k, *context.rotation)
         spec = AttentionSpec(c.causal, c.window if any(c.local_layers) else 0, c.attention_cap)
         q = q * (c.attention_scale or c.head_dim**-0.5)
+        new: SampleKeys | KeysValues | None = (k, v) if self.keep else None
         if cached is not None:
-            mixed = cached_attention(q, k, v, cached, context, local, spec)
-        elif L % TILE or uses_dense_attention():
-            mixed = dense_attention(q, k, v, context.tokens, local, spec)
+            assert context.step is not None  # all layers decode
+            new = write_entry(cached.samples, k, v, context.step.entry)
+            mixed = cached_attention(q, cached._replace(samples=new), context.step, local, spec)
         else:
-            mixed = block_sparse_attention(q, k, v, context.tokens, local, spec)
+            assert context.tokens is not None  # whole rows
+            sparse = not L % TILE and not uses_dense_attention()
+            mixed = (block_sparse_attention if sparse else dense_attention)(q, k, v, context.tokens, local, spec)
         # Residual branches start small in deep trunks, so that the stream keeps its scale (Radford et al. 2019).
-        out = Linear(c.width, self.dtype, c.out_bias, 0.5 / c.layers, name="out")(mixed.reshape(R, L, -1))
-        return out, None if cached is None else (k, v)
+        return Linear(c.width, self.dtype, c.out_bias, 0.5 / c.layers, name="out")(mixed.reshape(R, L, -1)), new
 
 
 def dense_attention(q: Array, k: Array, v: Array, context: TokenContext, local: Array, spec: AttentionSpec) -> Array:
@@ -135,19 +144,6 @@ def dense_attention(q: Array, k: Array, v: Array, context: TokenContext, local: 
     index = jnp.arange(q.shape[1], dtype=jnp.int32)[None]
     mask = attention_mask(context.as_queries(), context.as_keys(), index[:, :, None], index[:, None, :], local, spec)
     return masked_attention(q, k, v, mask, spec.cap)
-
-
-def cached_attention(
-    q: Array, k: Array, v: Array, cached: KeysValues, context: LayerContext, local: Array, spec: AttentionSpec
-) -> Array:
-    """softmax(q·k) v of the new tokens `[R, L, ...]` over the entries of the cache and themselves -> `[R, L, H, C]`."""
-    assert context.entries is not None  # all layers have a cache
-    assert context.index_RxL is not None
-    keys, values = (write_entries(old, new, context.index_RxL) for old, new in zip(cached, (k, v), strict=True))
-    index_E = jnp.arange(keys.shape[1], dtype=jnp.int32)[None, None]
-    queries, entries = context.tokens.as_queries(), context.entries.as_keys()
-    mask = attention_mask(queries, entries, context.index_RxL[:, :, None], index_E, local, spec)
-    return masked_attention(q, keys, values, mask, spec.cap)
 
 
 def masked_attention(q: Array, k: Array, v: Array, mask_RxLxE: Array, cap: float) -> Array:

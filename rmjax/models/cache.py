@@ -1,84 +1,128 @@
-"""Key/value cache for decoding.
+"""Key/value cache for decoding n samples of each prompt.
 
-The mask is that of a packed row: a token sees its prompt and its own segment. So K responses of one prompt share the
-entries of the prompt. The entries of a row are in the order of writing, which is the causal order. Responses that are
-decoded together alternate:
+The keys and values of a prompt exist once and are shared by its samples. Each sample adds its own, one entry per step.
+A query of a sample attends to both parts with one softmax.
 
-    entries    p p p p a b a b b      the prompt, then three steps of two responses; a ended in the second
-    segments   1 1 1 1 2 3 2 3 3
-    positions  0 1 2 3 4 4 5 5 6
+All samples of a shard are at the same step. So a step writes one entry for all of them, and the entries before it are
+those of the earlier tokens. Samples that have ended write entries that nobody reads.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig
-from rmjax.models.mask import TokenContext
+from rmjax.models.mask import MASKED, AttentionSpec
 
 
-class KVCache(NamedTuple):
-    """Keys and values of earlier tokens, for all layers.
-
-    Attributes:
-        keys: `[layers, R, E, G, C]` in the compute dtype, after norm and rotary rotation.
-        values: as `keys`.
-        context: context of the entries, `[R, E]` each; segment 0 for an empty entry.
-        count_R: int32, tokens written to each row. A token that did not fit is counted but lost, so a count above E
-            means an overflow.
-    """
+class PromptKeys(NamedTuple):
+    """Keys and values of the P prompts in one layer, `[P, G, T, C]`, after norm and rotary rotation."""
 
     keys: Array
     values: Array
-    context: TokenContext
-    count_R: Array
 
 
-def empty_cache(config: TransformerConfig, rows: int, entries: int, dtype: jnp.dtype) -> KVCache:
-    """Returns a cache without tokens.
+class SampleKeys(NamedTuple):
+    """Keys and values of the n samples of each prompt in one layer, `[P, n, G, E, C]`; E entries are reserved."""
 
-    Args:
-        config: settings of the trunk.
-        rows: R.
-        entries: E, the most tokens of a row: those of its prompts and of all its responses.
-        dtype: compute dtype of the model.
+    keys: Array
+    values: Array
+
+
+class LayerCache(NamedTuple):
+    """The cache of one layer."""
+
+    prompts: PromptKeys
+    samples: SampleKeys
+
+
+class DecodingStep(NamedTuple):
+    """The place of the new tokens.
+
+    Attributes:
+        lengths_P: int32, tokens of each prompt; the entries after them are padding.
+        entry: int32 scalar, index of the new token in its sample. Its position in the text is `lengths_P + entry`.
+    """
+
+    lengths_P: Array
+    entry: Array
+
+
+def empty_samples(config: TransformerConfig, prompts: int, samples: int, entries: int, dtype: jnp.dtype) -> SampleKeys:
+    """Returns the cache of one layer for `prompts` x `samples` rows without tokens.
 
     Raises:
         InputError: the trunk is an encoder, whose tokens see later tokens.
     """
     if not config.causal:
         raise InputError(f"a {config.family} trunk is an encoder: only a causal trunk can decode with a cache")
-    shape = (config.layers, rows, entries, config.kv_heads, config.head_dim)
-    zeros = jnp.zeros((rows, entries), jnp.int32)
-    context = TokenContext(zeros, zeros, zeros)
-    return KVCache(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), context, jnp.zeros(rows, jnp.int32))
+    shape = (prompts, samples, config.kv_heads, entries, config.head_dim)
+    return SampleKeys(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
 
-def entry_indices(cache: KVCache, tokens: TokenContext) -> Array:
-    """Returns the entry `[R, L] int32` for each new token: the next free ones of its row, and E for padding."""
-    real_RxL = tokens.segments > 0
-    index_RxL = cache.count_R[:, None] + jnp.cumsum(real_RxL, axis=1, dtype=jnp.int32) - 1
-    return jnp.where(real_RxL, index_RxL, cache.keys.shape[2])
+def prompt_keys(keys_PxTxGxC: Array, values_PxTxGxC: Array) -> PromptKeys:
+    """Returns keys and values of a forward pass in the order of the cache."""
+    return PromptKeys(keys_PxTxGxC.swapaxes(1, 2), values_PxTxGxC.swapaxes(1, 2))
 
 
-def write_entries(entries: Array, new: Array, index_RxL: Array) -> Array:
-    """Returns entries `[R, E, ...]`, or `[layers, R, E, G, C]`, with the new values at `index_RxL`.
-
-    New values have L instead of E. Those with an index of E or more are lost.
-    """
-    rows = jnp.arange(len(index_RxL))[:, None]
-    at = entries.at[:, rows, index_RxL] if entries.ndim == 5 else entries.at[rows, index_RxL]
-    return at.set(new, mode="drop")
-
-
-def write_context(cache: KVCache, tokens: TokenContext, index_RxL: Array) -> KVCache:
-    """Returns the cache with the context of new tokens, before their keys and values are written."""
-    context = TokenContext(
-        *(write_entries(old, new, index_RxL) for old, new in zip(cache.context, tokens, strict=True))
+def write_entry(samples: SampleKeys, keys: Array, values: Array, entry: Array) -> SampleKeys:
+    """Returns the cache of one layer with new keys and values `[P, n, G, C]` at an entry."""
+    return SampleKeys(
+        *(
+            jax.lax.dynamic_update_slice_in_dim(old, new[:, :, :, None], entry, axis=3)
+            for old, new in zip(samples, (keys, values), strict=True)
+        )
     )
-    count_R = cache.count_R + (tokens.segments > 0).sum(1, dtype=jnp.int32)
-    return cache._replace(context=context, count_R=count_R)
+
+
+def resized(samples: SampleKeys, entries: int) -> SampleKeys:
+    """Returns the cache of one layer with room for `entries` entries, not fewer than before."""
+    more = entries - samples.keys.shape[3]
+    return SampleKeys(*(jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, more), (0, 0))) for x in samples))
+
+
+def cached_attention(q: Array, cache: LayerCache, step: DecodingStep, local: Array, spec: AttentionSpec) -> Array:
+    """softmax(q·k) v over the prompt and the sample's entries up to the new one.
+
+    Args:
+        q: scaled queries of the new tokens, `[P, n, H, C]`.
+        cache: the layer's cache, the new entries included.
+        step: the place of the new tokens.
+        local: bool, True if the window applies in this layer.
+        spec: the settings.
+
+    Returns:
+        `[P, n, H, C]`.
+    """
+    P, n, H, C = q.shape
+    G, T = cache.prompts.keys.shape[1:3]
+    E = cache.samples.keys.shape[3]
+    q = q.reshape(P, n, G, H // G, C)
+    index_T, index_E = jnp.arange(T, dtype=jnp.int32), jnp.arange(E, dtype=jnp.int32)
+    seen_PxT = index_T[None] < step.lengths_P[:, None]
+    seen_E = index_E <= step.entry
+    if spec.window:
+        seen_PxT &= ~local | (step.lengths_P[:, None] + step.entry - index_T[None] < spec.window)
+        seen_E &= ~local | (step.entry - index_E < spec.window)
+
+    def logits(equation: str, keys: Array, seen: Array) -> Array:
+        found = jnp.einsum(equation, q, keys, preferred_element_type=jnp.float32)
+        if spec.cap:
+            found = spec.cap * jnp.tanh(found / spec.cap)
+        return jnp.where(seen, found, MASKED)
+
+    prompt = logits("pngmc,pgtc->pngmt", cache.prompts.keys, seen_PxT[:, None, None, None])
+    own = logits("pngmc,pngec->pngme", cache.samples.keys, seen_E[None, None, None, None])
+    highest = jnp.maximum(prompt.max(-1, keepdims=True), own.max(-1, keepdims=True))
+    prompt, own = jnp.exp(prompt - highest), jnp.exp(own - highest)
+    total = prompt.sum(-1, keepdims=True) + own.sum(-1, keepdims=True)
+    dtype = cache.prompts.values.dtype
+    mixed = jnp.einsum(
+        "pngmt,pgtc->pngmc", prompt.astype(dtype), cache.prompts.values, preferred_element_type=jnp.float32
+    ) + jnp.einsum("pngme,pngec->pngmc", own.astype(dtype), cache.samples.values, preferred_element_type=jnp.float32)
+    return (mixed / total).astype(dtype).reshape(P, n, H, C)

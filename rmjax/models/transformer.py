@@ -16,7 +16,7 @@ from jax import Array
 
 from rmjax.data.batch import BatchShape, PackedBatch, build_batch
 from rmjax.models.attention import Attention, KeysValues, LayerContext, layer_context
-from rmjax.models.cache import KVCache, entry_indices, write_context, write_entries
+from rmjax.models.cache import LayerCache, SampleKeys
 from rmjax.models.config import TransformerConfig
 from rmjax.models.layers import MLP, Norm, replicate_activations
 from rmjax.models.linear import LINEAR, Embedding, Linear
@@ -28,17 +28,19 @@ class Block(nn.Module):
 
     config: TransformerConfig
     dtype: jnp.dtype
+    keep: bool = False
 
     @nn.compact
     def __call__(
-        self, x: Array, context: LayerContext, local: Array, cached: KeysValues | None
-    ) -> tuple[Array, KeysValues | None]:
+        self, x: Array, context: LayerContext, local: Array, cached: LayerCache | None
+    ) -> tuple[Array, SampleKeys | KeysValues | None]:
         c = self.config
 
         def norm(name: str) -> Norm:
             return Norm(c, self.dtype, name=name)
 
-        attention, mlp = Attention(c, self.dtype, name="attention"), MLP(c, self.dtype, name="mlp")
+        attention = Attention(c, self.dtype, self.keep, name="attention")
+        mlp = MLP(c, self.dtype, name="mlp")
         if c.norm_order == "post":
             attended, new = attention(x, context, local, cached)
             x = norm("attention_norm")(x + attended)
@@ -67,7 +69,7 @@ REMAT = {
 class Transformer(nn.Module):
     """Token ids and their context -> hidden states `[R, L, D]` in the compute dtype, after the final norm.
 
-    With a cache, tokens also see its entries, and the result includes the cache with the new tokens; without one, None.
+    With `keep` the result includes the keys and values of all layers, `[layers, R, L, G, C]` each; otherwise None.
 
     Parameters are float32 unless they were loaded in another dtype. Those of the blocks are stacked along a leading
     layer axis, so that one block is compiled for any depth. `remat` is a key of `REMAT`.
@@ -76,6 +78,7 @@ class Transformer(nn.Module):
     config: TransformerConfig
     dtype: jnp.dtype
     remat: str = "none"
+    keep: bool = False
 
     def setup(self) -> None:
         c = self.config
@@ -95,34 +98,31 @@ class Transformer(nn.Module):
             in_axes=(nn.broadcast, 0, 0),
             length=c.layers,
         )
-        self.blocks = scanned(c, self.dtype)
+        self.blocks = scanned(c, self.dtype, self.keep)
         if c.norm_order != "post":
             self.norm = Norm(c, self.dtype)
 
-    def __call__(
-        self, tokens_RxL: Array, context: TokenContext, cache: KVCache | None = None
-    ) -> tuple[Array, KVCache | None]:
+    def __call__(self, tokens_RxL: Array, context: TokenContext) -> tuple[Array, KeysValues | None]:
         c = self.config
-        x = self.embedding(tokens_RxL) * jnp.asarray(c.embedding_scale, self.dtype)
+        local = jnp.array(c.local_layers or (False,) * c.layers)
+        x, kept = self.blocks(self.embed(tokens_RxL, context.positions), layer_context(context, c), local, None)
+        return self.final_norm(x), kept
+
+    def embed(self, tokens: Array, positions: Array) -> Array:
+        """Returns the input of the first block, `[R, L, D]`, for tokens and positions `[R, L]`."""
+        c = self.config
+        x = self.embedding(tokens) * jnp.asarray(c.embedding_scale, self.dtype)
         if c.positions == "learned":
-            x = x + self.position(context.positions)
+            x = x + self.position(positions)
         if c.token_types:
-            x = x + self.token_type(jnp.zeros_like(tokens_RxL))
+            x = x + self.token_type(jnp.zeros_like(tokens))
         if c.embedding_norm:
             x = self.embedding_norm(x)
-        x, local = replicate_activations(x), jnp.array(c.local_layers or (False,) * c.layers)
-        if cache is None:
-            x, _ = self.blocks(x, layer_context(context, c), local, None)
-        else:
-            index_RxL = entry_indices(cache, context)
-            cache = write_context(cache, context, index_RxL)
-            shared, cached = layer_context(context, c, cache.context, index_RxL), (cache.keys, cache.values)
-            x, new = self.blocks(x, shared, local, cached)
-            assert new is not None  # with a cache, every block returns its new keys and values
-            # Written once for all layers: as an output of the scan, the whole cache would be copied.
-            keys, values = (write_entries(old, add, index_RxL) for old, add in zip(cached, new, strict=True))
-            cache = cache._replace(keys=keys, values=values)
-        return x if c.norm_order == "post" else self.norm(x), cache
+        return replicate_activations(x)
+
+    def final_norm(self, x: Array) -> Array:
+        """Returns hidden states of the output of the last block."""
+        return x if self.config.norm_order == "post" else self.norm(x)
 
     def attend(self, hidden: Array) -> Array:
         """Returns logits `[..., V]`: the product with the embedding table."""
@@ -130,7 +130,7 @@ class Transformer(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """Packed rows -> next-token logits `[R, L, V] float32`; `decode` continues from a cache."""
+    """Packed rows -> next-token logits `[R, L, V] float32`."""
 
     config: TransformerConfig
     dtype: jnp.dtype
@@ -144,12 +144,6 @@ class LanguageModel(nn.Module):
     def __call__(self, batch: PackedBatch) -> Array:
         hidden_RxLxD, _ = self.trunk(jnp.asarray(batch.tokens_RxL), packed_context(batch))
         return self.logits(hidden_RxLxD)
-
-    def decode(self, tokens_RxL: Array, context: TokenContext, cache: KVCache) -> tuple[Array, KVCache]:
-        """Returns the logits of new tokens, and the cache with them."""
-        hidden_RxLxD, extended = self.trunk(tokens_RxL, context, cache)
-        assert extended is not None  # the trunk returns a cache if it gets one
-        return self.logits(hidden_RxLxD), extended
 
     def logits(self, hidden: Array) -> Array:
         """Returns next-token logits `[..., V] float32` of hidden states `[..., D]`."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,20 @@ AXIS = "shards"
 
 # (params, batch of one shard) -> a tree of sums
 Sums = Callable[[Any, Any], Any]
+
+
+class Loop(NamedTuple):
+    """A loop over the state of one shard.
+
+    Attributes:
+        prepare: parameters -> what `step` takes instead of them; computed once before the loop.
+        step: (prepared parameters, fixed, state, count) -> the next state. The count grows by one in each step.
+        unfinished: (state, count) -> bool, whether to take a step.
+    """
+
+    prepare: Callable[[Any], Any]
+    step: Callable[[Any, Any, Any, jax.Array], Any]
+    unfinished: Callable[[Any, jax.Array], jax.Array]
 
 
 class Layout(Protocol):
@@ -87,6 +101,18 @@ class Layout(Protocol):
         """Compiles a function of one shard to `(params, batch [shards, ...]) -> [S, ...]`.
 
         Every process gets the results of all S shards.
+        """
+
+    def compile_each(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """Compiles a function of one shard to `(params, tree [shards, ...]) -> tree [shards, ...]`.
+
+        The results stay on the devices of their shards.
+        """
+
+    def compile_loop(self, loop: Loop) -> Callable[[Any, Any, Any, Any], tuple[Any, jax.Array]]:
+        """Compiles a loop to `(params, fixed [shards, ...], state [shards, ...], count [shards]) -> (state, count)`.
+
+        The state is donated. The counts of shards that one program has are equal before and after.
         """
 
 
@@ -181,6 +207,23 @@ class Pmap:
             return jax.lax.all_gather(function(params, batch), AXIS)
 
         return jax.pmap(gathered, axis_name=AXIS, devices=self.devices, out_axes=None)
+
+    def compile_each(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """See `Layout`."""
+        return jax.pmap(function, axis_name=AXIS, devices=self.devices)
+
+    def compile_loop(self, loop: Loop) -> Callable[[Any, Any, Any, Any], tuple[Any, jax.Array]]:
+        """See `Layout`. Every device counts its own steps."""
+
+        def looped(params: Any, fixed: Any, state: Any, count: jax.Array) -> tuple[Any, jax.Array]:
+            prepared = loop.prepare(params)
+            return jax.lax.while_loop(
+                lambda carry: loop.unfinished(*carry),
+                lambda carry: (loop.step(prepared, fixed, *carry), carry[1] + 1),
+                (state, count),
+            )
+
+        return jax.pmap(looped, axis_name=AXIS, devices=self.devices, donate_argnums=(2,))
 
 
 def make_layout(*, layout: str, devices: int = 0, tensor: int = 0) -> Layout:

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -178,6 +179,37 @@ class Sharded:
 
         compiled = jax.jit(mapped)
         return lambda params, batch: compiled(params, self._feed(batch))
+
+    def compile_each(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """See `Layout`."""
+
+        def mapped(params: Any, tree: Any) -> Any:
+            with self._traced():
+                return self._divided(self._each(function)(params, tree))
+
+        compiled = jax.jit(mapped)
+        return lambda params, tree: compiled(params, self._feed(tree))
+
+    def compile_loop(self, loop: Any) -> Callable[[Any, Any, Any, Any], tuple[Any, jax.Array]]:
+        """See `Layout`. All shards take a step if one of them needs it."""
+        step = jax.vmap(loop.step, in_axes=(None, 0, 0, None), spmd_axis_name=DATA)
+
+        def looped(params: Any, fixed: Any, state: Any, counts: jax.Array) -> tuple[Any, jax.Array]:
+            with self._traced():
+                prepared = loop.prepare(params)
+                state, count = jax.lax.while_loop(
+                    lambda carry: jax.vmap(loop.unfinished, in_axes=(0, None))(*carry).any(),
+                    lambda carry: (self._divided(step(prepared, fixed, *carry)), carry[1] + 1),
+                    (self._divided(state), counts[0]),
+                )
+            return state, jnp.full_like(counts, count)
+
+        compiled = jax.jit(looped, donate_argnums=(2,))
+        return lambda params, fixed, state, counts: compiled(params, *map(self._feed, (fixed, state, counts)))
+
+    def _divided(self, tree: Any) -> Any:
+        """Returns arrays `[S, ...]`, each shard on its devices."""
+        return jax.lax.with_sharding_constraint(tree, self.by_shard)
 
     def _each(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         """Maps a function over the shards, each on its devices."""
