@@ -68,11 +68,6 @@ class ActorCritic(LanguageModel):
         return output_from_logits(self.logits(hidden_RxLxD), value_RxL, batch, previous_index(batch))
 
 
-def language_model_params(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the parameters of the language model alone, for sampling and for export."""
-    return {name: part for name, part in params.items() if name in ("trunk", "output")}
-
-
 def critic_from_reward_model(params: Mapping[str, Any], head: str, *, mean: float = 0.0) -> dict[str, Any]:
     """Returns `critic_trunk` and `value_head` that give the scores of a reward model at every token.
 

@@ -12,6 +12,7 @@ import numpy as np
 from rmjax.data.batch import Example
 from rmjax.data.comparisons import Prompt
 from rmjax.errors import InputError
+from rmjax.models.sampling import Sampler
 from rmjax.rlhf.advantages import token_mask
 
 
@@ -150,3 +151,31 @@ def make_rollout(
     group_N = np.repeat(np.arange(len(prompts)), [len(group) for group in groups])
     texts = tuple(decode(each.ids) for each in flat)
     return Rollout(tuple(prompts), tuple(prompt_ids), group_N, flat, texts, step)
+
+
+def sample_with(sampler: Sampler, *, seed: int) -> SampleFn:
+    """Returns the sampling function of a policy whose parameters include those of a language model.
+
+    Raises:
+        InputError: the sampler does not draw from the policy itself, so that gradients would be those of another one.
+    """
+    settings = sampler.settings
+    if settings.temperature != 1 or settings.top_k or settings.top_p < 1:
+        raise InputError(
+            f"RL needs samples of the policy itself: set temperature=1, top_k=0 and top_p=1, found "
+            f"{settings.temperature}, {settings.top_k} and {settings.top_p}"
+        )
+
+    def sample(params: Any, prompt_ids: Sequence[np.ndarray], samples: int, step: int) -> list[list[Sample]]:
+        found = sampler(language_model_params(params), prompt_ids, samples, seed=seed, step=step)
+        return [
+            [Sample(*each) for each in zip(group.ids, group.log_probs, group.stopped.tolist(), strict=True)]
+            for group in found
+        ]
+
+    return sample
+
+
+def language_model_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the parameters of the language model alone, for sampling and for export."""
+    return {name: part for name, part in params.items() if name in ("trunk", "output")}

@@ -10,7 +10,8 @@ from naive import one_bin
 
 from rmjax.data.batch import BatchShape
 from rmjax.parallel.layout import Pmap
-from rmjax.rlhf.iteration import AlgorithmConfig, Learner
+from rmjax.rlhf.algorithm import AlgorithmConfig
+from rmjax.rlhf.iteration import Learner
 from rmjax.rlhf.kl import KLConfig
 from rmjax.rlhf.policy import PolicyLossConfig, policy_objective
 from rmjax.rlhf.rewards import RewardTerm, sparse

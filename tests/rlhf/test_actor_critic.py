@@ -15,7 +15,8 @@ from rmjax.models.config import default_head
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import apply_fn, empty_batch
 from rmjax.parallel.mesh import Sharded
-from rmjax.rlhf.actor_critic import ActorCritic, critic_from_reward_model, language_model_params
+from rmjax.rlhf.actor_critic import ActorCritic, critic_from_reward_model
+from rmjax.rlhf.rollout import language_model_params
 from rmjax.rlhf.token_forward import TokenForward
 
 FLOAT32 = jnp.dtype("float32")
