@@ -28,7 +28,7 @@ def algorithm(toy, name, *, clip=0.0, kl=None, lam=1.0, samples=64, **changes):
 
 def make_learner(toy, config, optimizer=None, rewards=None, seed=0):
     layout = Pmap((jax.devices()[0],))
-    return Learner(
+    learner = Learner(
         config,
         apply=toy.apply,
         reference=layout.device_put(toy.params()),
@@ -39,6 +39,9 @@ def make_learner(toy, config, optimizer=None, rewards=None, seed=0):
         rewards=rewards or [RewardTerm("gold", sparse(toy.score))],
         seed=seed,
     )
+    # Learners of one toy share what they have compiled.
+    learner.forward = toy.compiled.setdefault("forward", learner.forward)
+    return learner
 
 
 def train(toy, config, *, iterations, rate, copies=4, rewards=None):
@@ -79,7 +82,10 @@ def expected_gradient(toy, config, params, rewards=None, rollout=None, probabili
     tokens = sum(len(e.prompt) + sum(map(len, e.responses)) for e in examples)
     batch, _ = one_bin(examples, BatchShape(2, tokens, len(rollout), 8))
     objective = policy_objective(toy.apply, config.loss, config.kl)
-    gradient = jax.jit(jax.grad(lambda params: objective(params, batch)[0]))(params)
+    key = (config.loss, config.kl)
+    if key not in toy.compiled:
+        toy.compiled[key] = jax.jit(jax.grad(lambda params, batch: objective(params, batch)[0]))
+    gradient = toy.compiled[key](params, batch)
     # Prompts are equally likely.
     return np.asarray(gradient["logits"]) / len(rollout.prompts)
 

@@ -30,6 +30,7 @@ class Toy:
     def __init__(self, *, beta=0.3, end=0, seed=0, limit=LIMIT, scale=1.0):
         rng = np.random.default_rng(seed)
         self.beta, self.end, self.limit = beta, end, limit
+        self.compiled = {}
         # Drawn for end = 0 and then renamed, so that toys with different ends are one problem.
         self.rename = np.arange(VOCAB)
         self.rename[[0, end]] = self.rename[[end, 0]]
