@@ -12,7 +12,7 @@ from rmjax.rlhf.kl import KLConfig
 from rmjax.rlhf.policy import PolicyLossConfig
 from rmjax.rlhf.rollout import Rollout
 
-ALGORITHMS = ("ppo", "rloo", "grpo")
+ALGORITHMS = ("ppo", "rloo", "grpo", "online_dpo")
 CREDITS = ("response", "token")
 
 
@@ -22,8 +22,9 @@ class AlgorithmConfig:
 
     Attributes:
         name: `ppo`: a value function and GAE. `rloo`: the mean of the other responses to the prompt as the baseline.
-            `grpo`: the mean of all responses to the prompt as the baseline.
-        samples: responses to each prompt; at least 2 for `rloo` and `grpo`.
+            `grpo`: the mean of all responses to the prompt as the baseline. `online_dpo`: no advantages; DPO on the
+            best and the worst response to each prompt, with β = `kl.coef`.
+        samples: responses to each prompt; at least 2 without a value function.
         epochs: passes over a rollout.
         minibatches: updates in a pass; the prompts are divided among them.
         microbatches: parts that an update is computed in.
@@ -81,6 +82,10 @@ class AlgorithmConfig:
             raise InputError(
                 f"{self.name} has no value function and compares responses: set loss.value_coef=0 and "
                 "samples to at least 2"
+            )
+        if self.name == "online_dpo" and (not self.kl.coef or self.kl.placement != "reward" or self.kl.target):
+            raise InputError(
+                "online_dpo takes kl.coef as its β: set a positive and fixed one, with kl.placement=reward"
             )
         if self.divide_by_std and self.name != "grpo":
             raise InputError(f"algorithm.divide_by_std is for grpo, not for {self.name}")

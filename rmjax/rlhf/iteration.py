@@ -1,4 +1,4 @@
-"""One iteration of PPO, RLOO or GRPO: rollout, rewards, advantages, and the updates of the policy."""
+"""One iteration of PPO, RLOO, GRPO or online DPO: rollout, rewards, advantages, and the updates of the policy."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from rmjax.rlhf import advantages
 from rmjax.rlhf.algorithm import AlgorithmConfig, scaled, token_advantages
 from rmjax.rlhf.kl import estimate_kl, next_coefficient
 from rmjax.rlhf.policy import PolicyApply, policy_objective, token_weights
+from rmjax.rlhf.preference import best_and_worst, dpo_objective
 from rmjax.rlhf.rewards import Rewarded, RewardTerm, add_up, kl_penalty, variance_shares
 from rmjax.rlhf.rollout import Decode, Rollout, SampleFn, make_rollout
 from rmjax.rlhf.token_forward import TokenForward
@@ -94,7 +95,12 @@ class Learner:
         self.config, self.reference, self.layout = config, reference, layout
         self.sample, self.decode, self.rewards, self.seed = sample, decode, rewards, seed
         self.forward = TokenForward(_stacked(apply), layout)
-        self.update_step = make_train_step(policy_objective(apply, config.loss, config.kl), optimizer, layout)
+        objective = (
+            dpo_objective(apply, beta=config.kl.coef)
+            if config.name == "online_dpo"
+            else policy_objective(apply, config.loss, config.kl)
+        )
+        self.update_step = make_train_step(objective, optimizer, layout)
         self._shape: BatchShape | None = None
 
     def run(
@@ -166,7 +172,7 @@ class Learner:
         rewarded = add_up(self.rewards, rollout)
         reward = float(rewarded.total_NxT.sum(1).mean())
         dead = advantages.dead_groups(rewarded.total_NxT.sum(1), rollout.group_N)
-        if config.kl.placement == "reward" and config.kl.coef:
+        if config.kl.placement == "reward" and config.kl.coef and config.name != "online_dpo":
             rewarded.parts["kl"] = kl_penalty(logprob, ref_logprob, mask, coef)
         advantage = token_advantages(config, rewarded.total_NxT, values, rollout)
         parts = {name: token_advantages(config, part, values * 0, rollout) for name, part in rewarded.parts.items()}
@@ -196,10 +202,15 @@ class Learner:
             target = np.where(mask, advantage + values, 0.0).astype(np.float32)
             per_token |= {"old_value": values, "return": target}
             metrics["explained_variance"] = explained_variance(values[mask], target[mask])
+        if config.name == "online_dpo":
+            plain = rollout.examples({"ref_logprob": ref_logprob})
+            return Experience(best_and_worst(plain, rewarded.total_NxT.sum(1)), rewarded, metrics)
         return Experience(rollout.examples(per_token), rewarded, metrics)
 
     def update(self, state: TrainState, examples: Sequence[Example], step: int) -> tuple[TrainState, dict[str, float]]:
         """Runs the updates on a rollout. Returns the state and the mean of their metrics."""
+        if not examples:  # online DPO, if all responses to each prompt have one score
+            return state, {}
         collected = []
         stream = self._stream(examples, step)
         for batch in stream.prefetch(0, len(stream)):
