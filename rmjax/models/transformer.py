@@ -142,8 +142,12 @@ class LanguageModel(nn.Module):
             self.output = Linear(self.config.vocab_size, self.dtype)
 
     def __call__(self, batch: PackedBatch) -> Array:
+        return self.logits(self.hidden(batch))
+
+    def hidden(self, batch: PackedBatch) -> Array:
+        """Returns hidden states `[R, L, D]` in the compute dtype."""
         hidden_RxLxD, _ = self.trunk(jnp.asarray(batch.tokens_RxL), packed_context(batch))
-        return self.logits(hidden_RxLxD)
+        return hidden_RxLxD
 
     def logits(self, hidden: Array) -> Array:
         """Returns next-token logits `[..., V] float32` of hidden states `[..., D]`."""

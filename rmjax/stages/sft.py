@@ -10,7 +10,8 @@ from typing import Any
 
 from rmjax.errors import InputError
 from rmjax.models.config import default_head
-from rmjax.models.transformer import LanguageModel, apply_fn
+from rmjax.models.logprobs import next_token_model
+from rmjax.models.transformer import LanguageModel
 from rmjax.parallel.processes import is_main_process
 from rmjax.report import figures
 from rmjax.stages.datasets import SftExamples, encode_sft, load_demonstration_splits, training_texts
@@ -71,7 +72,7 @@ def run_sft_stage(settings: SftSettings, workdir: Path, start: Initialization, e
     run.create(examples.fingerprints, "language_model")
     layout = settings.parallel.make_layout()
     model = LanguageModel(start.trunk, settings.model.dtype, settings.train.remat)
-    objective = sft_objective(apply_fn(model))
+    objective = sft_objective(next_token_model(model))
     learned = examples.fingerprints["train"]
     head = default_head((), start.trunk)
     contract = base_contract("language_model", head, settings, start, settings.data.train, learned)

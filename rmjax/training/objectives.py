@@ -11,12 +11,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from rmjax.data.batch import PackedBatch, PairSlots
 from rmjax.errors import InputError
+from rmjax.models.logprobs import NextTokenModel, response_statistics
 from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS, Link
 from rmjax.training import losses
 
@@ -135,39 +135,21 @@ def rating_objective(apply: Callable[[Any, PackedBatch], Array]) -> LossFn:
     return loss_fn
 
 
-def sft_objective(apply: Callable[[Any, PackedBatch], Array]) -> LossFn:
+def sft_objective(model: NextTokenModel) -> LossFn:
     """Next-token cross-entropy on the tokens of the responses, EOS included; prompts have no loss.
 
-    `apply(params, batch)` gives logits `[R, L, V]`. An example may have any number of responses: each of them is
-    predicted from the prompt and its own tokens. Reports `loss` in nats per token and next-token `accuracy`.
+    An example may have any number of responses: each of them is predicted from the prompt and its own tokens. Reports
+    `loss` in nats per token and next-token `accuracy` (a token that no other is likelier than).
     """
 
     def loss_fn(params: Any, batch: PackedBatch) -> tuple[Array, dict[str, Array]]:
-        logits = apply(params, batch)[:, :-1]
-        # No logit predicts the first token of a row.
-        previous, target = previous_index(batch)[:, 1:], batch.tokens_RxL[:, 1:]
-        answered = (batch.segments_RxL != batch.prompt_segments_RxL)[:, 1:].astype(jnp.float32)
-        # Elements are picked within each row, so that a device needs no row of another.
-        loss = -jax.vmap(lambda row_LxV, index, ids: row_LxV[index, ids])(jax.nn.log_softmax(logits), previous, target)
-        numerator, weight = jnp.sum(answered * loss), jnp.sum(answered)
-        likeliest = jnp.take_along_axis(jnp.argmax(logits, -1), previous, axis=1)
-        correct = jnp.sum(answered * (likeliest == target).astype(jnp.float32))
+        found = response_statistics(model, params, batch)
+        numerator = -jnp.sum(found.log_prob)
+        weight = jnp.sum((batch.segments_RxL != batch.prompt_segments_RxL).astype(jnp.float32))
+        correct = jnp.sum(found.likeliest.astype(jnp.float32))
         return numerator, {"weight": weight, "loss": numerator, "accuracy": correct, "accuracy_weight": weight}
 
     return loss_fn
-
-
-def previous_index(batch: PackedBatch) -> Array:
-    """Returns the position in the row of the token whose logits predict each token, `[R, L] int32`.
-
-    That is the token before it. For the first token of a response it is the last token of the prompt, which is further
-    back if another response is in between.
-    """
-    segment, prompt_segment = batch.segments_RxL, batch.prompt_segments_RxL
-    index = jnp.arange(segment.shape[1], dtype=jnp.int32)
-    prompt_end = jax.lax.cummax(jnp.where(segment == prompt_segment, index, 0), axis=1)
-    first = (segment != prompt_segment) & (segment != jnp.roll(segment, 1, axis=1))
-    return jnp.where(first, prompt_end, jnp.maximum(index - 1, 0))
 
 
 def chosen_head(scores_NxZ: Array, batch: PackedBatch) -> Array:

@@ -13,9 +13,10 @@ from rmjax.data.batch import BatchShape
 from rmjax.data.comparisons import Comparison
 from rmjax.data.examples import PairRule, encode_comparisons
 from rmjax.errors import InputError
+from rmjax.models.logprobs import NextTokenModel, next_token_model, previous_index
 from rmjax.models.transformer import LanguageModel
 from rmjax.training.losses import MARGINS
-from rmjax.training.objectives import LossConfig, previous_index, ranking_objective, rating_objective, sft_objective
+from rmjax.training.objectives import LossConfig, ranking_objective, rating_objective, sft_objective
 from rmjax.training.step import ratios
 
 SHAPE = BatchShape(4, 64, 16, 32)
@@ -299,6 +300,11 @@ def demonstrations():
     ]
 
 
+def logits_model(logits):
+    """A model without a head: `logits` is (params, batch) -> logits `[R, L, V]`."""
+    return NextTokenModel(logits, lambda params: (), lambda _, part: part)
+
+
 def test_sft_is_the_cross_entropy_of_every_response_token_alone(tiny_trunk):
     """Nats per token over 3 + 4 + 1 tokens, EOS included, each sequence on its own in NumPy."""
     model = LanguageModel(tiny_trunk, jnp.dtype("float32"))
@@ -310,7 +316,7 @@ def test_sft_is_the_cross_entropy_of_every_response_token_alone(tiny_trunk):
         for t in range(len(example.prompt), len(ids)):
             losses.append(np.log(np.exp(logits[t - 1]).sum()) - logits[t - 1, ids[t]])
             correct.append(logits[t - 1].argmax() == ids[t])
-    objective = sft_objective(lambda params, batch: model.apply({"params": params}, batch))
+    objective = sft_objective(next_token_model(model))
     batch, _ = one_bin(demonstrations(), BatchShape(2, 16, 8, 8))
     _, sums = jax.jit(objective)(params, batch)
     assert float(sums["weight"]) == 8
@@ -340,7 +346,7 @@ def test_sft_predicts_every_response_of_a_shared_prompt_from_the_prompt():
             yield np.log(np.exp(logits).sum()) - logits[ids[t]], logits.argmax() == ids[t]
 
     alone = np.array([pair for e in examples for response in e.responses for pair in losses_of(e.prompt, response)])
-    objective = sft_objective(lambda params, batch: params[batch.tokens_RxL, batch.positions_RxL])
+    objective = sft_objective(logits_model(lambda params, batch: params[batch.tokens_RxL, batch.positions_RxL]))
     for share_prompts in (True, False):
         batch, _ = one_bin(examples, BatchShape(8, 24, 16, 8), share_prompts=share_prompts)
         _, sums = jax.jit(objective)(jnp.asarray(table, jnp.float32), batch)
@@ -352,7 +358,7 @@ def test_sft_predicts_every_response_of_a_shared_prompt_from_the_prompt():
 def test_sft_of_a_model_is_the_same_with_and_without_shared_prompts(tiny_trunk):
     model = LanguageModel(tiny_trunk, jnp.dtype("float32"))
     params = make_params(model)
-    objective = sft_objective(lambda params, batch: model.apply({"params": params}, batch))
+    objective = sft_objective(next_token_model(model))
     shape = BatchShape(8, 24, 16, 8)
     (shared, shared_gradient), (repeated, gradient) = (
         jax.jit(jax.value_and_grad(lambda params, batch: objective(params, batch)[0]))(
@@ -374,7 +380,7 @@ def test_sft_learns_nothing_from_prompts_padding_or_neighbours():
     """The gradient with respect to the logits is zero unless the next token belongs to a response."""
     batch, _ = one_bin(demonstrations(), BatchShape(2, 16, 8, 8))
     logits = jnp.asarray(np.random.default_rng(0).normal(size=(2, 16, 20)), jnp.float32)
-    gradient, _ = jax.grad(sft_objective(lambda params, _: params), has_aux=True)(logits, batch)
+    gradient, _ = jax.grad(sft_objective(logits_model(lambda params, _: params)), has_aux=True)(logits, batch)
     trained = np.asarray(gradient).any(-1).astype(int)
     assert batch.tokens_RxL[0].tolist() == [3, 4, 5, 6, 7, 1, 8, 9, 10, 11, 1, 12, 13, 1, 0, 0]
     assert trained[0].tolist() == [0, 0, 1, 1, 1, 0, 1, 1, 1, 1, 0, 0, 1, 0, 0, 0]
@@ -387,5 +393,5 @@ def test_sft_accuracy_counts_the_likeliest_token():
     logits = np.array(jax.nn.one_hot(next_token, 20)) * 5
     logits[0, 2] = 0
     logits[0, 2, 15] = 5  # the first token of the first response is missed
-    _, sums = sft_objective(lambda params, _: params)(jnp.asarray(logits), batch)
+    _, sums = sft_objective(logits_model(lambda params, _: params))(jnp.asarray(logits), batch)
     assert float(ratios(sums)["accuracy"]) == pytest.approx(7 / 8)
