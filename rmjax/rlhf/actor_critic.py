@@ -16,10 +16,10 @@ from jax import Array
 from rmjax.data.batch import PackedBatch
 from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig
+from rmjax.models.logprobs import next_token_model, previous_index, response_statistics
 from rmjax.models.mask import packed_context
 from rmjax.models.transformer import LanguageModel, Transformer
-from rmjax.rlhf.policy import PolicyOutput, output_from_logits
-from rmjax.training.objectives import previous_index
+from rmjax.rlhf.policy import PolicyApply, PolicyOutput
 
 CRITICS = ("none", "shared", "separate")
 
@@ -35,7 +35,7 @@ class ValueHead(nn.Module):
 
 
 class ActorCritic(LanguageModel):
-    """Packed rows -> `PolicyOutput`.
+    """Packed rows -> next-token logits `[R, L, V] float32`; `policy_apply` gives what an update needs.
 
     Attributes:
         critic: `none`: values are 0. `shared`: the value head reads the trunk of the policy. `separate`: it reads a
@@ -58,14 +58,33 @@ class ActorCritic(LanguageModel):
         if self.critic != "none":
             self.value_head = ValueHead()
 
-    def __call__(self, batch: PackedBatch) -> PolicyOutput:  # type: ignore[override]  # flax has no common signature
-        tokens, context = jnp.asarray(batch.tokens_RxL), packed_context(batch)
-        hidden_RxLxD, _ = self.trunk(tokens, context)
-        value_RxL = jnp.zeros(tokens.shape, jnp.float32)
-        if self.critic != "none":
-            read = self.critic_trunk(tokens, context)[0] if self.critic == "separate" else hidden_RxLxD
-            value_RxL = self.value_head(read)
-        return output_from_logits(self.logits(hidden_RxLxD), value_RxL, batch, previous_index(batch))
+    def __call__(self, batch: PackedBatch) -> Array:
+        hidden_RxLxD, _ = self.states(batch)
+        return self.logits(hidden_RxLxD)
+
+    def states(self, batch: PackedBatch) -> tuple[Array, Array]:
+        """Returns hidden states `[R, L, D]`, and the value `[R, L]` of the text that ends with each token."""
+        hidden_RxLxD = self.hidden(batch)
+        if self.critic == "none":
+            return hidden_RxLxD, jnp.zeros(hidden_RxLxD.shape[:2], jnp.float32)
+        read = hidden_RxLxD
+        if self.critic == "separate":
+            read, _ = self.critic_trunk(jnp.asarray(batch.tokens_RxL), packed_context(batch))
+        return hidden_RxLxD, self.value_head(read)
+
+
+def policy_apply(model: ActorCritic) -> PolicyApply:
+    """Returns the function `(params, batch) -> PolicyOutput` of a model; logits are computed a chunk at a time."""
+    parts = next_token_model(model)
+
+    def apply(params: Any, batch: PackedBatch) -> PolicyOutput:
+        states: Any = model.apply({"params": params}, batch, method="states")
+        hidden_RxLxD, value_RxL = states
+        found = response_statistics(parts._replace(hidden=lambda *_: hidden_RxLxD), params, batch, entropy=True)
+        before = jnp.take_along_axis(value_RxL, previous_index(batch), axis=1)
+        return PolicyOutput(found.log_prob, found.entropy, before)
+
+    return apply
 
 
 def critic_from_reward_model(params: Mapping[str, Any], head: str, *, mean: float = 0.0) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -138,18 +137,3 @@ def policy_objective(apply: PolicyApply, config: PolicyLossConfig, kl: KLConfig)
         return numerator, sums
 
     return loss_fn
-
-
-def at_previous(values_RxL: Array, previous_RxL: Array) -> Array:
-    """Returns for each token the value at the position whose logits predict it; see `previous_index`."""
-    return jnp.take_along_axis(values_RxL, previous_RxL, axis=1)
-
-
-def output_from_logits(logits_RxLxV: Array, value_RxL: Array, batch: PackedBatch, previous_RxL: Array) -> PolicyOutput:
-    """Returns the output per token from next-token logits and from the values of the states after each token."""
-    log_p = jax.nn.log_softmax(logits_RxLxV)
-    tokens = jnp.asarray(batch.tokens_RxL)
-    # Elements are picked within each row, so that a device needs no row of another.
-    logprob = jax.vmap(lambda row_LxV, index, ids: row_LxV[index, ids])(log_p, previous_RxL, tokens)
-    entropy = -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
-    return PolicyOutput(logprob, at_previous(entropy, previous_RxL), at_previous(value_RxL, previous_RxL))

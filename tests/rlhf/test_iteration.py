@@ -100,9 +100,12 @@ def replicated(toy):
 
 def test_a_sampler_of_another_policy_is_noticed(toy):
     learner = make_learner(toy, algorithm(toy, "rloo", samples=4), SGD)
-    hotter = lambda params, *rest: toy.sampler()({**params, "logits": params["logits"] / 0.7}, *rest)  # noqa: E731
-    learner.sample = hotter
-    with pytest.raises(InputError, match="differ by .* nats per token, more than algorithm.max_gap"):
+
+    def colder(params, *rest):
+        return toy.sampler()({**params, "logits": params["logits"] / 0.7}, *rest)
+
+    learner.sample = colder
+    with pytest.raises(InputError, match=r"nats per token, more than algorithm.max_gap"):
         learner.run(start(learner, toy), 0.3, *toy.prompts(), 0)
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rmjax.data.comparisons import Message
-from rmjax.rlhf.policy import output_from_logits
+from rmjax.rlhf.policy import PolicyOutput
 from rmjax.rlhf.rollout import Rollout, Sample
 
 VOCAB, LIMIT, PROMPTS = 6, 3, 2
@@ -97,9 +97,9 @@ class Toy:
         """The table as a policy of packed batches."""
         tokens, prompt, state = self._locate(batch)
         logits = params["logits"][prompt, state]
-        # `output_from_logits` reads the predictor of a token; the table knows the state of the token itself.
-        at = jnp.broadcast_to(jnp.arange(tokens.shape[1], dtype=jnp.int32), tokens.shape)
-        return output_from_logits(logits, params["values"][prompt, state], batch, at)
+        log_p = jax.nn.log_softmax(logits)
+        logprob = jnp.take_along_axis(log_p, tokens[..., None], axis=-1)[..., 0]
+        return PolicyOutput(logprob, -jnp.sum(jnp.exp(log_p) * log_p, -1), params["values"][prompt, state])
 
     def _locate(self, batch):
         tokens = jnp.asarray(batch.tokens_RxL)
