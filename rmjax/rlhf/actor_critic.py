@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -88,7 +89,7 @@ def policy_apply(model: ActorCritic) -> PolicyApply:
 
 
 def critic_from_reward_model(params: Mapping[str, Any], head: str, *, mean: float = 0.0) -> dict[str, Any]:
-    """Returns `critic_trunk` and `value_head` that give the scores of a reward model at every token.
+    """Returns copies as `critic_trunk` and `value_head`, which give the scores of a reward model at every token.
 
     Args:
         params: parameters of a `RewardTransformer` of a causal trunk that reads the last token, not laid out.
@@ -100,6 +101,6 @@ def critic_from_reward_model(params: Mapping[str, Any], head: str, *, mean: floa
     reward = params["reward"]
     bias = reward.get(f"{head}.bias", jnp.zeros((), jnp.float32))
     return {
-        "critic_trunk": params["trunk"],
-        "value_head": {"kernel": jnp.asarray(reward[head]), "bias": jnp.asarray(bias - jnp.float32(mean))},
+        "critic_trunk": jax.tree.map(jnp.array, params["trunk"]),
+        "value_head": {"kernel": jnp.array(reward[head]), "bias": jnp.asarray(bias - jnp.float32(mean))},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from rmjax.data.packing import fitting_row_length
 from rmjax.errors import InputError
 from rmjax.models.attention import uses_dense_attention
 from rmjax.parallel.layout import Layout
+from rmjax.parallel.processes import is_main_process
 from rmjax.rlhf import advantages
 from rmjax.rlhf.algorithm import AlgorithmConfig, scaled, token_advantages
 from rmjax.rlhf.kl import estimate_kl, next_coefficient
@@ -28,6 +30,7 @@ from rmjax.rlhf.preference import best_and_worst, dpo_objective
 from rmjax.rlhf.rewards import Rewarded, RewardTerm, add_up, kl_penalty, variance_shares
 from rmjax.rlhf.rollout import Decode, Rollout, SampleFn, make_rollout
 from rmjax.rlhf.token_forward import TokenForward
+from rmjax.scoring.batched_forward import WIDEST_ROW
 from rmjax.training.step import TrainState, make_train_step
 
 
@@ -77,6 +80,10 @@ class Learner:
         decode: ids of a response -> text.
         rewards: the terms of the reward.
         seed: seed of the order of the prompts in minibatches.
+
+    Attributes:
+        shape: the compiled shape of the minibatches; None before the first update. It grows if a rollout needs it. A
+            resumed run sets it to that of the stopped one, so that sums have the same order and results are equal.
     """
 
     def __init__(
@@ -101,7 +108,9 @@ class Learner:
             else policy_objective(apply, config.loss, config.kl)
         )
         self.update_step = make_train_step(objective, optimizer, layout)
-        self._shape: BatchShape | None = None
+        self.shape: BatchShape | None = None
+        if config.kl.bias and is_main_process():
+            print(f"note: {config.kl.bias}", file=sys.stderr)
 
     def run(
         self, state: TrainState, coef: float, prompts: Sequence[Prompt], prompt_ids: Sequence[np.ndarray], step: int
@@ -232,8 +241,11 @@ class Learner:
 
     def _stream(self, examples: Sequence[Example], step: int) -> BatchStream:
         """Returns the minibatches, in a shape that only grows, so that few iterations compile."""
-        dense, previous = uses_dense_attention(), self._shape
-        row_length = max(fitting_row_length(examples), previous.row_length if previous else 0) if dense else 0
+        dense, previous = uses_dense_attention(), self.shape
+        # Rows hold whole groups, so that a prompt is computed once, if the quadratic cost of dense attention allows.
+        widest = max(len(example.prompt) + sum(map(len, example.responses)) for example in examples)
+        fitting = max(fitting_row_length(examples), min(-(-widest // 64) * 64, WIDEST_ROW))
+        row_length = max(fitting, previous.row_length if previous else 0) if dense else 0
         stream = BatchStream(
             examples,
             batch_size=-(-len(examples) // self.config.minibatches),
@@ -246,8 +258,8 @@ class Learner:
             process=self.layout.process,
         )
         needed = rounded_shape(stream.shape)
-        self._shape = BatchShape(*map(max, needed, previous)) if previous else needed
-        stream.shape = self._shape
+        self.shape = BatchShape(*map(max, needed, previous)) if previous else needed
+        stream.shape = self.shape
         return stream
 
 

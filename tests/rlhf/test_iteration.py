@@ -32,7 +32,7 @@ def same(one, other):
 
 
 def test_a_stopped_and_resumed_run_is_the_uninterrupted_one(toy):
-    """State, coefficient and number of the iteration are all that a run needs; every float is equal."""
+    """State, coefficient, shape and number of the iteration are all that a run needs; every float is equal."""
     kl = KLConfig(coef=0.3, target=0.5, horizon=200)
     config = algorithm(toy, "ppo", samples=6, epochs=2, minibatches=2, kl=kl)
     learner = make_learner(toy, config, SGD)
@@ -41,9 +41,10 @@ def test_a_stopped_and_resumed_run_is_the_uninterrupted_one(toy):
         result = learner.run(state, coef, *toy.prompts(2), step)
         state, coef = result.state, result.coef
         if step == 1:
-            saved = jax.tree.map(np.asarray, learner.layout.unreplicate(state)), coef
+            saved = jax.tree.map(np.asarray, learner.layout.unreplicate(state)), coef, learner.shape
     whole = learner.layout.unreplicate(state)
     again = make_learner(toy, config, SGD)
+    again.shape = saved[2]
     state, coef = again.layout.device_put(jax.tree.map(jnp.asarray, saved[0])), saved[1]
     for step in (2, 3):
         continued = again.run(state, coef, *toy.prompts(2), step)
@@ -107,6 +108,13 @@ def test_a_sampler_of_another_policy_is_noticed(toy):
     learner.sample = colder
     with pytest.raises(InputError, match=r"nats per token, more than algorithm.max_gap"):
         learner.run(start(learner, toy), 0.3, *toy.prompts(), 0)
+
+
+def test_a_biased_penalty_is_named(toy, capsys):
+    make_learner(toy, algorithm(toy, "ppo", kl=KLConfig(placement="loss", estimator="k3")), SGD)
+    assert "forward KL" in capsys.readouterr().err
+    make_learner(toy, algorithm(toy, "ppo"), SGD)
+    assert not capsys.readouterr().err
 
 
 def test_online_dpo_learns(toy):
