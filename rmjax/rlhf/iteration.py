@@ -258,7 +258,7 @@ class Learner:
             process=self.layout.process,
         )
         needed = rounded_shape(stream.shape)
-        self.shape = BatchShape(*map(max, needed, previous)) if previous else needed
+        self.shape = BatchShape(*(max(sizes) for sizes in zip(needed, previous, strict=True))) if previous else needed
         stream.shape = self.shape
         return stream
 

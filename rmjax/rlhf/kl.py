@@ -92,7 +92,7 @@ class KLConfig:
         return "k3 in the loss has the gradient of the forward KL divergence of each token, not of the reverse one"
 
 
-def k1(logprob: AnyArray, ref_logprob: AnyArray) -> AnyArray:
+def k1(logprob: jax.Array, ref_logprob: AnyArray) -> jax.Array:
     """log π - log π_ref: unbiased, of high variance, often negative.
 
     Example:
@@ -104,7 +104,7 @@ def k1(logprob: AnyArray, ref_logprob: AnyArray) -> AnyArray:
     return logprob - ref_logprob
 
 
-def k2(logprob: AnyArray, ref_logprob: AnyArray) -> AnyArray:
+def k2(logprob: jax.Array, ref_logprob: AnyArray) -> jax.Array:
     """(log π - log π_ref)² / 2: biased, of low variance, never negative.
 
     Example:
@@ -116,7 +116,7 @@ def k2(logprob: AnyArray, ref_logprob: AnyArray) -> AnyArray:
     return 0.5 * (logprob - ref_logprob) ** 2
 
 
-def k3(logprob: jax.Array, ref_logprob: jax.Array) -> jax.Array:
+def k3(logprob: jax.Array, ref_logprob: AnyArray) -> jax.Array:
     """r - 1 - log r with r = π_ref / π: unbiased as a number, of low variance, never negative.
 
     Example:
@@ -125,7 +125,7 @@ def k3(logprob: jax.Array, ref_logprob: jax.Array) -> jax.Array:
 
     Source: Schulman (2020).
     """
-    log_ratio = ref_logprob - logprob
+    log_ratio = -(logprob - ref_logprob)
     return jnp.expm1(log_ratio) - log_ratio
 
 

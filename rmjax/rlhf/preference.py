@@ -85,7 +85,8 @@ def best_and_worst(examples: Sequence[Example], score_N: np.ndarray) -> list[Exa
 
     Source: Guo et al. (2402.04792), online AI feedback; Yuan et al. (2401.10020), self-rewarding.
     """
-    result, start = [], 0
+    result: list[Example] = []
+    start = 0
     for example in examples:
         score_K = score_N[start : start + len(example.responses)]
         start += len(score_K)

@@ -37,7 +37,8 @@ def prefix_scores(text_score: TextScore, decode: Decode, *, every: int = 1, endi
 
     def potential(rollout: Rollout) -> np.ndarray:
         tokens = rollout.mask_NxT.shape[1]
-        texts, source_NxT1 = [], np.zeros((len(rollout), tokens + 1), int)
+        texts: list[list[str]] = []
+        source_NxT1 = np.zeros((len(rollout), tokens + 1), int)
         for n, sample in enumerate(rollout.samples):
             length = len(sample.ids)
             words = length - ending if sample.stopped else length

@@ -85,7 +85,8 @@ def add_up(terms: Sequence[RewardTerm], rollout: Rollout) -> Rewarded:
     """
     if len({term.name for term in terms}) < len(terms):
         raise InputError(f"rewards need different names, found {', '.join(term.name for term in terms)}")
-    parts, metrics = {}, {}
+    parts: dict[str, np.ndarray] = {}
+    metrics: dict[str, float] = {}
     for term in terms:
         raw_NxT = _checked(term.name, term.reward(rollout), rollout)
         normalized_NxT = _normalized(raw_NxT, rollout) if term.normalize else raw_NxT
