@@ -38,6 +38,7 @@ RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"output/kernel$", (DATA, TENSOR)),
     (r"pooler/(kernel|bias)$", ()),
     (r"reward/[^/]+$", ()),
+    (r"value_head/[^/]+$", ()),
 )
 
 

@@ -67,8 +67,8 @@ class BatchedForward:
         scores: list[dict[int, np.ndarray]] = [{} for _ in examples]
         index, count = self.layout.process
         computed = []
-        for bins in self._plan(examples):
-            batch, slots = build_batch(examples, bins, _block_shape(examples, bins))
+        for bins in plan_batches(examples, self.layout.shards, share_prompts=self._share_prompts):
+            batch, slots = build_batch(examples, bins, block_shape(examples, bins))
             mine = slice(index * len(bins) // count, (index + 1) * len(bins) // count)
             # Results are read after the last batch was started, so the device does not wait for packing.
             computed.append((slots, self._apply(params, jax.tree.map(lambda x, mine=mine: x[mine], batch))))
@@ -79,34 +79,36 @@ class BatchedForward:
                     scores[example][k] = out_SxNxZ[shard, n]
         return [np.stack([group[k] for k in range(len(group))]) for group in scores]
 
-    def _plan(self, examples: Sequence[Example]) -> Iterator[list[list[list[Chunk]]]]:
-        """Yields the rows of every shard, batch after batch."""
-        shards = self.layout.shards
-        prompt = max(len(e.prompt) for e in examples)
-        widths = [len(e.prompt) + sum(map(len, e.responses)) for e in examples]
-        if uses_dense_attention():
-            # Wide groups get wider rows, so that a prompt is repeated in few of them.
-            row_length = power_of_two(max(fitting_row_length(examples), min(max(widths), WIDEST_ROW)))
-            longest_piece = row_length
-        else:
-            longest = max(len(e.prompt) + max(map(len, e.responses)) for e in examples)
-            shared = min(max(widths), TOKENS_PER_SHARD) if self._share_prompts else 0
-            row_length = max(longest, TOKENS_PER_CORE, shared)
-            # A wide group is divided, although its prompt is then repeated, if a device would otherwise be idle.
-            longest_piece = min(row_length, max(longest, -(-sum(widths) // shards) + prompt))
-        pieces = [
-            piece
-            for i, example in enumerate(examples)
-            for piece in split_into_chunks(i, example, longest_piece, share_prompts=self._share_prompts)
-        ]
-        rows = pack_rows(pieces, row_length)
-        step = shards * (max(1, TOKENS_PER_SHARD // row_length) if uses_dense_attention() else 1)
-        for start in range(0, len(rows), step):
-            part = rows[start : start + step]
-            bins = [part[shard::shards] for shard in range(shards)]
-            if start + step >= len(rows) and not uses_dense_attention():
-                bins = _evened(part, shards)
-            yield bins
+
+def plan_batches(
+    examples: Sequence[Example], shards: int, *, share_prompts: bool = True
+) -> Iterator[list[list[list[Chunk]]]]:
+    """Yields the rows of every shard, batch after batch, for forward passes without a gradient."""
+    prompt = max(len(e.prompt) for e in examples)
+    widths = [len(e.prompt) + sum(map(len, e.responses)) for e in examples]
+    if uses_dense_attention():
+        # Wide groups get wider rows, so that a prompt is repeated in few of them.
+        row_length = power_of_two(max(fitting_row_length(examples), min(max(widths), WIDEST_ROW)))
+        longest_piece = row_length
+    else:
+        longest = max(len(e.prompt) + max(map(len, e.responses)) for e in examples)
+        shared = min(max(widths), TOKENS_PER_SHARD) if share_prompts else 0
+        row_length = max(longest, TOKENS_PER_CORE, shared)
+        # A wide group is divided, although its prompt is then repeated, if a device would otherwise be idle.
+        longest_piece = min(row_length, max(longest, -(-sum(widths) // shards) + prompt))
+    pieces = [
+        piece
+        for i, example in enumerate(examples)
+        for piece in split_into_chunks(i, example, longest_piece, share_prompts=share_prompts)
+    ]
+    rows = pack_rows(pieces, row_length)
+    step = shards * (max(1, TOKENS_PER_SHARD // row_length) if uses_dense_attention() else 1)
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        bins = [part[shard::shards] for shard in range(shards)]
+        if start + step >= len(rows) and not uses_dense_attention():
+            bins = _evened(part, shards)
+        yield bins
 
 
 def _evened(rows: Sequence[Sequence[Chunk]], shards: int) -> list[list[list[Chunk]]]:
@@ -116,7 +118,7 @@ def _evened(rows: Sequence[Sequence[Chunk]], shards: int) -> list[list[list[Chun
     return [[[pieces[i] for i in members]] for members in dealt]
 
 
-def _block_shape(examples: Sequence[Example], blocks: Sequence[Block]) -> BatchShape:
+def block_shape(examples: Sequence[Example], blocks: Sequence[Block]) -> BatchShape:
     """Returns a rounded shape that holds every block."""
     row_length = max(row_tokens(row) for block in blocks for row in block)
     return rounded_shape(smallest_shape(examples, blocks, row_length))
