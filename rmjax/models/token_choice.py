@@ -104,7 +104,7 @@ def block_count(vocab_size: int) -> int:
     """Returns the number of blocks: a divisor of V between √V / 2 and 4 √V, or else √V rounded up.
 
     >>> block_count(50304), block_count(50257)
-    (262, 225)
+    (192, 225)
     """
     root = math.isqrt(vocab_size - 1) + 1
     near = sorted(range(max(1, root // 2), 4 * root + 1), key=lambda count: abs(count - root))

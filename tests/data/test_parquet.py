@@ -1,6 +1,7 @@
 """Parquet files as a source of comparisons and demonstrations."""
 
 import collections
+import dataclasses
 import json
 import sys
 
@@ -31,7 +32,7 @@ def write(tmp_path):
 
 
 def without_origin(items):
-    return [vars(item) | {"origin": ""} for item in items]
+    return [dataclasses.replace(item, origin="") for item in items]
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=["pair", "ranks", "scores"])
