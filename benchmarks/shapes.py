@@ -6,6 +6,9 @@ from pathlib import Path
 
 SHAPES = ("minilm", "pythia-70m", "pythia-160m", "pythia-410m", "pythia-1b", "pythia-1.4b", "tinyllama")
 
+# Language models to sample from; `default` is that of configs/helpful.py.
+LANGUAGE_MODELS = ("default", "pythia-70m", "smollm2-135m")
+
 # width, layers, heads (2304.01373, table 1)
 PYTHIA = {
     "pythia-70m": (512, 6, 8),
@@ -59,3 +62,36 @@ def write_shape(name: str, folder: Path, tokenizer: Path) -> None:
     torch.manual_seed(0)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
+
+
+def write_language_model(name: str, folder: Path) -> None:
+    """Writes a causal language model of that shape in Hugging Face's format without a tokenizer, unless it exists."""
+    if (folder / "config.json").is_file():
+        return
+    import torch
+    from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
+
+    if name in PYTHIA:
+        width, layers, heads = PYTHIA[name]
+        config = GPTNeoXConfig(
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=4 * width,
+            vocab_size=50304,
+        )
+    else:
+        # width, layers, heads, key/value heads, MLP, vocabulary
+        sizes = {"default": (96, 3, 3, 3, 256, 1280), "smollm2-135m": (576, 30, 9, 3, 1536, 49152)}[name]
+        width, layers, heads, kv_heads, mlp, vocab = sizes
+        config = LlamaConfig(
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=kv_heads,
+            intermediate_size=mlp,
+            vocab_size=vocab,
+            tie_word_embeddings=True,
+        )
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)

@@ -7,6 +7,7 @@ Shape letters, used as suffixes of array names throughout (`tokens_RxL`):
     F MLP width     V vocabulary           Z reward heads       K responses of a comparison
     S shards        M microbatches         B comparisons        E entries of a key/value cache
     I inputs and O outputs of a linear map                  T tokens of a text
+    In sampling: P prompts, n samples of each, T tokens of a prompt, Q rows of logits
 
 The public face is `load(path) -> RewardModel` and `Comparison`; nothing else is imported until it is asked for.
 """

@@ -350,6 +350,47 @@ def test_bad_input_ends_scoring_with_nothing_written(finished, tmp_path):
         assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "empty.jsonl", "good.jsonl"]
 
 
+def test_responses_are_generated_for_json_and_text_and_are_the_same_again(finished, tmp_path):
+    """From the SFT run inside of the run."""
+    workdir, _ = finished
+    (tmp_path / "in.jsonl").write_text(
+        '{"prompt": "Hi, how are you?"}\n{"messages": [{"role": "user", "content": "Why?"}]}\n'
+    )
+    (tmp_path / "in.txt").write_text("Hi, how are you?\n\nWhy?\n")
+    base = [f"--checkpoint={workdir / 'sft'}", "--n=3", "--max_response=9"]
+    done = call("generate", *base, f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert "2 prompts, 6 responses" in done.stdout
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["prompt"] for line in lines] == ["Hi, how are you?", [{"role": "user", "content": "Why?"}]]
+    for line in lines:
+        assert len(line["responses"]) == 3
+        for response in line["responses"]:
+            assert response.keys() == {"text", "tokens", "logprob", "stopped"}
+            assert response["stopped"] or response["tokens"] == 9
+            assert response["logprob"] < 0
+    again = call("generate", *base, f"--input={tmp_path}/in.txt", "--output=-")
+    assert again.returncode == 0, again.stderr
+    assert [json.loads(line)["responses"] for line in again.stdout.splitlines()] == [r["responses"] for r in lines]
+
+
+def test_errors_of_generate_are_one_sentence(finished, tmp_path):
+    workdir, _ = finished
+    (tmp_path / "in.jsonl").write_text('{"text": "Why?"}\n')
+    given = [f"--input={tmp_path}/in.jsonl", f"--output={tmp_path}/out.jsonl"]
+    for arguments, words in (
+        ([f"--checkpoint={workdir}"], f"its language model is in {workdir}/sft"),
+        ([f"--checkpoint={workdir}/sft"], "in.jsonl:1: a prompt is"),
+        ([f"--checkpoint={workdir}/sft", "--greedy", "--n=2"], "set --n=1"),
+        ([f"--checkpoint={workdir}/sft", "--top_p=2"], "top_p must be in"),
+    ):
+        done = call("generate", *arguments, *given)
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "out.jsonl").exists()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
 @pytest.mark.parametrize(("given", "found"), [({}, "glibc.malloc.hugetlb=1"), ({"GLIBC_TUNABLES": ""}, "")])
 @pytest.mark.parametrize("script", ["experiments/train.py", str(ROOT / "experiments" / "train.py")])

@@ -1,4 +1,4 @@
-"""Output of experiments/score.py: complete files, symbolic links, devices and FIFOs."""
+"""Output files of scripts: complete files, symbolic links, devices and FIFOs."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from experiments.score import is_stdout, written
+from rmjax.cli.output import is_stdout, written
 from rmjax.errors import InputError
 
 

@@ -20,16 +20,38 @@ def read_jsonl(path: str | os.PathLike) -> Iterator[tuple[int, Any]]:
     Raises:
         InputError: the file is missing, a directory, unreadable, broken, or has no records.
     """
-    path = os.fspath(path)
+    path, count = os.fspath(path), 0
+    for number, text in _numbered_lines(path):
+        count += 1
+        yield number, _loaded(text, f"{path}:{number}")
+    if not count:
+        raise InputError(f"{path}: has no records, expected one JSON record per line")
+
+
+def read_lines(path: str | os.PathLike) -> Iterator[str]:
+    """Yields the lines of a text file that are not blank, without spaces around them, gzipped or not as `read_jsonl`.
+
+    Raises:
+        InputError: the file is missing, a directory, unreadable, broken, or has only blank lines.
+    """
+    path, count = os.fspath(path), 0
+    for _, text in _numbered_lines(path):
+        count += 1
+        yield text.strip()
+    if not count:
+        raise InputError(f"{path}: has no text, expected one prompt per line")
+
+
+def _numbered_lines(path: str) -> Iterator[tuple[int, str]]:
+    """Yields (line number, text) of every line that is not blank."""
     opened = gzip.open if path.endswith(".gz") else open
-    count = number = 0
+    number = 0
     try:
         with opened(path, "rb") as lines:
             for number, line in enumerate(lines, start=1):
                 text = _decoded(line, f"{path}:{number}")
                 if text.strip():
-                    count += 1
-                    yield number, _loaded(text, f"{path}:{number}")
+                    yield number, text
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -38,8 +60,6 @@ def read_jsonl(path: str | os.PathLike) -> Iterator[tuple[int, Any]]:
         raise InputError(f"{path}:{number + 1}: not a complete gzip file ({error})") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if not count:
-        raise InputError(f"{path}: has no records, expected one JSON record per line")
 
 
 def jsonl_records(path: str | os.PathLike) -> Iterator[tuple[str, Any]]:

@@ -107,6 +107,28 @@ def parse_demonstrations(record: Any, origin: str = "") -> list[Demonstration]:
 
 
 @_located
+def parse_prompt(record: Any, origin: str = "") -> Prompt:
+    """Returns the prompt of a decoded JSON `record`, to generate responses to.
+
+    The forms are `{"prompt"}`, `{"messages"}` that end with a user turn, and all forms of `parse_scoring`, whose
+    responses are not read.
+
+    Raises:
+        InputError: the record is none of the forms, or its prompt is wrong.
+    """
+    form = _form(record)
+    if form is None and "prompt" in _present(record):
+        prompt = _prompt(_present(record))
+    elif form is None:
+        raise InputError(f'a prompt is {{"prompt"}} or {SCORING_FORMS}; found the keys {_listed(record)}')
+    else:
+        turns = conversations.messages(record["messages"], "messages") if form == "messages" else ()
+        prompt = turns if turns and turns[-1].role == "user" else _texts(record)[0]
+    validate_prompt(prompt)
+    return prompt
+
+
+@_located
 def parse_scoring(record: Any, origin: str = "") -> Texts:
     """Returns the prompt and the responses to score of a decoded JSON `record`.
 

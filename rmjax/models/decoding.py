@@ -84,9 +84,9 @@ class Decoder:
         index_PxT = jnp.broadcast_to(jnp.arange(T, dtype=jnp.int32), (P, T))
         real_PxT = (index_PxT < lengths_P[:, None]).astype(jnp.int32)
         trunk = Transformer(self.config, self.dtype, keep=True)
-        hidden_PxTxD, kept = trunk.apply(
-            {"params": params["trunk"]}, tokens_PxT, TokenContext(real_PxT, real_PxT, index_PxT)
-        )
+        context = TokenContext(real_PxT, real_PxT, index_PxT)
+        output: Any = trunk.apply({"params": params["trunk"]}, tokens_PxT, context)
+        hidden_PxTxD, kept = output
         layers = tuple(prompt_keys(kept[0][layer], kept[1][layer]) for layer in range(self.config.layers))
         last_PxD = jnp.take_along_axis(hidden_PxTxD, (lengths_P - 1)[:, None, None], axis=1)[:, 0]
         return Prompts(layers, lengths_P), self._logits(params, last_PxD)
@@ -183,16 +183,19 @@ class Decoder:
         n = tokens.shape[1]
         trunk, block = Transformer(c, self.dtype), Block(c, self.dtype)
         context, written = decoding_context(place, c, n), []
-        x = trunk.apply({"params": params}, tokens, decoding_positions(place, n), method="embed")
+        x: Any = trunk.apply({"params": params}, tokens, decoding_positions(place, n), method="embed")
         for layer in range(c.layers):
             cached = LayerCache(prompts.layers[layer], samples[layer])
             local = jnp.array(bool(c.local_layers) and c.local_layers[layer])
-            x, new = block.apply({"params": params["blocks"][layer]}, x, context, local, cached)
+            output: Any = block.apply({"params": params["blocks"][layer]}, x, context, local, cached)
+            x, new = output
             written.append(new)
-        return trunk.apply({"params": params}, x, method="final_norm"), tuple(written)
+        x = trunk.apply({"params": params}, x, method="final_norm")
+        return x, tuple(written)
 
     def _logits(self, params: Any, hidden: Array) -> Array:
-        return LanguageModel(self.config, self.dtype).apply({"params": params}, hidden, method="logits")
+        logits: Any = LanguageModel(self.config, self.dtype).apply({"params": params}, hidden, method="logits")
+        return logits
 
     def _append(self, grid: Grid, tokens: Array, log_probs: Array, count: Array) -> Grid:
         """Returns the grid with a further token of every sample that has not ended."""

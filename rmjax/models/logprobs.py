@@ -188,7 +188,7 @@ def _forward(
     hidden_NxD: Array,
     tokens_N: Array,
     count: Array,
-) -> tuple[tuple[Array, ...], tuple[Any, ...]]:
+) -> tuple[tuple[Array, Array, Array, Array], tuple[Any, ...]]:
     found = _statistics(logits, chunk, entropy, params, hidden_NxD, tokens_N, count)
     return found, (params, hidden_NxD, tokens_N, count, found[1], found[3])
 

@@ -71,7 +71,8 @@ def choose_tokens(logits_QxV: Array, uniform_Qxnx2: Array, settings: SamplingSet
         token_Q = jnp.argmax(logits_QxV, axis=-1).astype(jnp.int32)
         chosen = jnp.take_along_axis(logits_QxV, token_Q[:, None], axis=1)
         log_prob = chosen - jax.nn.logsumexp(logits_QxV, axis=-1, keepdims=True)
-        return (jnp.broadcast_to(x, (len(logits_QxV), n)) for x in (token_Q[:, None], log_prob))  # type: ignore
+        shape = len(logits_QxV), n
+        return jnp.broadcast_to(token_Q[:, None], shape), jnp.broadcast_to(log_prob, shape)
     scaled = logits_QxV if settings.temperature == 1 else logits_QxV / settings.temperature
     if not settings.top_k and settings.top_p == 1:
         return draw(scaled, uniform_Qxnx2)

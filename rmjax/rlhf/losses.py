@@ -12,7 +12,7 @@ from rmjax.data.batch import AnyArray
 
 
 def policy_loss(logprob: jax.Array, old_logprob: AnyArray, advantage: AnyArray, *, clip: float) -> jax.Array:
-    """max(-A ρ, -A clip(ρ, 1 - c, 1 + c)) with the ratio ρ = π / π_old.
+    """-min(A ρ, A clip(ρ, 1 - c, 1 + c)) with the ratio ρ = π / π_old.
 
     Args:
         logprob: log-probability of the sampled token under the policy.
@@ -31,8 +31,8 @@ def policy_loss(logprob: jax.Array, old_logprob: AnyArray, advantage: AnyArray, 
     Source: Schulman et al. (1707.06347), equation 7.
     """
     ratio = jnp.exp(logprob - old_logprob)
-    loss = -advantage * ratio
-    return jnp.maximum(loss, -advantage * jnp.clip(ratio, 1.0 - clip, 1.0 + clip)) if clip else loss
+    gain = ratio * advantage
+    return -jnp.minimum(gain, jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage) if clip else -gain
 
 
 def clipped(logprob: jax.Array, old_logprob: AnyArray, advantage: AnyArray, *, clip: float) -> jax.Array:
@@ -46,7 +46,7 @@ def clipped(logprob: jax.Array, old_logprob: AnyArray, advantage: AnyArray, *, c
     if not clip:
         return jnp.zeros_like(logprob)
     ratio = jnp.exp(logprob - old_logprob)
-    return (-advantage * jnp.clip(ratio, 1.0 - clip, 1.0 + clip) > -advantage * ratio).astype(jnp.float32)
+    return (jnp.clip(ratio, 1.0 - clip, 1.0 + clip) * advantage < ratio * advantage).astype(jnp.float32)
 
 
 def value_loss(value: jax.Array, old_value: AnyArray, target: AnyArray, *, clip: float) -> jax.Array:

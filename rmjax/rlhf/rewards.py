@@ -74,7 +74,7 @@ class Rewarded(NamedTuple):
     @property
     def total_NxT(self) -> np.ndarray:
         """The sum of the parts."""
-        return np.sum(list(self.parts.values()), axis=0, dtype=np.float32)
+        return np.stack(list(self.parts.values())).sum(0)
 
 
 def add_up(terms: Sequence[RewardTerm], rollout: Rollout) -> Rewarded:

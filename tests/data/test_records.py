@@ -3,7 +3,7 @@
 import pytest
 
 from rmjax.data.comparisons import Message
-from rmjax.data.records import parse_comparison, parse_demonstrations, parse_scoring, remarks
+from rmjax.data.records import parse_comparison, parse_demonstrations, parse_prompt, parse_scoring, remarks
 from rmjax.errors import InputError
 
 OVEN = "\n\nHuman: How hot for bread?\n\nAssistant: For a loaf?\n\nHuman: Yes, rye.\n\nAssistant:"
@@ -397,3 +397,33 @@ def test_a_boolean_response_is_text_with_a_remark():
     assert remarks(record) == ("boolean read as text",)
     with pytest.raises(InputError, match='"chosen" must be text, found true'):
         parse_comparison({"chosen": True, "rejected": OVEN})
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"prompt": "Why?"},
+        {"prompt": [{"role": "user", "content": "Why?"}]},
+        {"messages": [{"role": "user", "content": "Why?"}]},
+        {"messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]},
+        {"prompt": "Why?", "response": "So."},
+        {"prompt": "Why?", "responses": []},
+        {"prompt": "Why?", "chosen": "So.", "rejected": "No."},
+    ],
+)
+def test_a_prompt_is_read_from_every_form_of_record(record):
+    assert parse_prompt(record) == (Message("user", "Why?"),)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"text": "Why?"}, r"f:3: a prompt is \{\"prompt\"\} or .*; found the keys text"),
+        ({"prompt": [{"role": "assistant", "content": "So."}]}, "must end with a user turn"),
+        ({"prompt": 3}, "prompt"),
+        ("Why?", "must be a JSON object"),
+    ],
+)
+def test_a_record_without_a_prompt_is_refused(record, message):
+    with pytest.raises(InputError, match=message):
+        parse_prompt(record, "f:3")
