@@ -1,4 +1,4 @@
-"""Policy trained by PPO, RLOO, GRPO or online DPO with the score of a reward model.
+"""Policy trained by PPO (variants rloo, grpo and dpo: by RLOO, GRPO or online DPO) with the score of a reward model.
 
     python experiments/ppo.py --config=configs/ppo.py
 
@@ -17,17 +17,26 @@ The variant is `rloo`, `grpo`, `dpo` (online DPO), a pretrained trunk of configs
 
 from ml_collections import ConfigDict
 
-from configs import helpful
+from configs import helpful, variants
 
 ALGORITHMS = {"rloo": "rloo", "grpo": "grpo", "dpo": "online_dpo"}
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """Returns the configuration; `variant` is the part after the colon in --config=configs/ppo.py:VARIANT."""
+    """Returns the configuration; `variant` is the part after the colon in --config=configs/ppo.py:VARIANT.
+
+    Raises:
+        ValueError: there is no such variant, or it is an encoder.
+    """
     named = [part for part in variant.split(",") if part]
     algorithm = "ppo"
     if named and named[0] in ALGORITHMS:
         algorithm = ALGORITHMS[named.pop(0)]
+    if named and named[0] in variants.ENCODERS:
+        raise ValueError(
+            f"the variant {named[0]!r} is an encoder, which cannot write: name a causal trunk here, and use the "
+            f"encoder's reward model with --config.reward=RUN"
+        )
     models = helpful.get_config(",".join(named))
     config = ConfigDict()
     config.seed = 0  # seed of the prompts' order and of the samples

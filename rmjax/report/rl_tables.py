@@ -30,7 +30,9 @@ def result_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
                     percent(after[f"{name}_win_rate"]) + interval_text(after[f"{name}_win_rate_ci95"], " ({})"),
                 )
             )
-        rows.append((f"KL in nats per response, {way}", "0", f"{after['kl']:.2f} ± {after['kl_error']:.2f}", "", ""))
+        if "kl" in after:
+            kl = f"{after['kl']:.2f} ± {after['kl_error']:.2f}"
+            rows.append((f"KL in nats per response, {way}", "0", kl, "", ""))
         rows.append((f"tokens per response, {way}", f"{before['length']:.1f}", f"{after['length']:.1f}", "", ""))
         rows.append((f"cut at the limit, {way}", percent(before["cut"]), percent(after["cut"]), "", ""))
     return rows

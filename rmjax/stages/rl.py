@@ -18,6 +18,7 @@ from rmjax.evaluation.evaluate import json_safe
 from rmjax.models.sampling import Sampler
 from rmjax.models.token_choice import SamplingSettings
 from rmjax.parallel.layout import Layout
+from rmjax.report import rl_figures
 from rmjax.rlhf.actor_critic import policy_apply
 from rmjax.rlhf.iteration import Learner
 from rmjax.rlhf.rollout import sample_with
@@ -87,8 +88,17 @@ def run_rl_stage(
         "selected": selected,
         **measure_both(settings, trainer, held_out),
     }
+    draw_figures(run, settings)
     write_json(run.evaluation, result)
     return result
+
+
+def draw_figures(run: RunDirectory, settings: RlSettings) -> None:
+    """Draws the curves of training, scores over KL divergence, and the terms of the reward."""
+    rows, name = run.metrics(), settings.algorithm.name
+    rl_figures.training_curves(run.figure("training.png"), rows, f"{name} on {settings.data.train}")
+    rl_figures.scores_over_kl(run.figure("kl.png"), rows, "Score and gold reward over KL divergence")
+    rl_figures.reward_terms(run.figure("rewards.png"), rows, "Terms of the reward")
 
 
 def make_trainer(
@@ -174,6 +184,9 @@ def measure_both(settings: RlSettings, trainer: Trainer, prompts: Prompts) -> di
             "before": json_safe(summarize(before, before, bootstrap)),
             "after": json_safe(summarize(after, before, bootstrap)),
         }
+        if not temperature:  # the likeliest tokens are no sample of the policy, so they estimate no divergence
+            for found in result[way].values():
+                del found["kl"], found["kl_error"]
     return result
 
 
