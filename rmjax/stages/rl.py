@@ -25,7 +25,6 @@ from rmjax.rlhf.rollout import sample_with
 from rmjax.rlhf.scores import from_gold
 from rmjax.stages.parsing import parse, plain_dict
 from rmjax.stages.rl_evaluation import Evaluator, summarize
-from rmjax.stages.rl_log import Stop, evaluation_line
 from rmjax.stages.rl_loop import Trainer
 from rmjax.stages.rl_models import StartModels, load_models, make_actor_critic, make_models, start_parameters
 from rmjax.stages.rl_prompts import Prompts, PromptSplits, encode_prompts, gold_rewards, load_prompts
@@ -63,9 +62,7 @@ def train_policy(config: Mapping[str, Any], workdir: Path | str) -> dict[str, An
     return run_rl_stage(settings, run, start, prompts)
 
 
-def run_rl_stage(
-    settings: RlSettings, run: RunDirectory, start: StartModels, prompts: PromptSplits
-) -> dict[str, Any]:
+def run_rl_stage(settings: RlSettings, run: RunDirectory, start: StartModels, prompts: PromptSplits) -> dict[str, Any]:
     """Trains a policy, and writes its results. Returns the contents of its `evaluation.json`."""
     layout = settings.parallel.make_layout()
     trainer = make_trainer(settings, run, start, prompts, layout)
@@ -76,9 +73,7 @@ def run_rl_stage(
     stop = trainer.fit()
     print(f"the run ends: {stop.sentence}")
     selected = trainer.select()
-    held_out = encode_prompts(
-        prompts.eval, start.tokenizer, settings.rollout.max_response, "evaluation"
-    )
+    held_out = encode_prompts(prompts.eval, start.tokenizer, settings.rollout.max_response, "evaluation")
     result = {
         "data": settings.data.eval,
         "prompts": len(held_out),

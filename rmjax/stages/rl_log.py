@@ -168,6 +168,7 @@ def stop_of_evaluation(found: Mapping[str, Any], settings: StopSettings) -> Stop
     """Returns the rule `score` if the mean score on the held-out prompts has reached its threshold."""
     if settings.score and found["score"] >= settings.score:
         return Stop(
-            "score", f"the mean score on held-out prompts, {found['score']:.2f}, has reached stop.score={settings.score}"
+            "score",
+            f"the mean score on held-out prompts, {found['score']:.2f}, has reached stop.score={settings.score}",
         )
     return None

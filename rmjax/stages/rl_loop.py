@@ -148,10 +148,10 @@ class Trainer:
         stop = stop_of_iteration(row, self.settings.stop, self.settings.rollout.max_response)
         last = stop is not None or self.done == train.max_steps
         if self.done % train.log_every == 0 or last:
-            print(console_line(row, self.gold))
+            print(console_line(row, self.gold), flush=True)
         if self.done % train.evaluate_every == 0 or last:
             found = self.evaluate()
-            print(verdict(self.run_rows(), self.gold))
+            print(verdict(self.run_rows(), self.gold), flush=True)
             stop = stop or stop_of_evaluation(found, self.settings.stop)
             last = last or stop is not None
         if last or signalled or (train.checkpoint_every and self.done % train.checkpoint_every == 0):
@@ -187,7 +187,7 @@ class Trainer:
         self.run.log({"step": self.done, **{f"{PREFIX}{name}": value for name, value in found.items()}})
         for record in sample_lines(measured, self.done, self.settings.train.samples):
             self.run.log_sample(record)
-        print(evaluation_line(self.done, found, "held-out prompts"))
+        print(evaluation_line(self.done, found, "held-out prompts"), flush=True)
         return found
 
     # --- checkpoints --------------------------------------------------------------------------------------------------

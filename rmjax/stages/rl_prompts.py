@@ -100,14 +100,12 @@ def batch_indices(count: int, size: int, *, seed: int, step: int) -> np.ndarray:
         [0, 1, 2, 3]
     """
     positions = np.arange(step * size, (step + 1) * size)
-    orders = {
-        epoch: np.random.default_rng((seed, epoch)).permutation(count) for epoch in np.unique(positions // count)
-    }
+    orders = {epoch: np.random.default_rng((seed, epoch)).permutation(count) for epoch in np.unique(positions // count)}
     return np.array([orders[position // count][position % count] for position in positions])
 
 
 def gold_rewards(data: PromptSettings) -> tuple[str, ...]:
-    """Returns the names of the gold rewards of the prompts, `helpful` and `safety`; none if they have no gold reward."""
+    """Returns the gold rewards of the prompts, of `helpful` and `safety`; none outside the embedded corpus."""
     sources = [source for spec in (data.train, data.eval) for source in parse_sources(spec)]
     if any(source.kind != "gold" for source in sources):
         return ()

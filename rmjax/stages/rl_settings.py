@@ -69,9 +69,7 @@ class RewardSettings:
         at_least("references", self.references, 1)
         at_least("every", self.every, 1)
         at_least("length_limit", self.length_limit, 0)
-        not_negative(
-            self, "weight", "clip", "missing_end", "length_penalty", "entropy", "novelty", "adversarial"
-        )
+        not_negative(self, "weight", "clip", "missing_end", "length_penalty", "entropy", "novelty", "adversarial")
         if not (self.weight or self.novelty or self.adversarial):
             raise InputError("weight=0 leaves nothing to learn: set weight, novelty or adversarial")
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from naive import make_params
 from safetensors.numpy import load_file
 
 from configs import ppo
@@ -18,13 +19,14 @@ from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.models.transformer import LanguageModel
 from rmjax.parallel.layout import make_layout
 from rmjax.report.report import report
-from rmjax.rlhf.iteration import Learner
+from rmjax.rlhf.iteration import Learner, NotFinite
 from rmjax.rlhf.kl import KLEstimate
 from rmjax.rlhf.rollout import Rollout, Sample
 from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load_tokenizer, load_tree, save_checkpoint
 from rmjax.scoring.contract import Contract, read_contract
+from rmjax.scoring.finalize import finalize
 from rmjax.scoring.hub import export_language_model
-from rmjax.stages import train_policy
+from rmjax.stages import rl_loop, train_policy
 from rmjax.stages.parsing import parse
 from rmjax.stages.rl_evaluation import Measured, summarize
 from rmjax.stages.rl_log import metrics_row, stop_of_iteration, trend, verdict
@@ -54,10 +56,6 @@ def models(tmp_path_factory, tiny_trunk, tokenizer, make_model, references):
     """Folders of a language model and of a reward model with random weights."""
     folder = tmp_path_factory.mktemp("models")
     model = LanguageModel(tiny_trunk, jnp.dtype("float32"))
-    from naive import make_params
-
-    from rmjax.scoring.finalize import finalize
-
     params = make_params(model)
     reward = make_model(heads=("helpful",))
     reward.contract = finalize(reward, {"helpful": references["helpful"]}, "made-up texts", step=1)
@@ -164,13 +162,15 @@ def test_a_stopped_and_resumed_run_is_the_uninterrupted_one(models, tmp_path, st
         assert same(tree(whole, part), tree(parts, part))
     assert {"critic", "rewards"} <= tree(whole, "optimizer").keys()
     data = [read_contract(path / "contract.json").data["rl"] for path in (whole, parts)]
-    assert data[0] == data[1] and data[0]["kl_coef"] != config["algorithm"]["kl"]["coef"]
+    assert data[0] == data[1]
+    assert data[0]["kl_coef"] != config["algorithm"]["kl"]["coef"]
     assert untimed(tmp_path / "whole") == untimed(tmp_path / "parts")
     texts = [(tmp_path / name / "samples.jsonl").read_text() for name in ("whole", "parts")]
     assert texts[0] == texts[1]
     steps = [json.loads(line)["step"] for line in texts[0].splitlines()]
     assert steps == [0, 0, 2, 2, 3, 3]
-    assert {"objective/kl", "policy/approxkl_avg", "reward/model/raw", "gold/helpful"} <= untimed(tmp_path / "whole")[1].keys()
+    logged = untimed(tmp_path / "whole")[1].keys()
+    assert {"objective/kl", "policy/approxkl_avg", "reward/model/raw", "gold/helpful"} <= logged
     assert "step 2: " in report(tmp_path / "whole", tmp_path / "page.html")
 
 
@@ -202,8 +202,10 @@ def test_a_policy_is_a_language_model_for_other_tools(models, tmp_path, capsys):
 )
 def test_a_rule_ends_a_run_and_is_named(models, tmp_path, capsys, changes, rule, sentence):
     result = train_policy(settings(models, "grpo", **changes), tmp_path / "run")
-    assert result["stopped"]["rule"] == rule and sentence in result["stopped"]["sentence"]
-    assert result["steps"] == 1 and sentence in capsys.readouterr().out
+    assert result["stopped"]["rule"] == rule
+    assert sentence in result["stopped"]["sentence"]
+    assert result["steps"] == 1
+    assert sentence in capsys.readouterr().out
     # A run that was killed after its last iteration and before its results ends by the same rule.
     (tmp_path / "run" / "evaluation.json").unlink()
     assert train_policy(settings(models, "grpo", **changes), tmp_path / "run") == result
@@ -213,21 +215,19 @@ def test_an_update_that_is_not_finite_ends_with_the_last_good_state(models, tmp_
     update = Learner.update
 
     def broken(self, state, examples, step):
-        from rmjax.rlhf.iteration import NotFinite
-
         if step == 2:
             raise NotFinite("loss is not finite in iteration 2")
         return update(self, state, examples, step)
 
     monkeypatch.setattr(Learner, "update", broken)
     result = train_policy(settings(models, "rloo"), tmp_path / "run")
-    assert result["stopped"]["rule"] == "not_finite" and result["steps"] == result["selected"] == 2
+    assert result["stopped"]["rule"] == "not_finite"
+    assert result["steps"] == result["selected"] == 2
     assert "step 2, the last good checkpoint" in result["stopped"]["sentence"]
 
 
 def test_the_best_checkpoint_is_the_policy(models, tmp_path, monkeypatch, capsys):
     """The rule is the held-out score minus kl.coef times KL: here the score falls after step 1."""
-    from rmjax.stages import rl_loop
 
     def falling(measured, before, bootstrap):
         found = summarize(measured, before, bootstrap)
@@ -266,8 +266,9 @@ def test_a_prompt_keeps_its_end_and_leaves_room_for_the_response(models, tokeniz
     found = encode_prompts([long], tokenizer, 8, "training")
     whole = tokenizer.encode_prompts([long])[0].ids
     np.testing.assert_array_equal(found.ids[0][-20:], whole[-20:])
-    assert len(found.ids[0]) + 8 <= tokenizer.max_length and "1 of 1 training prompts" in capsys.readouterr().out
-    with pytest.raises(InputError, match="rollout.max_response=99 is more than the 12 tokens"):
+    assert len(found.ids[0]) + 8 <= tokenizer.max_length
+    assert "1 of 1 training prompts" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"rollout\.max_response=99 is more than the 12 tokens"):
         encode_prompts([long], tokenizer, 99, "training")
 
 
@@ -338,11 +339,11 @@ def test_settings_that_do_not_fit(models, changes, sentence):
 def test_an_unknown_field_is_named(models):
     config = settings(models)
     config["stop"]["entropi"] = 1.0
-    with pytest.raises(InputError, match="stop.entropi: did you mean stop.entropy"):
+    with pytest.raises(InputError, match=r"stop\.entropi: did you mean stop\.entropy"):
         parse(RlSettings, config)
 
 
 def test_a_reward_model_without_sft_is_no_policy(models, tmp_path, capsys):
     shutil.copytree(models / "reward", tmp_path / "reward")
-    with pytest.raises(InputError, match="has no language model .* name an SFT run with --config.policy=RUN"):
+    with pytest.raises(InputError, match=r"has no language model .* name an SFT run with --config.policy=RUN"):
         train_policy(settings(models, policy="", reward=str(tmp_path / "reward")), tmp_path / "run")
