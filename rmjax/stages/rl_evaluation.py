@@ -74,7 +74,8 @@ def summarize(measured: Measured, start: Measured, bootstrap: Bootstrap) -> dict
     """Returns means with intervals over prompts, and for every score the comparison with the start.
 
     Of every score: `NAME`, `NAME_gain` (mean difference from the start, prompt by prompt) and `NAME_win_rate` (share of
-    prompts with a higher score than the start, ties count half), each with `..._ci95`. Then `kl`, `kl_error`, `length` in tokens, and `cut`, the share of responses without an ending.
+    prompts with a higher score than the start, ties count half), each with `..._ci95`. Then `kl`, `kl_error`,
+    `length` in tokens, and `cut`, the share of responses without an ending.
     """
     group_N, result = measured.rollout.group_N, {}
     for name, score_N in measured.score.items():

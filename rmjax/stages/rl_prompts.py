@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rmjax.data.comparisons import Comparison, Demonstration, Prompt
+from rmjax.data.comparisons import Demonstration, Prompt
 from rmjax.data.hold_out import hold_out
-from rmjax.data.readers import READERS
-from rmjax.data.sources import load_comparisons, load_demonstrations, parse_sources
+from rmjax.data.sources import load_prompts as load_records
+from rmjax.data.sources import parse_sources
 from rmjax.data.tokenizer import ResponseIds, Tokenizer
 from rmjax.errors import InputError
 from rmjax.stages.rl_settings import PromptSettings
@@ -47,15 +47,16 @@ def load_prompts(data: PromptSettings) -> PromptSplits:
     Raises:
         InputError: a source cannot be read.
     """
-    learned: Sequence[Comparison | Demonstration] = _load(data.train, "train", data)
+    learned = load_records(data.train, "train", manual_dir=data.manual_dir)
     if data.validation:
-        held_out: Sequence[Comparison | Demonstration] = _load(data.validation, "validation", data)
+        held_out = load_records(data.validation, "validation", manual_dir=data.manual_dir)
     else:
-        learned, held_out = hold_out(learned, data.holdout)  # type: ignore[type-var]  # all of one of the two kinds
+        learned, held_out = hold_out(learned, data.holdout)
+    reported = load_records(data.eval, "test", manual_dir=data.manual_dir)
     splits = PromptSplits(
         _distinct(learned),
         _distinct(held_out)[: data.validation_prompts],
-        _distinct(_load(data.eval, "test", data))[: data.eval_prompts],
+        _distinct(reported)[: data.eval_prompts],
     )
     for name in ("validation", "eval"):
         if shared := len(set(splits.train) & set(getattr(splits, name))):
@@ -63,14 +64,7 @@ def load_prompts(data: PromptSettings) -> PromptSplits:
     return splits
 
 
-def _load(spec: str, role: str, data: PromptSettings) -> Sequence[Comparison | Demonstration]:
-    """Returns the records of a source; files may hold demonstrations or comparisons."""
-    files = all(READERS[source.kind].is_file for source in parse_sources(spec))
-    load = load_demonstrations if files else load_comparisons
-    return load(spec, role, manual_dir=data.manual_dir)
-
-
-def _distinct(items: Sequence[Comparison | Demonstration]) -> list[Prompt]:
+def _distinct(items: Sequence[Demonstration]) -> list[Prompt]:
     return list(dict.fromkeys(item.prompt for item in items))
 
 

@@ -273,8 +273,8 @@ def test_a_prompt_keeps_its_end_and_leaves_room_for_the_response(models, tokeniz
 
 
 def test_prompts_of_a_file_are_distinct_and_held_out(models, tmp_path, capsys):
-    """Records may be demonstrations or comparisons."""
-    records = [{"prompt": f"p{i % 8}", "response": "r"} for i in range(16)]
+    """Records may be prompts, demonstrations or comparisons."""
+    records = [{"prompt": f"p{i % 8}", **({"response": "r"} if i > 9 else {})} for i in range(16)]
     records += [{"prompt": f"q{i}", "chosen": "a", "rejected": "b"} for i in range(8)]
     path = tmp_path / "prompts.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
