@@ -79,7 +79,7 @@ def run_rl_stage(settings: RlSettings, run: RunDirectory, start: StartModels, pr
         "prompts": len(held_out),
         "algorithm": settings.algorithm.name,
         "stopped": stop._asdict(),
-        "steps": trainer.run_rows()[-1]["step"] if trainer.run_rows() else 0,
+        "steps": len(trainer.rows),
         "selected": selected,
         **measure_both(settings, trainer, held_out),
     }

@@ -132,7 +132,8 @@ def evaluation_line(step: int, found: Mapping[str, Any], title: str) -> str:
     parts = []
     for name in [key.removesuffix("_win_rate") for key in found if key.endswith("_win_rate")]:
         wins = percent(found[f"{name}_win_rate"]) + interval_text(found[f"{name}_win_rate_ci95"], " ({})")
-        parts.append(f"{name.replace('_', ' ')} {found[name]:.2f} (wins {wins} against the start)")
+        compared = f" (wins {wins} against the start)" if step else ""
+        parts.append(f"{name.replace('_', ' ')} {found[name]:.2f}{compared}")
     parts.append(f"KL {found['kl']:.2f} ± {found['kl_error']:.2f}")
     return f"{title}, step {step}: " + "  ".join(parts)
 

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -66,6 +67,7 @@ class Trainer:
         state: policy, value function and optimizer, on the devices.
         coef: coefficient of the KL penalty of the next iteration.
         done: iterations that the state has done.
+        rows: the logged metrics of all iterations.
     """
 
     settings: RlSettings
@@ -83,6 +85,7 @@ class Trainer:
     state: TrainState
     coef: float
     done: int = 0
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.before = self.evaluator.measure(self.sampler, self.learner.reference, self.validation)
@@ -136,6 +139,7 @@ class Trainer:
         if bad:
             raise NotFinite(f"{bad[0]} is not finite in iteration {self.done}: lower the learning rate")
         self.run.log(row)
+        self.rows.append(row)
 
     def after_iteration(self, signalled: bool, caught: list[int]) -> Stop | None:
         """Evaluates, saves, and prints what is due. Returns the rule that ends the run, if any.
@@ -144,14 +148,14 @@ class Trainer:
             Interrupted: a signal came, and the state was saved.
         """
         train = self.settings.train
-        row = self.run_rows()[-1]
+        row = self.rows[-1]
         stop = stop_of_iteration(row, self.settings.stop, self.settings.rollout.max_response)
         last = stop is not None or self.done == train.max_steps
         if self.done % train.log_every == 0 or last:
             print(console_line(row, self.gold), flush=True)
         if self.done % train.evaluate_every == 0 or last:
             found = self.evaluate()
-            print(verdict(self.run_rows(), self.gold), flush=True)
+            print(verdict(self.rows, self.gold), flush=True)
             stop = stop or stop_of_evaluation(found, self.settings.stop)
             last = last or stop is not None
         if last or signalled or (train.checkpoint_every and self.done % train.checkpoint_every == 0):
@@ -172,10 +176,6 @@ class Trainer:
                 return found
         return None
 
-    def run_rows(self) -> list[dict[str, Any]]:
-        """Returns the logged rows of iterations."""
-        return [row for row in self.run.metrics() if "objective/scores" in row]
-
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
     def evaluate(self) -> dict[str, Any]:
@@ -195,12 +195,7 @@ class Trainer:
     def save(self) -> None:
         """Writes a checkpoint: the language model, and everything else that a resumed run needs."""
         saved = self.layout.unreplicate(self.state)
-        policy = language_model_params(saved.params)
-        rest: dict[str, Any] = {"step": saved.step, "opt_state": saved.opt_state}
-        if critic := {name: part for name, part in saved.params.items() if name not in policy}:
-            rest["critic"] = critic
-        if trained := {name: term.read() for name, term in self.rewards.trained.items()}:
-            rest["rewards"] = trained
+        policy, rest = language_model_params(saved.params), self.beside_policy(saved)
         # JSON keeps every bit of a float.
         changing = {"kl_coef": self.coef, "minibatch_shape": self.learner.shape and list(self.learner.shape)}
         data = {**self.contract.data, "rl": changing}
@@ -212,32 +207,40 @@ class Trainer:
             if int(path.name) not in kept:
                 shutil.rmtree(path)
 
-    def resume(self, *, upto: int | None = None) -> None:
-        """Restores the last undamaged checkpoint, or that of a step."""
-        root = self.run.checkpoints
-        path = find_checkpoint(root if upto is None else root / f"{upto:06d}")
-        for later in list_checkpoints(root):
+    def resume(self) -> None:
+        """Restores the last undamaged checkpoint, and removes from the logs what came after it."""
+        path = find_checkpoint(self.run.checkpoints)
+        self.restore(path)
+        self.run.rewind(self.done)
+        self.rows = [row for row in self.run.metrics() if "objective/scores" in row]
+        print(f"resuming {self.run.path} at step {self.done}")
+
+    def restore(self, path: Path) -> None:
+        """Restores a checkpoint, and deletes later ones."""
+        for later in list_checkpoints(self.run.checkpoints):
             if int(later.name) > int(path.name):
                 shutil.rmtree(later)
-        contract = read_contract(path / "contract.json")
         shapes = self._shapes()
         policy = language_model_params(shapes.params)
-        like: dict[str, Any] = {"step": shapes.step, "opt_state": shapes.opt_state}
-        if critic := {name: part for name, part in shapes.params.items() if name not in policy}:
-            like["critic"] = critic
-        if trained := {name: term.read() for name, term in self.rewards.trained.items()}:
-            like["rewards"] = trained
-        rest = load_tree(path / "optimizer", like, layout=self.layout)
+        rest = load_tree(path / "optimizer", self.beside_policy(shapes), layout=self.layout)
         params = {**load_tree(path / "params", policy, layout=self.layout), **rest.get("critic", {})}
         self.state = self.layout.device_put(TrainState(rest["step"], params, rest["opt_state"]))
         for name, state in rest.get("rewards", {}).items():
             self.rewards.trained[name].write(state)
-        changing = contract.data["rl"]
-        shape = changing["minibatch_shape"]
-        self.coef, self.done = changing["kl_coef"], contract.step
+        contract = read_contract(path / "contract.json")
+        shape = contract.data["rl"]["minibatch_shape"]
+        self.coef, self.done = contract.data["rl"]["kl_coef"], contract.step
         self.learner.shape = BatchShape(*shape) if shape else None
-        self.run.rewind(self.done)
-        print(f"resuming {self.run.path} at step {self.done}")
+
+    def beside_policy(self, state: TrainState) -> dict[str, Any]:
+        """Returns what a checkpoint has beside the language model, for a state that is not replicated."""
+        rest: dict[str, Any] = {"step": state.step, "opt_state": state.opt_state}
+        policy = language_model_params(state.params)
+        if critic := {name: part for name, part in state.params.items() if name not in policy}:
+            rest["critic"] = critic
+        if trained := {name: term.read() for name, term in self.rewards.trained.items()}:
+            rest["rewards"] = trained
+        return rest
 
     def _shapes(self) -> TrainState:
         saved = self.layout.unreplicate(self.state)
@@ -268,15 +271,12 @@ class Trainer:
         best = self.best_step()
         if best != self.done:
             print(f"the best checkpoint on held-out prompts is that of step {best}: later ones are deleted")
-            metrics, samples = self.run.metrics_file.read_bytes(), self.run.samples_file.read_bytes()
-            self.resume(upto=best)
-            self.run.metrics_file.write_bytes(metrics)
-            self.run.samples_file.write_bytes(samples)
+            self.restore(self.run.checkpoints / f"{best:06d}")
         return best
 
     def last_good_state(self, error: InputError) -> Stop:
         """Restores the last checkpoint after an update that was not finite."""
-        self.resume()
+        self.restore(find_checkpoint(self.run.checkpoints))
         return Stop("not_finite", f"{error}; the policy is that of step {self.done}, the last good checkpoint")
 
 

@@ -84,14 +84,13 @@ def language_model_of(path: Path) -> Path:
     Raises:
         InputError: there is no language model.
     """
+    if read_contract(find_checkpoint(path) / "contract.json").kind == "language_model":
+        return path
     if (path / "sft").is_dir():
         return path / "sft"
-    kind = read_contract(find_checkpoint(path) / "contract.json").kind
-    if kind != "language_model":
-        raise InputError(
-            f"{path} has no language model (its SFT stage is missing): name an SFT run with --config.policy=RUN"
-        )
-    return path
+    raise InputError(
+        f"{path} has no language model (its SFT stage is missing): name an SFT run with --config.policy=RUN"
+    )
 
 
 def load_models(settings: RlSettings, policy: Path, reward: str) -> StartModels:

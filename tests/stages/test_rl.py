@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from naive import make_params
 from safetensors.numpy import load_file
 
@@ -38,11 +39,22 @@ HELD_OUT = 6
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """The runs here take a few steps, so their time is that of compiling: XLA leaves most optimizations out."""
-    jax.config.update("jax_disable_most_optimizations", True)
+def quick_compilation(tmp_path_factory):
+    """The runs here take a few steps, so their time is that of compiling: most optimizations are left out, and programs
+    that several runs have in common are compiled once."""
+    changes = {
+        "jax_disable_most_optimizations": True,
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in changes}
+    for name, value in changes.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(autouse=True)
