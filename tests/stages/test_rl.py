@@ -42,18 +42,15 @@ HELD_OUT = 6
 def quick_compilation(tmp_path_factory):
     """The runs here take a few steps, so their time is that of compiling: most optimizations are left out, and programs
     that several runs have in common are compiled once."""
-    changes = {
-        "jax_disable_most_optimizations": True,
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in changes}
-    for name, value in changes.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+    set_compilation(quick=True, cache=str(tmp_path_factory.mktemp("compiled")))
     yield
-    for name, value in before.items():
-        jax.config.update(name, value)
+    set_compilation(quick=False, cache=None)
+
+
+def set_compilation(quick, cache):
+    jax.config.update("jax_disable_most_optimizations", quick)
+    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0 if quick else 1.0)
     compilation_cache.reset_cache()
 
 
