@@ -17,7 +17,7 @@ def result_table(result: Mapping[str, Any]) -> str:
 
 def result_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Returns a row for every score of sampled and of greedy responses, from evaluation.json of a policy."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for way in ("sampled", "greedy"):
         before, after = result[way]["before"], result[way]["after"]
         for name in [key.removesuffix("_win_rate") for key in after if key.endswith("_win_rate")]:
