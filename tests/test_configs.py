@@ -124,6 +124,12 @@ def test_the_pages_differ_in_what_they_learn_from():
     }
 
 
+def test_the_models_of_a_policy_are_those_of_their_own_page():
+    models = build("helpful")
+    del models["parallel"]
+    assert build("ppo")["models"] == models
+
+
 def test_without_a_variant_nothing_is_downloaded():
     for name in NAMES:
         config = build(name)
