@@ -81,8 +81,11 @@ def add_up(terms: Sequence[RewardTerm], rollout: Rollout) -> Rewarded:
     """Returns the weighted rewards of every term.
 
     Raises:
-        InputError: two terms have one name, or a reward is not finite or not 0 after the end of a response.
+        InputError: there is no term, two terms have one name, or a reward is not finite or not 0 after the end of a
+            response.
     """
+    if not terms:
+        raise InputError("there is no reward: give at least one, such as sparse(of_responses(from_model(model)))")
     if len({term.name for term in terms}) < len(terms):
         raise InputError(f"rewards need different names, found {', '.join(term.name for term in terms)}")
     parts: dict[str, np.ndarray] = {}

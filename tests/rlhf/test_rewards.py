@@ -166,6 +166,11 @@ def test_names_are_unique(rollout):
         add_up([term, term], rollout)
 
 
+def test_there_is_a_reward(rollout):
+    with pytest.raises(InputError, match="there is no reward"):
+        add_up([], rollout)
+
+
 def test_shares_of_the_variance_add_up_to_one():
     rng = np.random.default_rng(0)
     mask = rng.random((20, 4)) < 0.8
