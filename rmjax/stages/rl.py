@@ -101,7 +101,6 @@ def make_trainer(
 ) -> Trainer:
     """Returns the loop of a run before its first step."""
     limit = settings.rollout.max_response
-    decode = start.tokenizer.decode_response
     model = make_actor_critic(settings, start)
     params = start_parameters(settings, start, layout)
     # A step overwrites the buffers of its state, so the reference has its own.
@@ -128,7 +127,7 @@ def make_trainer(
         optimizer=optimizer,
         layout=layout,
         sample=sample_with(sampler, seed=settings.seed),
-        decode=decode,
+        decode=start.decode,
         rewards=rewards.terms,
         seed=settings.seed,
     )
@@ -144,7 +143,7 @@ def make_trainer(
         contract=dataclasses.replace(start.contract, data=origin),
         learner=learner,
         rewards=rewards,
-        evaluator=Evaluator(learner, decode, scores, settings.seed),
+        evaluator=Evaluator(learner, start.decode, scores, settings.seed),
         sampler=sampler,
         prompts=encode_prompts(prompts.train, start.tokenizer, limit, "training"),
         validation=encode_prompts(prompts.validation, start.tokenizer, limit, "validation"),

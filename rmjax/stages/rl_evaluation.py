@@ -77,7 +77,8 @@ def summarize(measured: Measured, start: Measured, bootstrap: Bootstrap) -> dict
     prompts with a higher score than the start, ties count half), each with `..._ci95`. Then `kl`, `kl_error`,
     `length` in tokens, and `cut`, the share of responses without an ending.
     """
-    group_N, result = measured.rollout.group_N, {}
+    group_N = measured.rollout.group_N
+    result: dict[str, Any] = {}
     for name, score_N in measured.score.items():
         score, before = score_N.astype(np.float64), start.score[name].astype(np.float64)
         won = (score > before) + 0.5 * (score == before)

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
@@ -55,6 +56,10 @@ class StartModels:
     def trunk(self) -> TransformerConfig:
         """Settings of the trunk of the policy."""
         return self.contract.trunk
+
+    def decode(self, ids: np.ndarray) -> str:
+        """Returns the text of a response, without its ending."""
+        return self.tokenizer.decode_response(ids.tolist())
 
 
 def make_models(settings: RlSettings, workdir: Path) -> tuple[Path, str]:

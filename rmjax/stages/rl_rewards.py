@@ -71,8 +71,8 @@ def make_rewards(
     chosen = settings.rewards
     terms = []
     if chosen.weight:
-        shaping = {"weight": chosen.weight, "normalize": chosen.normalize, "clip": chosen.clip}
-        terms.append(RewardTerm("model", score_reward(settings, start, reference, sample), **shaping))
+        score = score_reward(settings, start, reference, sample)
+        terms.append(RewardTerm("model", score, chosen.weight, chosen.normalize, chosen.clip))
         if chosen.kind == "shaped":
             potential = shaped(prefixes(settings, start), gamma=settings.algorithm.gamma)
             terms.append(RewardTerm("shaping", potential, weight=chosen.weight))
@@ -114,7 +114,7 @@ def score_reward(settings: RlSettings, start: StartModels, reference: Any, sampl
             rollout.prompt_ids,
             samples=chosen.references,
             step=rollout.step,
-            decode=start.tokenizer.decode_response,
+            decode=start.decode,
         )
         return relative(score, reference_scores(before, score(before)))(rollout)
 
@@ -123,10 +123,8 @@ def score_reward(settings: RlSettings, start: StartModels, reference: Any, sampl
 
 def prefixes(settings: RlSettings, start: StartModels) -> Callable[[Rollout], np.ndarray]:
     """Returns the scores of the beginnings of responses."""
-    tokenizer = start.tokenizer
-    return prefix_scores(
-        start.score, tokenizer.decode_response, every=settings.rewards.every, ending=len(tokenizer.ending)
-    )
+    ending = len(start.tokenizer.ending)
+    return prefix_scores(start.score, start.decode, every=settings.rewards.every, ending=ending)
 
 
 def hidden_states(
