@@ -58,16 +58,16 @@ def scores_over_kl(path: str | pathlib.Path, rows: Rows, title: str) -> None:
 
     A gold reward that falls while the score rises is over-optimization (Gao et al. 2210.10760).
     """
-    points = sorted((row["validation/kl"], row) for row in rows if "validation/kl" in row) if rows else []
+    points = sorted((row for row in rows if "validation/kl" in row), key=lambda row: row["validation/kl"])
     figure = new_figure(7.5, 3.8, title)
     axes = figure.subplots()
     if not points:
         annotate_empty(axes, "no evaluation recorded yet")
         return save(figure, path)
-    kl = np.array([max(value, 0.0) for value, _ in points])
-    names = [name for name in ("score", "gold_helpful", "gold_safety") if f"validation/{name}" in points[0][1]]
+    kl = np.array([max(row["validation/kl"], 0.0) for row in points])
+    names = [name for name in ("score", "gold_helpful", "gold_safety") if f"validation/{name}" in points[0]]
     for colour, name in zip(LINE_COLOURS, names, strict=False):
-        values = [row[f"validation/{name}"] for _, row in points]
+        values = [row[f"validation/{name}"] for row in points]
         axes.plot(np.sqrt(kl), values, color=colour, marker="o", markersize=4, label=name.replace("_", " "))
     axes.legend(**LEGEND_ABOVE_AXES)
     style_axes(axes, xlabel="square root of the KL divergence (nats per response)", ylabel="held-out prompts")
