@@ -173,8 +173,18 @@ def unread(monkeypatch):
     return lambda: {(kind.__name__, name) for kind, name in fields - read if kind in made}
 
 
-# Read only with ties=rao_kupper; by a trunk of a checkpoint.
-CONDITIONAL = {("LossConfig", "tie_threshold"), ("ModelSettings", "path")}
+# Read only with ties=rao_kupper; by a trunk of a checkpoint; by other rewards, algorithms and penalties than the default.
+CONDITIONAL = {
+    ("LossConfig", "tie_threshold"),
+    ("ModelSettings", "path"),
+    ("RewardSettings", "references"),
+    ("RewardSettings", "every"),
+    ("AlgorithmConfig", "std_floor"),
+    ("AlgorithmConfig", "credit"),
+    ("KLConfig", "horizon"),
+    ("KLConfig", "estimator"),
+    ("PolicyLossConfig", "max_response"),
+}
 
 
 @pytest.mark.parametrize("name", NAMES)
