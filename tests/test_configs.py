@@ -173,7 +173,7 @@ def unread(monkeypatch):
     return lambda: {(kind.__name__, name) for kind, name in fields - read if kind in made}
 
 
-# Read only with ties=rao_kupper; by a trunk of a checkpoint; by other rewards, algorithms and penalties than the default.
+# Read only with ties=rao_kupper; by a trunk of a checkpoint; by other rewards, algorithms and penalties.
 CONDITIONAL = {
     ("LossConfig", "tie_threshold"),
     ("ModelSettings", "path"),
