@@ -30,7 +30,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     runtime.prepare_process()
-    flags.DEFINE_string("workdir", None, "Directory of a run (train.py, sft.py) or of a sweep (sweep.py).")
+    flags.DEFINE_string("workdir", None, "Directory of a run (train.py, sft.py, ppo.py) or of a sweep (sweep.py).")
     flags.DEFINE_string("output", None, "HTML file; default WORKDIR/report.html.")
     flags.mark_flag_as_required("workdir")
     script.run(main)

@@ -13,7 +13,9 @@ from tiny_checkpoints import write_llama
 
 from configs.variants import ENCODERS, VARIANTS
 from rmjax.data.sources import parse_sources
-from rmjax.stages import settings, train_language_model, train_reward_model
+from rmjax.rlhf.kl import KLConfig
+from rmjax.rlhf.policy import PolicyLossConfig
+from rmjax.stages import rl_settings, settings, train_language_model, train_policy, train_reward_model
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "variants")
@@ -24,6 +26,16 @@ SHRINK = {
     "evaluation": {"bootstrap": 10, "references": 8},
 }
 SHRINK_STAGE = {"batch_size": 8, "max_steps": 2, "keep": 1}
+SHRINK_POLICY = {
+    "data": {"holdout": 0.2, "validation_prompts": 4, "eval_prompts": 4},
+    "rollout": {"prompts": 2, "max_response": 6},
+    "rewards": {"references": 1, "length_penalty": 0.1, "entropy": 0.1},
+    "algorithm": {"samples": 2},
+    "train": {"max_steps": 1},
+    "stop": {"cut": 0.0},
+    "evaluation": {"bootstrap": 10},
+}
+TRAIN = {"sft": train_language_model, "ppo": train_policy}
 # The tokens that the trunks of the hub have positions for, where these are fewer than 2,048.
 POSITIONS = {"minilm": 512, "distilbert": 512, "gpt2": 1024}
 
@@ -44,6 +56,12 @@ def build(name: str, variant: str = "") -> dict:
 def shrunk(name: str) -> dict:
     """Returns a configuration, made small."""
     config = build(name)
+    if name == "ppo":
+        for part, fields in SHRINK_POLICY.items():
+            config[part] |= fields
+        config["models"] = {field: value for field, value in shrunk("helpful").items() if field != "parallel"}
+        config["data"] |= {field: config["models"]["data"][field] for field in ("train", "eval")}
+        return config
     for part, fields in SHRINK.items():
         if part in config:
             config[part] |= fields
@@ -65,11 +83,13 @@ def test_every_configuration_builds(name):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_page_builds_with_every_variant(name, variant):
-    if name == "sft" and variant in ENCODERS:
-        with pytest.raises(ValueError, match=f"{variant}' is an encoder.*--config=configs/helpful.py:{variant}"):
+    if name in TRAIN and variant in ENCODERS:
+        way = "--config.reward=RUN" if name == "ppo" else f"--config=configs/helpful.py:{variant}"
+        with pytest.raises(ValueError, match=f"{variant}' is an encoder.*{way}"):
             build(name, variant)
         return
     config = build(name, variant)
+    config = config.get("models", config)
     limits = config["tokenizer"]
     assert limits["max_prompt"] + limits["max_response"] + 1 <= POSITIONS.get(variant, 2048)
     for field in ("train", "eval"):
@@ -93,20 +113,27 @@ def test_the_pages_differ_in_what_they_learn_from():
     assert sources == {
         "helpful": "hh_rlhf/helpful",
         "joint": "hh_rlhf/helpful,hh_rlhf/harmless-base",
+        "ppo": "hh_rlhf/helpful",
         "safety": "hh_rlhf/harmless-base",
         "sft": "hh_rlhf/helpful",
     }
-    assert {name: build(name, "gpt2")["heads"] for name in NAMES if name != "sft"} == {
+    assert {name: build(name, "gpt2")["heads"] for name in NAMES if name not in TRAIN} == {
         "helpful": ("helpful",),
         "joint": ("helpful", "safety"),
         "safety": ("safety",),
     }
 
 
+def test_the_models_of_a_policy_are_those_of_their_own_page():
+    models = build("helpful")
+    del models["parallel"]
+    assert build("ppo")["models"] == models
+
+
 def test_without_a_variant_nothing_is_downloaded():
     for name in NAMES:
         config = build(name)
-        assert "pretrained" not in config["model"]
+        assert "pretrained" not in config.get("models", config)["model"]
         assert {source.kind for source in parse_sources(config["data"]["train"])} == {"gold"}
 
 
@@ -124,7 +151,8 @@ def unread(monkeypatch):
 
     The reads of parsing, validation and of writing config.json do not count.
     """
-    classes = [each for each in vars(settings).values() if dataclasses.is_dataclass(each) and isinstance(each, type)]
+    known = [*vars(settings).values(), *vars(rl_settings).values(), KLConfig, PolicyLossConfig]
+    classes = list({each for each in known if isinstance(each, type) and dataclasses.is_dataclass(each)})
     classes = [each for each in classes if each.__module__ != "rmjax.models.config"]
     read, made = set(), set()
 
@@ -145,13 +173,23 @@ def unread(monkeypatch):
     return lambda: {(kind.__name__, name) for kind, name in fields - read if kind in made}
 
 
-# Read only with ties=rao_kupper; by a trunk of a checkpoint.
-CONDITIONAL = {("LossConfig", "tie_threshold"), ("ModelSettings", "path")}
+# Read only with ties=rao_kupper; by a trunk of a checkpoint; by other rewards, algorithms and penalties.
+CONDITIONAL = {
+    ("LossConfig", "tie_threshold"),
+    ("ModelSettings", "path"),
+    ("RewardSettings", "references"),
+    ("RewardSettings", "every"),
+    ("AlgorithmConfig", "std_floor"),
+    ("AlgorithmConfig", "credit"),
+    ("KLConfig", "horizon"),
+    ("KLConfig", "estimator"),
+    ("PolicyLossConfig", "max_response"),
+}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_page_trains_and_every_field_is_read(name, unread, tmp_path, capsys):
-    train = train_language_model if name == "sft" else train_reward_model
+    train = TRAIN.get(name, train_reward_model)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
         train(shrunk(name), tmp_path / "run")
     assert (tmp_path / "run" / "evaluation.json").is_file()

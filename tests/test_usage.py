@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import helpful, variants
+from configs import helpful, ppo, variants
 from rmjax.cli import training_flags
 from rmjax.errors import InputError
 
@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = {
     "train": ["--config"],
     "sft": ["--config"],
+    "ppo": ["--config"],
     "sweep": ["--config"],
     "evaluate": ["--checkpoint", "--data"],
     "score": ["--checkpoint", "--input", "--output"],
@@ -112,6 +113,18 @@ def test_help_of_sft_and_sweep_has_their_own_configurations():
         assert (f"\n  configs/sweeps/{page.name} " in shown) == (page.stem != "page")
     assert "\n  gpt2 " not in shown
     assert "seeds=5 the number of seeds; they begin at 0." in words(shown)
+
+
+def test_help_of_ppo_explains_every_field():
+    shown = help_of("ppo", "--help", "--config=configs/ppo.py:rloo")
+    assert "\n  minilm " not in shown  # an encoder
+    rows = shown[shown.index("Fields of configs/ppo.py:rloo") :].splitlines()[1:]
+    names = {row.split("=")[0].strip(): i for i, row in enumerate(rows) if row.startswith("  ") and row[2] != " "}
+    assert names.keys() == {name for name, _ in flat(ppo.get_config().to_dict())}
+    ends = [*list(names.values())[1:], len(rows)]
+    for (name, begin), end in zip(names.items(), ends, strict=True):
+        assert len(rows[begin].split()) > 1 or end - begin > 1, name
+    assert "models.sft.epochs=2 passes over the training data" in words(shown)
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def _configuration(named: str) -> Iterator[str]:
     if "variant" in inspect.signature(build).parameters:
         from configs.variants import ENCODERS, VARIANTS
 
-        refused = ENCODERS if _script() == "sft.py" else ()
+        refused = ENCODERS if _script() in ("sft.py", "ppo.py") else ()
         variants = ((n, _first(inspect.getdoc(make) or "")) for n, make in VARIANTS.items() if n not in refused)
         yield _section("Variants of them, pretrained, for --config=FILE:VARIANT (configs/variants.py):", variants)
     notes = _notes(file)
@@ -151,6 +151,8 @@ def _notes(page: Path) -> dict[str, str]:
             # A function of configs/helpful.py sets the fields of both stages.
             for field in (name, name.replace("train.", "sft.")) if name.startswith("train.") else (name,):
                 notes[field] = notes.get(field) or " ".join(note.split())
+    if _script() == "ppo.py":  # models has the fields of configs/helpful.py
+        notes |= {f"models.{name}": note for name, note in notes.items()}
     return notes | {name: note for name, note in SETTING.findall(page.read_text()) if note}
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from rmjax.data.comparisons import Comparison, Demonstration, best_responses
 from rmjax.data.jsonl import jsonl_records
 from rmjax.data.parquet import parquet_records
-from rmjax.data.records import parse_comparison, parse_demonstrations, remarks
+from rmjax.data.records import parse_comparison, parse_demonstrations, parse_prompt, remarks
 from rmjax.errors import InputError
 
 Parsed = TypeVar("Parsed")
@@ -43,6 +43,7 @@ class Reader:
         example: a source of this kind.
         comparisons: reads the comparisons.
         demonstrations: reads the demonstrations; None takes the best responses of the comparisons.
+        prompts: reads prompts, as demonstrations with empty responses; None takes those of the comparisons.
         names: the known names; empty if the reader checks them.
         endings: endings of the files, for a hint if the kind is missing.
     """
@@ -51,6 +52,7 @@ class Reader:
     example: str
     comparisons: Callable[[Request], list[Comparison]]
     demonstrations: Callable[[Request], list[Demonstration]] | None = None
+    prompts: Callable[[Request], list[Demonstration]] | None = None
     names: tuple[str, ...] = ()
     endings: tuple[str, ...] = ()
 
@@ -68,6 +70,12 @@ class Reader:
             for comparison in self.comparisons(request)
             for response in best_responses(comparison)
         ]
+
+    def read_prompts(self, request: Request) -> list[Demonstration]:
+        """Returns the prompts of a source, as demonstrations with empty responses."""
+        if self.prompts:
+            return self.prompts(request)
+        return [Demonstration(each.prompt, "", origin=each.origin) for each in self.comparisons(request)]
 
 
 def parse_records(
@@ -91,7 +99,11 @@ def _file_reader(kind: str, records: Callable[[str], Iterator[tuple[str, Any]]],
         groups = parse_records(records(request.name), parse_demonstrations, request.notes)
         return [demonstration for group in groups for demonstration in group]
 
-    return Reader(f"{kind}:FILE", f"{kind}:train.{kind}", comparisons, demonstrations, endings=endings)
+    def prompts(request: Request) -> list[Demonstration]:
+        found = parse_records(records(request.name), parse_prompt)
+        return [Demonstration(prompt, "", origin=request.name) for prompt in found]
+
+    return Reader(f"{kind}:FILE", f"{kind}:train.{kind}", comparisons, demonstrations, prompts, endings=endings)
 
 
 def _gold_comparisons(request: Request) -> list[Comparison]:

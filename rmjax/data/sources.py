@@ -154,6 +154,18 @@ def load_demonstrations(
     )
 
 
+def load_prompts(spec: str, role: str, *, manual_dir: str = "", data_dir: str = "") -> list[Demonstration]:
+    """Loads the prompts that `spec` names, as demonstrations with empty responses, to sample responses to.
+
+    Records of files may have a prompt only. See `load_comparisons`.
+    """
+    return _load(
+        spec,
+        role,
+        lambda source, split: READERS[source.kind].read_prompts(Request(source.name, split, manual_dir, data_dir)),
+    )
+
+
 # --- the grammar ------------------------------------------------------------------------------------------------------
 
 

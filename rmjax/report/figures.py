@@ -145,7 +145,7 @@ def training_curve(
         ("accuracy (%)", "accuracy", "validation_accuracy", 100.0),
         ("learning rate", "learning_rate", None, 1.0),
     ]
-    series = {key: _series(rows, key) for panel in panels for key in panel[1:3] if key}
+    series = {key: series_of(rows, key) for panel in panels for key in panel[1:3] if key}
     panels = [panel for panel in panels if any(len(series[key][0]) for key in panel[1:3] if key)]
     heights = [1.0 if panel[1] == "learning_rate" else 2.5 for panel in panels] or [2.5]
     figure = new_figure(7.5, 1.0 + sum(heights), title)
@@ -197,7 +197,7 @@ def smooth(values: np.ndarray, *, share: float = 0.03) -> np.ndarray:
     return window(values) / window(np.ones(len(values)))
 
 
-def _series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
+def series_of(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and values of the rows that have a finite number under `key`, sorted by step."""
     found = {row["step"]: float(row[key]) for row in rows if row.get(key) is not None and np.isfinite(row[key])}
     steps = sorted(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rmjax.errors import InputError
+from rmjax.report.rl_report import rl_report
 from rmjax.report.run_report import run_report
 from rmjax.report.sweep_report import sweep_report
 from rmjax.sweeps.results import read_sweep
@@ -16,7 +17,7 @@ def report(workdir: str | Path, output: Path) -> str:
     """The page of a run directory, or of the directory of a sweep.
 
     Args:
-        workdir: of experiments/train.py, experiments/sft.py or experiments/sweep.py.
+        workdir: of experiments/train.py, sft.py, ppo.py or sweep.py.
         output: the file that the page will be written to; links to the runs of a sweep are relative to it.
 
     Returns:
@@ -29,5 +30,6 @@ def report(workdir: str | Path, output: Path) -> str:
     if (workdir / "sweep.json").is_file():
         return sweep_report(read_sweep(workdir), output)
     if RunPaths(workdir).config_file.is_file():
-        return run_report(read_run(workdir))
+        run = read_run(workdir)
+        return rl_report(run) if run.kind == "policy" else run_report(run)
     raise InputError(f"{workdir} holds no run (config.json) and no sweep (sweep.json): give the directory of one")

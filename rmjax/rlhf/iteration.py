@@ -34,6 +34,10 @@ from rmjax.scoring.batched_forward import WIDEST_ROW
 from rmjax.training.step import TrainState, make_train_step
 
 
+class NotFinite(InputError):
+    """An update gave a number that is not finite; the state after it cannot be used."""
+
+
 class Experience(NamedTuple):
     """A rollout with what an update needs of it.
 
@@ -229,7 +233,7 @@ class Learner:
             name: float(np.mean([float(each[name]) for each in jax.device_get(collected)])) for name in collected[0]
         }
         if bad := [name for name, value in means.items() if not np.isfinite(value)]:
-            raise InputError(
+            raise NotFinite(
                 f"{bad[0]} is not finite in iteration {step}: lower the learning rate or the norm of the gradient"
             )
         return state, means

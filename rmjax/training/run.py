@@ -22,7 +22,7 @@ from rmjax.parallel.processes import is_main_process, sync_processes
 PACKAGES = ("flax", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint", "tokenizers", "transformers")
 
 
-Kind = Literal["reward_model", "language_model"]
+Kind = Literal["reward_model", "language_model", "policy"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +60,11 @@ class RunPaths:
     def metrics_file(self) -> Path:
         """The training log, one line for each logged step."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def samples_file(self) -> Path:
+        """Responses of a policy to the same held-out prompts at several steps, one a line."""
+        return self.path / "samples.jsonl"
 
     @property
     def mistakes(self) -> Path:
@@ -150,24 +155,36 @@ class RunDirectory(RunPaths):
         self.figures.mkdir(exist_ok=True)
         return self.figures / name
 
-    def log(self, row: Mapping[str, float]) -> None:
+    def log(self, row: Mapping[str, Any]) -> None:
         """Appends one line to metrics.jsonl."""
-        if not is_main_process():
-            return
-        with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        _append(self.metrics_file, row)
 
-    def metrics(self) -> list[dict[str, float]]:
+    def metrics(self) -> list[dict[str, Any]]:
         """The complete lines of metrics.jsonl."""
-        text = self.metrics_file.read_text(encoding="utf-8") if self.metrics_file.is_file() else ""
-        # A crash may have left a part of a line at the end.
-        return [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]
+        return _complete_lines(self.metrics_file)
+
+    def log_sample(self, record: Mapping[str, Any]) -> None:
+        """Appends one line to samples.jsonl."""
+        _append(self.samples_file, record)
 
     def rewind(self, step: int) -> None:
-        """Removes the log lines after `step`: a resumed run logs those steps again."""
-        if self.metrics_file.is_file():
-            rows = [row for row in self.metrics() if row["step"] <= step]
-            write_text(self.metrics_file, "".join(json.dumps(row) + "\n" for row in rows))
+        """Removes the lines of both logs after `step`: a resumed run logs those steps again."""
+        for file in (self.metrics_file, self.samples_file):
+            if file.is_file():
+                rows = [row for row in _complete_lines(file) if row["step"] <= step]
+                write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _append(path: Path, row: Mapping[str, Any]) -> None:
+    if is_main_process():
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def _complete_lines(path: Path) -> list[dict[str, Any]]:
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    # A crash may have left a part of a line at the end.
+    return [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]
 
 
 def environment() -> dict[str, Any]:

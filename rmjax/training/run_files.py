@@ -26,6 +26,7 @@ class RunFiles:
         metrics: the logged lines; empty if there are none.
         evaluation: the results; None until the run is finished.
         mistakes: the worst mistakes, the worst first.
+        samples: responses of a policy to the same held-out prompts at several steps.
         figures: the PNG files, by name without the extension.
     """
 
@@ -34,9 +35,10 @@ class RunFiles:
     environment: Json | None
     audit: Json | None
     packing: Json | None
-    metrics: list[dict[str, float]]
+    metrics: list[Json]
     evaluation: Json | None
     mistakes: list[Json] | None
+    samples: list[Json] | None
     figures: dict[str, Path]
 
     @property
@@ -65,6 +67,7 @@ def read_run(path: str | Path) -> RunFiles:
         metrics=run.metrics(),
         evaluation=read_json(run.evaluation),
         mistakes=_read_lines(run.mistakes),
+        samples=_read_lines(run.samples_file),
         figures={file.stem: file for file in sorted(run.figures.glob("*.png"))},
     )
 

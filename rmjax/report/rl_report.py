@@ -1,0 +1,47 @@
+"""HTML report of a run that trained a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from rmjax.report import data_tables, rl_tables
+from rmjax.report.rendering import render
+from rmjax.training.run_files import RunFiles
+
+FIGURES = ("training", "kl", "rewards")
+
+
+class Answers(NamedTuple):
+    """The responses to one prompt at several steps."""
+
+    prompt: list[dict[str, str]]
+    responses: list[dict[str, Any]]
+
+
+def rl_report(run: RunFiles) -> str:
+    """The page of a policy, finished or not."""
+    return render(
+        "rl.html",
+        name=run.path.resolve().name,
+        kind=run.kind,
+        run=run,
+        result=run.evaluation,
+        answers=answers(run.samples or []),
+        other_figures={name: path for name, path in run.figures.items() if name not in FIGURES},
+        data_tables=data_tables,
+        rl_tables=rl_tables,
+    )
+
+
+def answers(samples: Sequence[dict[str, Any]]) -> list[Answers]:
+    """Returns for every prompt its responses before, in the middle of, and after training, from samples.jsonl."""
+    by_prompt: dict[str, list[dict[str, Any]]] = {}
+    for record in samples:
+        by_prompt.setdefault(repr(record["prompt"]), []).append(record)
+    found = []
+    for records in by_prompt.values():
+        middle = records[len(records) // 2]
+        shown = {record["step"]: record for record in (records[0], middle, records[-1])}
+        found.append(Answers(records[0]["prompt"], list(shown.values())))
+    return found

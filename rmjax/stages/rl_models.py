@@ -1,0 +1,175 @@
+"""Models that an RL run starts from: those of finished runs, or those that it trains first."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rmjax.data.tokenizer import Tokenizer
+from rmjax.errors import InputError
+from rmjax.models.config import TransformerConfig
+from rmjax.parallel.layout import Layout
+from rmjax.rlhf.actor_critic import ActorCritic, critic_from_reward_model
+from rmjax.rlhf.scores import TextScore, from_gold, from_model
+from rmjax.scoring.checkpoint import find_checkpoint, load, load_tokenizer, load_tree
+from rmjax.scoring.contract import Contract, read_contract
+from rmjax.scoring.reward_model import RewardModel
+from rmjax.stages.parsing import to_dict
+from rmjax.stages.reward import train_reward_model
+from rmjax.stages.rl_settings import RlSettings
+from rmjax.stages.sft import train_language_model
+from rmjax.training.run import RunPaths
+
+
+@dataclasses.dataclass(frozen=True)
+class StartModels:
+    """The policy before RL, and what scores its responses.
+
+    Attributes:
+        checkpoint: the checkpoint of the policy.
+        contract: its contract.
+        tokenizer: its tokenizer.
+        origin: how the policy began, for the contract of its checkpoints.
+        reward: the reward model; None for a gold reward.
+        head: the head of the reward model that scores; empty for a gold reward.
+        score: scores of texts on the scale of the settings.
+        normalized: scores of texts on the normalized scale, for the log and the stop rule; the gold reward itself if
+            there is no reward model.
+    """
+
+    checkpoint: Path
+    contract: Contract
+    tokenizer: Tokenizer
+    origin: str
+    reward: RewardModel | None
+    head: str
+    score: TextScore
+    normalized: TextScore
+
+    @property
+    def trunk(self) -> TransformerConfig:
+        """Settings of the trunk of the policy."""
+        return self.contract.trunk
+
+    def decode(self, ids: np.ndarray) -> str:
+        """Returns the text of a response, without its ending."""
+        return self.tokenizer.decode_response(ids.tolist())
+
+
+def make_models(settings: RlSettings, workdir: Path) -> tuple[Path, str]:
+    """Trains the models that the settings do not name, in folders of the run. Returns the paths of policy and reward.
+
+    Raises:
+        InputError: a setting or the data cannot be used.
+    """
+    policy, reward = settings.policy, settings.reward
+    if not reward:
+        if not RunPaths(workdir / "reward").finished:
+            print("First the models: " + ("the reward model" if policy else "SFT and the reward model"))
+            train_reward_model(to_dict(settings.model_settings()), workdir / "reward")
+        reward = str(workdir / "reward")
+    elif reward.startswith("gold/") and not policy:
+        if not RunPaths(workdir / "sft").finished:
+            print("First the policy's start: a language model on demonstrations (SFT)")
+            train_language_model(to_dict(settings.model_settings().sft_stage()), workdir / "sft")
+        policy = str(workdir / "sft")
+    gc.collect()  # frees what the stages leave on the devices; Python would do so much later
+    return language_model_of(Path(policy or reward)), reward
+
+
+def language_model_of(path: Path) -> Path:
+    """Returns a run or checkpoint of a language model; of a reward-model run the SFT stage inside it.
+
+    Raises:
+        InputError: there is no language model.
+    """
+    if read_contract(find_checkpoint(path) / "contract.json").kind == "language_model":
+        return path
+    if (path / "sft").is_dir():
+        return path / "sft"
+    raise InputError(
+        f"{path} has no language model (its SFT stage is missing): name an SFT run with --config.policy=RUN"
+    )
+
+
+def load_models(settings: RlSettings, policy: Path, reward: str) -> StartModels:
+    """Loads the policy's checkpoint and the reward model.
+
+    Raises:
+        InputError: one of them is missing, damaged, or does not fit.
+    """
+    checkpoint = find_checkpoint(policy)
+    contract = read_contract(checkpoint / "contract.json")
+    tokenizer = load_tokenizer(checkpoint, contract)
+    origin = f"{contract.data['start']} -> {policy}"
+    if reward.startswith("gold/"):
+        score = from_gold(reward.removeprefix("gold/"))
+        return StartModels(checkpoint, contract, tokenizer, origin, None, "", score, score)
+    parallel = settings.parallel
+    model = load(reward, layout=parallel.layout, devices=parallel.devices, tensor=parallel.tensor)
+    head, scale = model.pick_head(settings.rewards.head or None), settings.rewards.scale
+    score, normalized = from_model(model, head, scale=scale), from_model(model, head, scale="normalized")
+    return StartModels(checkpoint, contract, tokenizer, origin, model, head, score, normalized)
+
+
+def make_actor_critic(settings: RlSettings, start: StartModels) -> ActorCritic:
+    """Returns the module of the policy and its value function."""
+    separate = settings.critic in ("policy", "reward")
+    critic_config = None
+    if settings.critic == "reward" and start.reward is not None:
+        critic_config = start.reward.contract.trunk
+    return ActorCritic(
+        start.trunk,
+        jnp.dtype(start.contract.compute_dtype),
+        settings.train.remat,
+        critic="separate" if separate else settings.critic,
+        critic_config=critic_config,
+    )
+
+
+def start_parameters(settings: RlSettings, start: StartModels, layout: Layout) -> dict[str, Any]:
+    """Returns the parameters before RL, not replicated: the language model, and the value function if there is one.
+
+    Raises:
+        InputError: the reward model cannot be a value function of the policy.
+    """
+    params = dict(load_tree(start.checkpoint / "params", layout=layout))
+    if settings.critic == "none":
+        return params
+    if settings.critic == "reward":
+        return params | reward_critic(start, settings.rewards.scale)
+    width = start.trunk.width
+    params |= layout.jit_init(lambda: {"value_head": {"kernel": jnp.zeros(width), "bias": jnp.zeros(())}})
+    if settings.critic == "policy":
+        params["critic_trunk"] = jax.tree.map(jnp.copy, params["trunk"])
+    return params
+
+
+def reward_critic(start: StartModels, scale: str) -> dict[str, Any]:
+    """Returns a value function that begins as the scores of the reward model, normalized unless the scale is raw.
+
+    Raises:
+        InputError: its tokens differ from those of the policy, or it reads another token than the last.
+    """
+    model = start.reward
+    assert model is not None  # the settings refuse critic=reward with a gold reward
+    same = model.tokenizer.hf.get_vocab() == start.tokenizer.hf.get_vocab()
+    if not same or model.contract.chat_template != start.contract.chat_template:
+        raise InputError(
+            "critic=reward needs a reward model with the tokenizer and chat template of the policy: set critic=policy"
+        )
+    if not model.contract.trunk.causal or model.contract.head.pooling != "last":
+        raise InputError("critic=reward needs a reward model that reads the last token: set critic=policy")
+    mean, std = 0.0, 1.0
+    if scale != "raw":
+        normalization = model.contract.normalization[start.head]
+        mean, std = normalization.mean, normalization.std
+    critic = critic_from_reward_model(model.layout.unreplicate(model.params), start.head, mean=mean)
+    critic["value_head"] = jax.tree.map(lambda x: x / jnp.float32(std), critic["value_head"])
+    return critic

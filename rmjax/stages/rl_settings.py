@@ -1,0 +1,190 @@
+"""Settings of a run that trains a policy with rewards (configs/ppo.py), as frozen dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from rmjax.errors import InputError
+from rmjax.models.transformer import REMAT
+from rmjax.rlhf.algorithm import AlgorithmConfig
+from rmjax.scoring.reward_function import SCALES
+from rmjax.stages.parsing import parse, to_dict
+from rmjax.stages.settings import SELECT, ParallelSettings, RunSettings, at_least, one_of
+from rmjax.training.optimizer import OptimizerConfig
+
+KINDS = ("sparse", "dense", "shaped", "contrastive", "bounded")
+CRITICS = ("none", "shared", "policy", "reward")
+GOLD = ("gold/helpful", "gold/safety")
+
+
+def not_negative(settings: Any, *names: str) -> None:
+    """Raises InputError unless these fields are finite and not negative."""
+    for name in names:
+        if not 0 <= getattr(settings, name) < math.inf:
+            raise InputError(f"{name} must not be negative, found {getattr(settings, name)}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PromptSettings:
+    """Prompts (`config.data`)."""
+
+    train: str
+    validation: str
+    holdout: float
+    eval: str
+    manual_dir: str
+    validation_prompts: int
+    eval_prompts: int
+
+    def __post_init__(self) -> None:
+        for name in ("validation_prompts", "eval_prompts"):
+            at_least(name, getattr(self, name), 2)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RewardSettings:
+    """The reward (`config.rewards`): the score of the reward model, and terms that are added to it."""
+
+    kind: str
+    head: str
+    scale: str
+    weight: float
+    normalize: bool
+    clip: float
+    references: int
+    every: int
+    missing_end: float
+    length_limit: int
+    length_penalty: float
+    entropy: float
+    novelty: float
+    adversarial: float
+
+    def __post_init__(self) -> None:
+        one_of("kind", self.kind, KINDS)
+        one_of("scale", self.scale, SCALES)
+        at_least("references", self.references, 1)
+        at_least("every", self.every, 1)
+        at_least("length_limit", self.length_limit, 0)
+        not_negative(self, "weight", "clip", "missing_end", "length_penalty", "entropy", "novelty", "adversarial")
+        if not (self.weight or self.novelty or self.adversarial):
+            raise InputError("weight=0 leaves nothing to learn: set weight, novelty or adversarial")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RolloutSettings:
+    """Sampling of responses (`config.rollout`)."""
+
+    prompts: int
+    max_response: int
+    rows: int
+
+    def __post_init__(self) -> None:
+        for name in ("prompts", "rows"):
+            at_least(name, getattr(self, name), 1)
+        at_least("max_response", self.max_response, 2)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RlTrainSettings:
+    """Iterations of training (`config.train`)."""
+
+    max_steps: int
+    remat: str
+    log_every: int
+    evaluate_every: int
+    checkpoint_every: int
+    keep: int
+    select: str
+    samples: int
+    optimizer: OptimizerConfig
+
+    def __post_init__(self) -> None:
+        one_of("remat", self.remat, tuple(REMAT))
+        one_of("select", self.select, SELECT)
+        for name in ("max_steps", "log_every", "evaluate_every", "keep"):
+            at_least(name, getattr(self, name), 1)
+        for name in ("checkpoint_every", "samples"):
+            at_least(name, getattr(self, name), 0)
+        if self.select == "best" and self.evaluate_every != self.checkpoint_every:
+            raise InputError(
+                "select=best chooses among checkpoints by their held-out score: set evaluate_every and "
+                "checkpoint_every to the same number of steps"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StopSettings:
+    """Rules that end a run (`config.stop`); 0 switches a rule off."""
+
+    score: float
+    kl: float
+    entropy: float
+    cut: float
+
+    def __post_init__(self) -> None:
+        not_negative(self, "score", "kl", "entropy", "cut")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RlEvaluationSettings:
+    """Evaluation at the end (`config.evaluation`)."""
+
+    bootstrap: int
+
+    def __post_init__(self) -> None:
+        at_least("bootstrap", self.bootstrap, 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RlSettings:
+    """Settings of a run that trains a policy (configs/ppo.py)."""
+
+    seed: int
+    policy: str
+    reward: str
+    critic: str
+    models: Mapping[str, Any]
+    data: PromptSettings
+    rollout: RolloutSettings
+    rewards: RewardSettings
+    algorithm: AlgorithmConfig
+    train: RlTrainSettings
+    stop: StopSettings
+    evaluation: RlEvaluationSettings
+    parallel: ParallelSettings
+
+    def __post_init__(self) -> None:
+        at_least("seed", self.seed, 0)
+        one_of("critic", self.critic, CRITICS)
+        if (self.critic != "none") != self.algorithm.uses_values:
+            raise InputError(
+                f"critic={self.critic} does not fit algorithm.name={self.algorithm.name}: ppo needs shared, policy or "
+                "reward, the others none"
+            )
+        if self.reward.startswith("gold/"):
+            one_of("reward", self.reward, GOLD)
+            if self.critic == "reward":
+                raise InputError(f"critic=reward needs a reward model, found reward={self.reward}: set critic=policy")
+        if self.rewards.kind == "shaped" and self.algorithm.name != "ppo" and self.algorithm.credit != "token":
+            raise InputError(
+                "rewards.kind=shaped has no effect if all tokens of a response have one credit: set "
+                "algorithm.credit=token"
+            )
+        self.parallel.make_layout()
+        if not (self.policy and self.reward):
+            self.model_settings()
+
+    def model_settings(self) -> RunSettings:
+        """Returns the settings of the run that makes the models that are not named.
+
+        Raises:
+            InputError: a field of `models` is wrong.
+        """
+        fields = {**self.models, "parallel": to_dict(self.parallel)}
+        if self.policy:
+            fields["init"] = self.policy
+        return parse(RunSettings, fields, "models.")
