@@ -31,7 +31,7 @@ SHRINK_POLICY = {
     "rollout": {"prompts": 2, "max_response": 6},
     "rewards": {"references": 1, "length_penalty": 0.1, "entropy": 0.1},
     "algorithm": {"samples": 2},
-    "train": {"max_steps": 1},
+    "train": {"max_steps": 2},
     "stop": {"cut": 0.0},
     "evaluation": {"bootstrap": 10},
 }
