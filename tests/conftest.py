@@ -57,6 +57,14 @@ TEXTS = (
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def free_compiled_programs():
+    """Frees the programs of a file after its tests: Linux allows a process 65,530 mappings of memory, a program on a
+    CPU takes several, and XLA crashes when there are no more."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def tiny_trunk():
     """Settings of a trunk in which every size differs from the others, with grouped-query attention."""

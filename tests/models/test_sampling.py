@@ -19,6 +19,15 @@ from rmjax.models.token_choice import SamplingSettings
 from rmjax.models.transformer import LanguageModel
 from rmjax.parallel.layout import make_layout
 
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compilation():
+    """The time of these tests is that of compiling: XLA leaves most optimizations out."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 FLOAT32 = jnp.dtype("float32")
 VARIANTS = {
     "rotary": {},

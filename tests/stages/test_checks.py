@@ -7,13 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import user
-from naive import make_example
 
-from rmjax.data.comparisons import Comparison, Demonstration
+from rmjax.data.comparisons import Comparison, Demonstration, ranks_from_scores
+from rmjax.data.examples import PairRule, encode_comparisons
 from rmjax.errors import InputError
 from rmjax.stages.checks import check_labels, check_sources, check_splits
 from rmjax.stages.datasets import ComparisonSplits, check_demonstrations
-from rmjax.stages.reward_data import standardize_ratings
 from rmjax.training.objectives import LossConfig
 
 HEADS = ("helpful", "safety")
@@ -162,13 +161,17 @@ def test_demonstrations_of_the_training_prompts_are_as_they_should_be(capsys):
 # --- ratings ----------------------------------------------------------------------------------------------------------
 
 
-def rated(head, *ratings):
-    return make_example([3], [[4 + k] for k in range(len(ratings))], head, ratings=np.array(ratings, np.float32))
+def rated(tokenizer, *groups):
+    """Examples of (head, rating, rating, ...)."""
+    comparisons = [
+        comparison(HEADS[head], ranks_from_scores(tuple(ratings)), scores=tuple(ratings)) for head, *ratings in groups
+    ]
+    return encode_comparisons(comparisons, tokenizer, HEADS, PairRule(keep_ties=True, margins=None, given=False))
 
 
-def test_ratings_get_mean_0_and_deviation_1_in_every_head():
-    examples = [rated(0, 1, 2), rated(1, 800, 950, 700), rated(0, 5, 4, 3), rated(1, 720, 710)]
-    result = standardize_ratings(examples)
+def test_ratings_get_mean_0_and_deviation_1_in_every_head(tokenizer):
+    examples = rated(tokenizer, (0, 1, 2), (1, 800, 950, 700), (0, 5, 4, 3), (1, 720, 710))
+    result = examples.standardized()
     for head in (0, 1):
         before, after = (np.concatenate([e.ratings for e in es if e.head == head]) for es in (examples, result))
         assert after.mean() == pytest.approx(0, abs=1e-5)
@@ -176,9 +179,9 @@ def test_ratings_get_mean_0_and_deviation_1_in_every_head():
         np.testing.assert_allclose(np.corrcoef(before, after)[0, 1], 1, rtol=1e-6)
 
 
-def test_standardizing_changes_ratings_alone():
-    examples = [rated(0, 1, 2), rated(1, 8, 9, 7), rated(0, 5, 4, 3)]
-    for old, new in zip(examples, standardize_ratings(examples), strict=True):
+def test_standardizing_changes_ratings_alone(tokenizer):
+    examples = rated(tokenizer, (0, 1, 2), (1, 8, 9, 7), (0, 5, 4, 3))
+    for old, new in zip(examples, examples.standardized(), strict=True):
         assert new.ratings.dtype == np.float32
         assert new.ratings.shape == old.ratings.shape
         assert (new.head, new.prompt.tolist()) == (old.head, old.prompt.tolist())
@@ -187,7 +190,7 @@ def test_standardizing_changes_ratings_alone():
     assert examples[0].ratings.tolist() == [1, 2]
 
 
-def test_equal_ratings_become_zero():
-    (example,) = standardize_ratings([rated(0, 3, 3)])
+def test_equal_ratings_become_zero(tokenizer):
+    (example,) = rated(tokenizer, (0, 3, 3)).standardized()
     assert example.ratings.tolist() == [0, 0]
     assert not any(map(math.isnan, example.ratings))
