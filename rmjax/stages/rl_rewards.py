@@ -140,7 +140,7 @@ def hidden_states(
     return lambda examples: forward(reference, examples)
 
 
-def demonstrations(settings: RlSettings, start: StartModels) -> list[Example]:
+def demonstrations(settings: RlSettings, start: StartModels) -> Sequence[Example]:
     """Returns good responses that a discriminator compares with.
 
     Raises:
