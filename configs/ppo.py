@@ -42,8 +42,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.seed = 0  # seed of the prompts' order and of the samples
     config.policy = ""  # SFT run, reward-model run with one, or checkpoint; empty: the SFT model of the reward model
     config.reward = ""  # reward-model run, checkpoint or Hugging Face folder; gold/helpful: true reward; empty: trained
-    # reward or policy: the value function has a trunk of its own, which starts as the one of that model
-    config.critic = "reward" if algorithm == "ppo" else "none"  # reward, policy; shared: on the policy's trunk; none
+    # Value function. reward, policy: a separate trunk that starts from the weights of that model; shared: the trunk of
+    # the policy; none: no value function.
+    config.critic = "reward" if algorithm == "ppo" else "none"
 
     config.data = ConfigDict()
     config.data.train = models.data.train  # prompts to train on, by source name (rmjax/data/sources.py)

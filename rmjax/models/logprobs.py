@@ -43,7 +43,7 @@ class NextTokenModel(NamedTuple):
 
 
 class TokenStatistics(NamedTuple):
-    """What a model predicts for tokens, float32 and bool arrays of one shape; 0 where nothing is predicted.
+    """Predictions for tokens: arrays of one shape, float32 or bool. Tokens without a prediction have 0.
 
     Attributes:
         log_prob: log-probability of the token, in nats.

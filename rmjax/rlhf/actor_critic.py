@@ -1,4 +1,4 @@
-"""A language model with a value function: on the trunk of the policy, or on a trunk of its own.
+"""A language model with a value function, which shares the trunk of the policy or has a separate trunk.
 
 Its parameters are those of the language model, `trunk` and `output`, with `value_head` and, for a separate critic,
 `critic_trunk`. So a policy starts from the checkpoint of a language model, and is exported as one.
@@ -40,7 +40,7 @@ class ActorCritic(LanguageModel):
 
     Attributes:
         critic: `none`: values are 0. `shared`: the value head reads the trunk of the policy. `separate`: it reads a
-            trunk of its own.
+            second trunk.
         critic_config: settings of the separate trunk; None for those of the policy. It reads the same ids.
     """
 

@@ -26,7 +26,7 @@ NORMALIZATIONS = ("token", "sequence", "constant")
 
 
 class PolicyOutput(NamedTuple):
-    """What a policy says about the tokens of a batch, `[R, L] float32` each.
+    """Output of a policy for the tokens of a batch, `[R, L] float32` each.
 
     Attributes:
         logprob: log π of each token, given the text before it.

@@ -1,7 +1,7 @@
 """Rewards from the scores of the beginnings of a response: dense and shaped.
 
-Φ(s) is the score of a prefix, as text, as if the response ended there. A reward model scores texts of its own
-tokenizer, so that the prefixes of the policy's tokens are converted to text.
+Φ(s) is the score of a prefix as if the response ended there. The prefixes are converted to text, because a reward model
+may have another tokenizer than the policy.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ Decode = Callable[[np.ndarray], str]
 
 @dataclasses.dataclass(frozen=True)
 class Rollout:
-    """The responses to P prompts. All N responses stand in one list, those of a prompt one after another.
+    """Responses to P prompts: one list of all N responses, grouped by prompt.
 
     Masks come from lengths, never from the values of tokens: a padding token may be the EOS token.
 

@@ -195,7 +195,7 @@ class Trainer:
     def save(self) -> None:
         """Writes a checkpoint: the language model, and everything else that a resumed run needs."""
         saved = self.layout.unreplicate(self.state)
-        policy, rest = language_model_params(saved.params), self.beside_policy(saved)
+        policy, rest = language_model_params(saved.params), self.training_state(saved)
         # JSON keeps every bit of a float.
         changing = {"kl_coef": self.coef, "minibatch_shape": self.learner.shape and list(self.learner.shape)}
         data = {**self.contract.data, "rl": changing}
@@ -222,7 +222,7 @@ class Trainer:
                 shutil.rmtree(later)
         shapes = self._shapes()
         policy = language_model_params(shapes.params)
-        rest = load_tree(path / "optimizer", self.beside_policy(shapes), layout=self.layout)
+        rest = load_tree(path / "optimizer", self.training_state(shapes), layout=self.layout)
         params = {**load_tree(path / "params", policy, layout=self.layout), **rest.get("critic", {})}
         self.state = self.layout.device_put(TrainState(rest["step"], params, rest["opt_state"]))
         for name, state in rest.get("rewards", {}).items():
@@ -232,8 +232,8 @@ class Trainer:
         self.coef, self.done = contract.data["rl"]["kl_coef"], contract.step
         self.learner.shape = BatchShape(*shape) if shape else None
 
-    def beside_policy(self, state: TrainState) -> dict[str, Any]:
-        """Returns what a checkpoint has beside the language model, for a state that is not replicated."""
+    def training_state(self, state: TrainState) -> dict[str, Any]:
+        """Returns the part of a checkpoint that resuming needs besides the language model; the state is not replicated."""
         rest: dict[str, Any] = {"step": state.step, "opt_state": state.opt_state}
         policy = language_model_params(state.params)
         if critic := {name: part for name, part in state.params.items() if name not in policy}:

@@ -87,8 +87,11 @@ def make_rewards(
     if chosen.novelty:
         novelty = RandomDistillation(features, seed=settings.seed)
         terms.append(RewardTerm("novelty", novelty, weight=chosen.novelty, update=novelty.update))
-        write = lambda state: novelty.state.update(predictor=state)  # noqa: E731
-        trained["novelty"] = TrainedTerm(lambda: novelty.state["predictor"], write, novelty)
+        trained["novelty"] = TrainedTerm(
+            read=lambda: novelty.state["predictor"],
+            write=lambda state: novelty.state.update(predictor=state),
+            begin=novelty,
+        )
     if chosen.adversarial:
         rival = Discriminator(features, demonstrations(settings, start), seed=settings.seed)
         terms.append(RewardTerm("adversarial", rival, weight=chosen.adversarial, update=rival.update))

@@ -206,7 +206,7 @@ def environment() -> dict[str, Any]:
 
 
 def outcomes_path(results: Path) -> Path:
-    """The path of the outcomes on every test pair, beside the JSON file of the results."""
+    """Returns the path of the outcomes of all test pairs: in the folder of the results, with the same name."""
     return results.with_suffix(".outcomes.npz")
 
 

@@ -17,7 +17,7 @@ def nothing(rollout):
 
 
 def penalty_gradient(toy, params, **kl):
-    """The expected gradient of a KL penalty with coefficient 1 and no other reward."""
+    """Returns the expected gradient of the loss if its only term is a KL penalty with coefficient 1."""
     config = algorithm(toy, "ppo", kl=KLConfig(coef=1.0, **kl))
     return expected_gradient(toy, config, params, rewards=[RewardTerm("nothing", nothing)])
 
