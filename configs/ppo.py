@@ -42,9 +42,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.seed = 0  # seed of the prompts' order and of the samples
     config.policy = ""  # SFT run, reward-model run with one, or checkpoint; empty: the SFT model of the reward model
     config.reward = ""  # reward-model run, checkpoint or Hugging Face folder; gold/helpful: true reward; empty: trained
-    # Value function. reward, policy: a separate trunk that starts from the weights of that model; shared: the trunk of
-    # the policy; none: no value function.
-    config.critic = "reward" if algorithm == "ppo" else "none"
+    # shared: on the trunk of the policy. reward, policy: on a second trunk, with weights of that model
+    config.critic = "reward" if algorithm == "ppo" else "none"  # trunk of the value function; none: no value function
 
     config.data = ConfigDict()
     config.data.train = models.data.train  # prompts to train on, by source name (rmjax/data/sources.py)

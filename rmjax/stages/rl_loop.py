@@ -233,7 +233,7 @@ class Trainer:
         self.learner.shape = BatchShape(*shape) if shape else None
 
     def training_state(self, state: TrainState) -> dict[str, Any]:
-        """Returns the part of a checkpoint that resuming needs besides the language model; the state is not replicated."""
+        """Returns what resuming needs besides the language model, for a state that is not replicated."""
         rest: dict[str, Any] = {"step": state.step, "opt_state": state.opt_state}
         policy = language_model_params(state.params)
         if critic := {name: part for name, part in state.params.items() if name not in policy}:
