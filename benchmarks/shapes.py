@@ -49,19 +49,23 @@ def write_shape(name: str, folder: Path, tokenizer: Path) -> None:
             num_labels=1,
         )
     else:
-        width, layers, heads = PYTHIA[name]
-        config = GPTNeoXConfig(
-            hidden_size=width,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            intermediate_size=4 * width,
-            vocab_size=50304,
-            num_labels=1,
-        )
+        config = GPTNeoXConfig(**pythia_fields(name), num_labels=1)
     config.pad_token_id = 0
     torch.manual_seed(0)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
+
+
+def pythia_fields(name: str) -> dict[str, int]:
+    """Returns the sizes of a Pythia model, as fields of `GPTNeoXConfig`."""
+    width, layers, heads = PYTHIA[name]
+    return {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * width,
+        "vocab_size": 50304,
+    }
 
 
 def write_language_model(name: str, folder: Path) -> None:
@@ -72,14 +76,7 @@ def write_language_model(name: str, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig
 
     if name in PYTHIA:
-        width, layers, heads = PYTHIA[name]
-        config = GPTNeoXConfig(
-            hidden_size=width,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            intermediate_size=4 * width,
-            vocab_size=50304,
-        )
+        config = GPTNeoXConfig(**pythia_fields(name))
     else:
         # width, layers, heads, key/value heads, MLP, vocabulary
         sizes = {"default": (96, 3, 3, 3, 256, 1280), "smollm2-135m": (576, 30, 9, 3, 1536, 49152)}[name]
