@@ -92,3 +92,36 @@ def write_language_model(name: str, folder: Path) -> None:
         )
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+
+
+def write_word_classifier(name: str, folder: Path, dtype: str) -> None:
+    """Writes a sequence classifier of a Pythia shape and the tokenizer of `write_word_tokenizer`, unless it exists."""
+    if (folder / "config.json").is_file():
+        return
+    import torch
+    from transformers import AutoModelForSequenceClassification, GPTNeoXConfig
+
+    fields = pythia_fields(name)
+    config = GPTNeoXConfig(**fields, num_labels=1, pad_token_id=1, eos_token_id=0)
+    torch.manual_seed(1)
+    AutoModelForSequenceClassification.from_config(config).to(getattr(torch, dtype)).save_pretrained(folder)
+    write_word_tokenizer(folder, fields["vocab_size"])
+
+
+def write_word_tokenizer(folder: Path, vocab: int) -> None:
+    """Writes a tokenizer in which token i is the text `<i>`, so that any ids are a text that gives the same ids.
+
+    Token 0 is the end, token 1 is padding. The chat template joins the messages, and ends an answer with token 0.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({f"<{i}>": i for i in range(vocab)}, unk_token="<2>"))
+    words.pre_tokenizer = pre_tokenizers.Split(Regex("<[0-9]+>"), "isolated")
+    words.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<0>", pad_token="<1>")
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['content'] }}{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
+        "{% endfor %}"
+    )
+    tokenizer.save_pretrained(folder)

@@ -40,8 +40,10 @@ def get_config(variant: str = "") -> ConfigDict:
     models = helpful.get_config(",".join(named))
     config = ConfigDict()
     config.seed = 0  # seed of the prompts' order and of the samples
-    config.policy = ""  # SFT run, reward-model run with one, or checkpoint; empty: the SFT model of the reward model
-    config.reward = ""  # reward-model run, checkpoint or Hugging Face folder; gold/helpful: true reward; empty: trained
+    # SFT run, reward-model run with one, checkpoint, or Hugging Face folder of a language model.
+    config.policy = ""  # empty: the SFT model of the reward model
+    # Reward-model run, checkpoint or Hugging Face folder; several, joined by commas; gold/helpful: the true reward.
+    config.reward = ""  # empty: trained first
     # shared: on the trunk of the policy. reward, policy: on a second trunk, with weights of that model
     config.critic = "reward" if algorithm == "ppo" else "none"  # trunk of the value function; none: no value function
 
@@ -62,6 +64,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.rewards = ConfigDict()
     config.rewards.kind = "sparse"  # sparse, dense, shaped, contrastive, bounded: how tokens get the score
     config.rewards.head = ""  # head of the reward model; empty: its only one
+    config.rewards.combine = ""  # for several reward models: mean, worst, uncertainty, or weights (averaged)
+    config.rewards.penalty = 0.0  # combine=uncertainty: weight of the variance of the members' scores
+    config.rewards.gate = False  # True: helpfulness and safety as one score, with the gate of the checkpoint
     config.rewards.scale = "normalized"  # scale of the score: raw, normalized, probability
     config.rewards.weight = 1.0  # factor of the score
     config.rewards.normalize = False  # True: standardize the scores of each iteration
@@ -74,6 +79,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.rewards.entropy = 0.0  # factor of an intrinsic reward: -log probability of each token
     config.rewards.novelty = 0.0  # factor of an intrinsic reward: random network distillation
     config.rewards.adversarial = 0.0  # factor of a discriminator between demonstrations of data.train and responses
+    config.rewards.implicit = 0.0  # beta of a self-supervised reward: beta * log ratio of implicit_policy and the start
+    config.rewards.implicit_policy = ""  # policy trained by DPO from the same start: run or checkpoint
 
     config.algorithm = ConfigDict()
     config.algorithm.name = algorithm  # ppo, rloo, grpo, online_dpo

@@ -168,6 +168,28 @@ def load_language_model(
 def _load_hugging_face(
     folder: Path, layout: Layout, template: str, max_prompt: int, max_response: int, date: str
 ) -> LoadedLanguageModel:
+    opened = open_hugging_face(
+        folder, layout, template=template, max_prompt=max_prompt, max_response=max_response, date=date
+    )
+    return dataclasses.replace(opened, params=layout.device_put(opened.params))
+
+
+def open_hugging_face(
+    folder: Path, layout: Layout, *, template: str = "", max_prompt: int = 0, max_response: int = 0, date: str = ""
+) -> LoadedLanguageModel:
+    """Loads a language model from a Hugging Face folder; its parameters are sharded by the layout, not replicated.
+
+    Args:
+        folder: the folder.
+        layout: the devices.
+        template: as the next three, see `load_language_model`.
+        max_prompt: see there.
+        max_response: see there.
+        date: see there.
+
+    Raises:
+        InputError: there is no causal language model, or it is damaged.
+    """
     pretrained = open_pretrained(str(folder))
     config = pretrained.config
     if not config.causal:
@@ -183,4 +205,4 @@ def _load_hugging_face(
         raise InputError(f"{folder} has no output layer, so it cannot generate: name a causal language model")
     narrow = any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(params))
     dtype = jnp.dtype("bfloat16" if narrow else "float32")
-    return LoadedLanguageModel(layout.device_put(params), config, dtype, tokenizer, layout)
+    return LoadedLanguageModel(params, config, dtype, tokenizer, layout)

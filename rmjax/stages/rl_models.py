@@ -13,12 +13,16 @@ import numpy as np
 
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
-from rmjax.models.config import TransformerConfig
+from rmjax.models.config import TransformerConfig, default_head
 from rmjax.parallel.layout import Layout
 from rmjax.rlhf.actor_critic import ActorCritic, critic_from_reward_model
 from rmjax.rlhf.scores import TextScore, from_gold, from_model
-from rmjax.scoring.checkpoint import find_checkpoint, load, load_tokenizer, load_tree
+from rmjax.scoring.checkpoint import find_checkpoint, is_hugging_face, load, load_tokenizer, load_tree
 from rmjax.scoring.contract import Contract, read_contract
+from rmjax.scoring.ensemble import Ensemble, average_weights
+from rmjax.scoring.gate import GatedModel
+from rmjax.scoring.language_model import open_hugging_face
+from rmjax.scoring.reward_function import RewardFunction
 from rmjax.scoring.reward_model import RewardModel
 from rmjax.stages.parsing import to_dict
 from rmjax.stages.reward import train_reward_model
@@ -32,15 +36,15 @@ class StartModels:
     """The policy before RL, and what scores its responses.
 
     Attributes:
-        checkpoint: the checkpoint of the policy.
+        checkpoint: the checkpoint of the policy, or its Hugging Face folder.
         contract: its contract.
         tokenizer: its tokenizer.
         origin: how the policy began, for the contract of its checkpoints.
-        reward: the reward model; None for a gold reward.
+        reward: the reward model, if it is a single one without a gate; else None.
         head: the head of the reward model that scores; empty for a gold reward.
         score: scores of texts on the scale of the settings.
         normalized: scores of texts on the normalized scale, for the log and the stop rule; the gold reward itself if
-            there is no reward model.
+            there is no reward model, and raw scores over the mean of the members' standard deviations for an ensemble.
     """
 
     checkpoint: Path
@@ -89,7 +93,7 @@ def language_model_of(path: Path) -> Path:
     Raises:
         InputError: there is no language model.
     """
-    if read_contract(find_checkpoint(path) / "contract.json").kind == "language_model":
+    if is_hugging_face(path) or read_contract(find_checkpoint(path) / "contract.json").kind == "language_model":
         return path
     if (path / "sft").is_dir():
         return path / "sft"
@@ -104,18 +108,65 @@ def load_models(settings: RlSettings, policy: Path, reward: str) -> StartModels:
     Raises:
         InputError: one of them is missing, damaged, or does not fit.
     """
-    checkpoint = find_checkpoint(policy)
-    contract = read_contract(checkpoint / "contract.json")
-    tokenizer = load_tokenizer(checkpoint, contract)
-    origin = f"{contract.data['start']} -> {policy}"
+    if is_hugging_face(policy):
+        checkpoint, origin = policy, str(policy)
+        contract, tokenizer = contract_of_hugging_face(settings, policy)
+    else:
+        checkpoint = find_checkpoint(policy)
+        contract = read_contract(checkpoint / "contract.json")
+        tokenizer = load_tokenizer(checkpoint, contract)
+        origin = f"{contract.data['start']} -> {policy}"
     if reward.startswith("gold/"):
         score = from_gold(reward.removeprefix("gold/"))
         return StartModels(checkpoint, contract, tokenizer, origin, None, "", score, score)
-    parallel = settings.parallel
-    model = load(reward, layout=parallel.layout, devices=parallel.devices, tensor=parallel.tensor)
+    model = load_reward(settings, reward)
     head, scale = model.pick_head(settings.rewards.head or None), settings.rewards.scale
-    score, normalized = from_model(model, head, scale=scale), from_model(model, head, scale="normalized")
-    return StartModels(checkpoint, contract, tokenizer, origin, model, head, score, normalized)
+    score = from_model(model, head, scale=scale)
+    if isinstance(model, Ensemble):
+        normalized = divided(score, float(np.mean([m.contract.normalization[head].std for m in model.members])))
+    else:
+        normalized = from_model(model, head, scale="normalized")
+    single = model if isinstance(model, RewardModel) else None
+    return StartModels(checkpoint, contract, tokenizer, origin, single, head, score, normalized)
+
+
+def contract_of_hugging_face(settings: RlSettings, folder: Path) -> tuple[Contract, Tokenizer]:
+    """Returns the contract and the tokenizer of a policy in Hugging Face's format, with its own chat template."""
+    layout = settings.parallel.make_layout()
+    model = open_hugging_face(folder, layout, max_response=settings.rollout.max_response)
+    contract = Contract(
+        kind="language_model",
+        step=0,
+        trunk=model.config,
+        head=default_head((), model.config),
+        compute_dtype=model.dtype.name,
+        **model.tokenizer.stated(),
+        data={"source": "unknown", "start": str(folder)},
+    )
+    return contract, model.tokenizer
+
+
+def load_reward(settings: RlSettings, paths: str) -> RewardFunction:
+    """Loads the reward model, its gate, or the ensemble of several that are joined by commas.
+
+    Raises:
+        InputError: one of them is missing, damaged, or does not fit.
+    """
+    parallel, chosen = settings.parallel, settings.rewards
+    members = [
+        load(path, layout=parallel.layout, devices=parallel.devices, tensor=parallel.tensor)
+        for path in paths.split(",")
+    ]
+    if chosen.combine == "weights":
+        return average_weights(members)
+    if chosen.combine:
+        return Ensemble(members, chosen.combine, chosen.penalty if chosen.combine == "uncertainty" else None)
+    return GatedModel(members[0]) if chosen.gate else members[0]
+
+
+def divided(score: TextScore, divisor: float) -> TextScore:
+    """Returns scores over a divisor."""
+    return lambda prompts, texts: [each / np.float32(divisor) for each in score(prompts, texts)]
 
 
 def make_actor_critic(settings: RlSettings, start: StartModels) -> ActorCritic:
@@ -139,7 +190,7 @@ def start_parameters(settings: RlSettings, start: StartModels, layout: Layout) -
     Raises:
         InputError: the reward model cannot be a value function of the policy.
     """
-    params = dict(load_tree(start.checkpoint / "params", layout=layout))
+    params = language_model_parameters(start, layout)
     if settings.critic == "none":
         return params
     if settings.critic == "reward":
@@ -151,6 +202,14 @@ def start_parameters(settings: RlSettings, start: StartModels, layout: Layout) -
     return params
 
 
+def language_model_parameters(start: StartModels, layout: Layout) -> dict[str, Any]:
+    """Returns the parameters of the language model before RL in float32, not replicated."""
+    if not is_hugging_face(start.checkpoint):
+        return dict(load_tree(start.checkpoint / "params", layout=layout))
+    params = open_hugging_face(start.checkpoint, layout).params
+    return jax.tree.map(lambda x: x.astype(jnp.float32), params)
+
+
 def reward_critic(start: StartModels, scale: str) -> dict[str, Any]:
     """Returns a value function that begins as the scores of the reward model, normalized unless the scale is raw.
 
@@ -158,7 +217,8 @@ def reward_critic(start: StartModels, scale: str) -> dict[str, Any]:
         InputError: its tokens differ from those of the policy, or it reads another token than the last.
     """
     model = start.reward
-    assert model is not None  # the settings refuse critic=reward with a gold reward
+    if model is None:
+        raise InputError("critic=reward needs one reward model and no gate: set critic=policy")
     same = model.tokenizer.hf.get_vocab() == start.tokenizer.hf.get_vocab()
     if not same or model.contract.chat_template != start.contract.chat_template:
         raise InputError(

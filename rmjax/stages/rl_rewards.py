@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rmjax.data.batch import Example
 from rmjax.data.examples import encode_demonstrations
 from rmjax.data.sources import load_demonstrations
+from rmjax.errors import InputError
 from rmjax.parallel.layout import Layout
-from rmjax.rlhf.actor_critic import ActorCritic
+from rmjax.rlhf.actor_critic import ActorCritic, policy_apply
+from rmjax.rlhf.preference import LogProbs, implicit_reward
 from rmjax.rlhf.prefixes import dense, prefix_scores, shaped
 from rmjax.rlhf.rewards import Reward, RewardTerm, Score, length_penalty, missing_end_penalty, sparse, surprisal
-from rmjax.rlhf.rollout import Rollout, SampleFn, make_rollout
+from rmjax.rlhf.rollout import Rollout, SampleFn, language_model_params, make_rollout
 from rmjax.rlhf.scores import References, bounded, contrastive, of_responses, reference_scores
 from rmjax.rlhf.token_forward import TokenForward
 from rmjax.rlhf.trained_rewards import Discriminator, RandomDistillation
+from rmjax.scoring.checkpoint import find_checkpoint, load_tokenizer, load_tree
+from rmjax.scoring.contract import Contract, read_contract
 from rmjax.stages.rl_models import StartModels
 from rmjax.stages.rl_settings import RlSettings
 
@@ -84,6 +90,8 @@ def make_rewards(
         terms.append(RewardTerm("surprisal", surprisal(), weight=chosen.entropy))
     trained = {}
     features = hidden_states(model, reference, layout)
+    if chosen.implicit:
+        terms.append(RewardTerm("implicit", self_supervised(settings, start, reference, layout)))
     if chosen.novelty:
         novelty = RandomDistillation(features, seed=settings.seed)
         terms.append(RewardTerm("novelty", novelty, weight=chosen.novelty, update=novelty.update))
@@ -128,6 +136,31 @@ def prefixes(settings: RlSettings, start: StartModels) -> Callable[[Rollout], np
     """Returns the scores of the beginnings of responses."""
     ending = len(start.tokenizer.ending)
     return prefix_scores(start.score, start.decode, every=settings.rewards.every, ending=ending)
+
+
+def self_supervised(settings: RlSettings, start: StartModels, reference: Any, layout: Layout) -> Reward:
+    """Returns the implicit reward of a policy trained by DPO from the start.
+
+    Raises:
+        InputError: it is no language model, or its tokens are not those of the start.
+    """
+    path = find_checkpoint(Path(settings.rewards.implicit_policy))
+    contract = read_contract(path / "contract.json")
+    vocabulary = start.tokenizer.hf.get_vocab()
+    if contract.kind != "language_model" or load_tokenizer(path, contract).hf.get_vocab() != vocabulary:
+        raise InputError(
+            f"rewards.implicit_policy={settings.rewards.implicit_policy} is not a language model with the tokens of "
+            "the policy's start: name a policy that was trained from it"
+        )
+
+    def under(of: Contract, params: Any) -> LogProbs:
+        apply = policy_apply(ActorCritic(of.trunk, jnp.dtype(of.compute_dtype)))
+        forward = TokenForward(lambda p, batch: apply(p, batch).logprob[..., None], layout)
+        return lambda examples: [found[:, 0] for found in forward(params, examples)]
+
+    trained = under(contract, layout.device_put(dict(load_tree(path / "params", layout=layout))))
+    before = under(start.contract, language_model_params(reference))
+    return implicit_reward(trained, before, beta=settings.rewards.implicit)
 
 
 def hidden_states(

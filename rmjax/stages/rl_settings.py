@@ -10,6 +10,7 @@ from typing import Any
 from rmjax.errors import InputError
 from rmjax.models.transformer import REMAT
 from rmjax.rlhf.algorithm import AlgorithmConfig
+from rmjax.scoring.ensemble import METHODS
 from rmjax.scoring.reward_function import SCALES
 from rmjax.stages.parsing import parse, to_dict
 from rmjax.stages.settings import SELECT, ParallelSettings, RunSettings, at_least, one_of
@@ -50,6 +51,9 @@ class RewardSettings:
 
     kind: str
     head: str
+    combine: str
+    penalty: float
+    gate: bool
     scale: str
     weight: float
     normalize: bool
@@ -62,16 +66,27 @@ class RewardSettings:
     entropy: float
     novelty: float
     adversarial: float
+    implicit: float
+    implicit_policy: str
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, KINDS)
+        one_of("combine", self.combine, ("", *METHODS, "weights"))
         one_of("scale", self.scale, SCALES)
         at_least("references", self.references, 1)
         at_least("every", self.every, 1)
         at_least("length_limit", self.length_limit, 0)
-        not_negative(self, "weight", "clip", "missing_end", "length_penalty", "entropy", "novelty", "adversarial")
-        if not (self.weight or self.novelty or self.adversarial):
-            raise InputError("weight=0 leaves nothing to learn: set weight, novelty or adversarial")
+        factors = ("weight", "novelty", "adversarial", "implicit")
+        not_negative(self, *factors, "clip", "missing_end", "length_penalty", "entropy", "penalty")
+        if not any(getattr(self, name) for name in factors):
+            raise InputError(f"weight=0 leaves nothing to learn: set one of {', '.join(factors)}")
+        if bool(self.implicit) != bool(self.implicit_policy):
+            raise InputError(
+                "implicit and implicit_policy belong together: a factor, and a policy trained by DPO, such as a run "
+                "of configs/ppo.py:dpo"
+            )
+        if self.penalty and self.combine != "uncertainty":
+            raise InputError(f"penalty={self.penalty} belongs to combine=uncertainty")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -169,6 +184,7 @@ class RlSettings:
             one_of("reward", self.reward, GOLD)
             if self.critic == "reward":
                 raise InputError(f"critic=reward needs a reward model, found reward={self.reward}: set critic=policy")
+        self.check_ensemble()
         if self.rewards.kind == "shaped" and self.algorithm.name != "ppo" and self.algorithm.credit != "token":
             raise InputError(
                 "rewards.kind=shaped has no effect if all tokens of a response have one credit: set "
@@ -177,6 +193,18 @@ class RlSettings:
         self.parallel.make_layout()
         if not (self.policy and self.reward):
             self.model_settings()
+
+    def check_ensemble(self) -> None:
+        """Raises InputError unless the number of reward models fits `rewards.combine` and `rewards.gate`."""
+        chosen, several = self.rewards, "," in self.reward
+        if several != bool(chosen.combine):
+            raise InputError(
+                "rewards.combine and several reward models belong together: name them in reward, joined by commas"
+            )
+        if several and chosen.gate:
+            raise InputError("rewards.gate is for one reward model: an ensemble has none")
+        if several and chosen.combine != "weights" and chosen.scale != "raw":
+            raise InputError(f"an ensemble has raw scores only, found rewards.scale={chosen.scale}: set it to raw")
 
     def model_settings(self) -> RunSettings:
         """Returns the settings of the run that makes the models that are not named.

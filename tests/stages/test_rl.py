@@ -184,7 +184,7 @@ def test_a_stopped_and_resumed_run_is_the_uninterrupted_one(models, tmp_path, st
 
 
 def test_a_policy_is_a_language_model_for_other_tools(models, tmp_path, capsys):
-    """Its checkpoint is exported, and an RL run and an SFT run start from it."""
+    """Its checkpoint is exported. A run starts from the export, with an ensemble and an implicit reward."""
     config = settings(models, "rloo", **{"train.max_steps": 1})
     train_policy(config, tmp_path / "run")
     checkpoint = find_checkpoint(tmp_path / "run")
@@ -198,8 +198,19 @@ def test_a_policy_is_a_language_model_for_other_tools(models, tmp_path, capsys):
     assert any(array.shape == table.shape and np.array_equal(array, table) for array in exported.values())
     before = tree(find_checkpoint(models / "sft"), "params")
     assert not np.array_equal(before["trunk"]["embedding"]["embedding"], table)
-    again = settings(models, "rloo", policy=str(tmp_path / "run"), **{"train.max_steps": 1})
-    assert train_policy(again, tmp_path / "again")["sampled"]["before"]["kl"] == 0
+    changes = {
+        "policy": str(tmp_path / "hf"),
+        "reward": f"{models / 'reward'},{models / 'reward'}",
+        "rewards.combine": "worst",
+        "rewards.scale": "raw",
+        "rewards.implicit": 0.5,
+        "rewards.implicit_policy": str(models / "sft"),
+        "train.max_steps": 1,
+    }
+    assert train_policy(settings(models, "rloo", **changes), tmp_path / "again")["sampled"]["before"]["kl"] == 0
+    row = untimed(tmp_path / "again")[1]
+    assert row["reward/implicit/raw"] != 0 != row["reward/model/raw"]
+    assert read_contract(find_checkpoint(tmp_path / "again") / "contract.json").data["start"] == str(tmp_path / "hf")
 
 
 @pytest.mark.parametrize(
@@ -335,6 +346,11 @@ def test_the_limit_of_the_divergence(kl):
         ({"rewards.weight": 0.0}, "rewards.weight=0 leaves nothing to learn"),
         ({"stop.cut": -1.0}, "stop.cut must not be negative"),
         ({"train.select": "best", "train.checkpoint_every": 1}, "select=best chooses among checkpoints"),
+        ({"reward": "a,b"}, "rewards.combine and several reward models belong together"),
+        ({"rewards.combine": "worst"}, "rewards.combine and several reward models belong together"),
+        ({"reward": "a,b", "rewards.combine": "mean"}, "an ensemble has raw scores only"),
+        ({"rewards.penalty": 1.0}, "rewards.penalty=1.0 belongs to combine=uncertainty"),
+        ({"rewards.implicit": 1.0}, "implicit and implicit_policy belong together"),
         ({"algorithm.kl.estimator": "k3"}, "kl.placement=reward with kl.estimator=k1"),
         ({"policy": "", "models.loss.name": "hinge"}, "models.loss.name"),
     ],
