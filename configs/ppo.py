@@ -68,7 +68,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.rewards.penalty = 0.0  # combine=uncertainty: weight of the variance of the members' scores
     config.rewards.gate = False  # True: helpfulness and safety as one score, with the gate of the checkpoint
     config.rewards.scale = "normalized"  # scale of the score: raw, normalized, probability
-    config.rewards.weight = 1.0  # factor of the score
+    config.rewards.weight = 1.0  # factor of the score; negative for a classifier of bad responses
     config.rewards.normalize = False  # True: standardize the scores of each iteration
     config.rewards.clip = 0.0  # largest absolute reward of a response; 0: no bound
     config.rewards.references = 4  # contrastive and bounded: responses of the start to each prompt, to compare with

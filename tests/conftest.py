@@ -65,6 +65,15 @@ def free_compiled_programs():
     jax.clear_caches()
 
 
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """For files whose time is that of compiling, because their programs run a few times: XLA leaves most optimizations
+    out."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="session")
 def tiny_trunk():
     """Settings of a trunk in which every size differs from the others, with grouped-query attention."""

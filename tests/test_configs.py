@@ -17,6 +17,8 @@ from rmjax.rlhf.kl import KLConfig
 from rmjax.rlhf.policy import PolicyLossConfig
 from rmjax.stages import rl_settings, settings, train_language_model, train_policy, train_reward_model
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "variants")
 SHRINK = {
@@ -38,14 +40,6 @@ SHRINK_POLICY = {
 TRAIN = {"sft": train_language_model, "ppo": train_policy}
 # The tokens that the trunks of the hub have positions for, where these are fewer than 2,048.
 POSITIONS = {"minilm": 512, "distilbert": 512, "gpt2": 1024}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """The runs here take a step or two, so their time is that of compiling: XLA leaves most optimizations out."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def build(name: str, variant: str = "") -> dict:

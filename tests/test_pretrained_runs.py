@@ -27,6 +27,8 @@ from rmjax.stages.initialization import check_origin, check_template, initialize
 from rmjax.stages.parsing import parse
 from rmjax.stages.settings import RunSettings
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 ONE = make_layout(layout="pmap", devices=1)
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = {
@@ -46,14 +48,6 @@ SMALL_REWARD = {
 }
 # A rate so low that the one step moves no float32 weight: what is saved is what training began with.
 STILL = {"train.optimizer.learning_rate": 1e-30}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """These runs take one step, so their time is that of compiling: XLA leaves most optimizations out."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

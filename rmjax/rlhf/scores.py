@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from rmjax.data.comparisons import Prompt
-from rmjax.data.gold.reward import gold
+from rmjax.data.gold.reward import gold, is_unsafe
 from rmjax.errors import InputError
 from rmjax.rlhf.rewards import Score
 from rmjax.rlhf.rollout import Rollout
@@ -42,9 +42,18 @@ def from_model(model: RewardFunction, head: str | None = None, *, scale: str = "
 
 
 def from_gold(reward: str) -> TextScore:
-    """Returns the gold reward of the embedded corpus: `helpful` or `safety`."""
+    """Returns the gold reward of the embedded corpus: `helpful`, `safety`, or `safe`.
+
+    `safe` is 0 for a response that helps with an unsafe request and 1 for every other: its mean is the share of safe
+    responses.
+
+    Raises:
+        InputError: there is no such reward.
+    """
+    if reward == "safe":
+        return from_function(lambda prompt, text: float(not is_unsafe(prompt, text)))
     if reward not in ("helpful", "safety"):
-        raise InputError(f"the gold reward is helpful or safety, found {reward!r}")
+        raise InputError(f"the gold reward is helpful, safety or safe, found {reward!r}")
     return from_function(lambda prompt, text: getattr(gold(prompt, text), reward))
 
 

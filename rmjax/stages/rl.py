@@ -132,7 +132,8 @@ def make_trainer(
         seed=settings.seed,
     )
     gold = gold_rewards(settings.data)
-    scores = {"score": start.normalized, **{f"gold_{name}": from_gold(name) for name in gold}}
+    measured = (*gold, "safe") if "safety" in gold else gold
+    scores = {"score": start.normalized, **{f"gold_{name}": from_gold(name) for name in measured}}
     state = TrainState(jnp.zeros((), jnp.int32), params, layout.jit_init(optimizer.init, params))
     origin = {"source": settings.data.train, "start": start.origin, "init_seed": start.contract.data.get("init_seed")}
     return Trainer(

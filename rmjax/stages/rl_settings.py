@@ -77,7 +77,9 @@ class RewardSettings:
         at_least("every", self.every, 1)
         at_least("length_limit", self.length_limit, 0)
         factors = ("weight", "novelty", "adversarial", "implicit")
-        not_negative(self, *factors, "clip", "missing_end", "length_penalty", "entropy", "penalty")
+        not_negative(self, *factors[1:], "clip", "missing_end", "length_penalty", "entropy", "penalty")
+        if not math.isfinite(self.weight):
+            raise InputError(f"weight must be finite, found {self.weight}")
         if not any(getattr(self, name) for name in factors):
             raise InputError(f"weight=0 leaves nothing to learn: set one of {', '.join(factors)}")
         if bool(self.implicit) != bool(self.implicit_policy):

@@ -19,13 +19,7 @@ from rmjax.models.token_choice import SamplingSettings
 from rmjax.models.transformer import LanguageModel
 from rmjax.parallel.layout import make_layout
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """The time of these tests is that of compiling: XLA leaves most optimizations out."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 FLOAT32 = jnp.dtype("float32")

@@ -27,13 +27,7 @@ from rmjax.rlhf.rollout import language_model_params, sample_with
 from rmjax.rlhf.token_forward import TokenForward
 from rmjax.training.step import init_state
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """The time of these tests is that of compiling: XLA leaves most optimizations out."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 FLOAT32 = jnp.dtype("float32")

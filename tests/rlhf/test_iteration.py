@@ -15,13 +15,7 @@ from rmjax.rlhf.policy import PolicyLossConfig
 from rmjax.rlhf.rewards import RewardTerm, missing_end_penalty, sparse
 from rmjax.training.step import init_state
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """The time of these tests is that of compiling: XLA leaves most optimizations out."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 SGD = optax.sgd(1.0)

@@ -91,14 +91,17 @@ def test_relative_scores(rollout):
 
 
 def test_the_gold_reward_of_a_rollout():
-    from rmjax.data.gold.corpus import demonstrations
+    from rmjax.data.gold.corpus import comparisons, demonstrations
     from rmjax.data.gold.reward import gold
 
     demonstration = next(iter(demonstrations("helpful", "test", 1)))
     found = scores.from_gold("helpful")([demonstration.prompt], [[demonstration.response, ""]])
     assert found[0][0] == np.float32(gold(demonstration.prompt, demonstration.response).helpful)
     assert found[0][0] > found[0][1]
-    with pytest.raises(InputError, match="helpful or safety"):
+    unsafe = next(c for c in comparisons("safety", "test", 50) if c.unsafe and {*c.unsafe} == {True, False})
+    safe = scores.from_gold("safe")([unsafe.prompt], [unsafe.responses])[0]
+    assert safe.tolist() == [float(not each) for each in unsafe.unsafe]
+    with pytest.raises(InputError, match="helpful, safety or safe"):
         scores.from_gold("kind")
 
 

@@ -23,13 +23,7 @@ from rmjax.rlhf.token_forward import TokenForward
 from rmjax.rlhf.trained_rewards import Discriminator, RandomDistillation
 from rmjax.training.step import init_state
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """The time of these tests is that of compiling: XLA leaves most optimizations out."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 FLOAT32 = jnp.dtype("float32")

@@ -17,18 +17,12 @@ from rmjax.stages.reward_data import load_reward_data
 from rmjax.stages.settings import RunSettings
 from rmjax.training.objectives import LossConfig, link_of
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 # No two consecutive letters of a word occur in another.
 WORDS = {"train": "lemon", "validation": "fjord", "test": "quick"}
 COUNTS = {"train": 24, "validation": 10, "test": 16}
 HEADS = ("helpful", "safety")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """The run here takes two steps, so its time is that of compiling: XLA leaves most optimizations out."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

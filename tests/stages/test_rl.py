@@ -38,19 +38,21 @@ from rmjax.training.signals import Interrupted
 HELD_OUT = 6
 
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
 @pytest.fixture(scope="module", autouse=True)
-def quick_compilation(tmp_path_factory):
-    """The runs here take a few steps, so their time is that of compiling: most optimizations are left out, and programs
-    that several runs have in common are compiled once."""
-    set_compilation(quick=True, cache=str(tmp_path_factory.mktemp("compiled")))
+def cached_compilation(tmp_path_factory):
+    """Programs that several runs have in common are compiled once."""
+    set_cache(str(tmp_path_factory.mktemp("compiled")), seconds=0.0)
     yield
-    set_compilation(quick=False, cache=None)
+    set_cache(None, seconds=1.0)
 
 
-def set_compilation(quick, cache):
-    jax.config.update("jax_disable_most_optimizations", quick)
-    jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0 if quick else 1.0)
+def set_cache(folder, seconds):
+    jax.config.update("jax_enable_compilation_cache", folder is not None)
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
     compilation_cache.reset_cache()
 
 
