@@ -12,7 +12,7 @@ Other algorithms, and models of a finished run:
     python experiments/ppo.py --config=configs/ppo.py:grpo --config.policy=runs/helpful --config.reward=runs/helpful
 
 The variant is `rloo`, `grpo`, `dpo` (online DPO), a pretrained trunk of configs/variants.py, or both, as in
-`rloo,pythia-70m`.
+`rloo,pythia-70m`. A chat model, such as `rloo,smollm2`, is the policy itself: it had its SFT.
 """
 
 from ml_collections import ConfigDict

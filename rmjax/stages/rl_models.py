@@ -13,6 +13,7 @@ import numpy as np
 
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
+from rmjax.models.checkpoint_files import locate
 from rmjax.models.config import TransformerConfig, default_head
 from rmjax.parallel.layout import Layout
 from rmjax.rlhf.actor_critic import ActorCritic, critic_from_reward_model
@@ -84,6 +85,10 @@ def make_models(settings: RlSettings, workdir: Path) -> tuple[Path, str]:
             train_language_model(to_dict(settings.model_settings().sft_stage()), workdir / "sft")
         policy = str(workdir / "sft")
     gc.collect()  # frees what the stages leave on the devices; Python would do so much later
+    if not policy and settings.models["init"] == "pretrained" and not settings.reward:
+        # A chat model has had its SFT, so it is the policy itself.
+        model = settings.models["model"]
+        return locate(model["pretrained"], model["path"]), reward
     return language_model_of(Path(policy or reward)), reward
 
 
