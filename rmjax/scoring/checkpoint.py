@@ -26,6 +26,7 @@ import jax
 
 from rmjax.data.pretrained_tokenizer import open_tokenizer
 from rmjax.data.tokenizer import Tokenizer
+from rmjax.durable import remove_folder, remove_partial, sync, sync_tree
 from rmjax.errors import InputError
 from rmjax.models.checkpoint_files import PICKLES
 from rmjax.parallel.layout import Layout, make_layout
@@ -47,7 +48,7 @@ def save_checkpoint(
     final = root / f"{contract.step:06d}"
     partial = root / f"{final.name}.partial"
     if is_main_process():
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_partial(root)
         partial.mkdir(parents=True)
         (partial / "contract.json").write_text(contract.to_json(), encoding="utf-8")
         tokenizer.save(partial / "tokenizer")
@@ -65,10 +66,13 @@ def _complete(root: Path, partial: Path, final: Path, keep: int) -> None:
     files = sorted(path for path in partial.rglob("*") if path.is_file())
     manifest = {str(f.relative_to(partial)): {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in files}
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    shutil.rmtree(final, ignore_errors=True)
+    sync_tree(partial)
+    if final.exists():
+        shutil.rmtree(final)
     os.rename(partial, final)
+    sync(root)
     for old in list_checkpoints(root)[:-keep]:
-        shutil.rmtree(old)
+        remove_folder(old)
 
 
 def list_checkpoints(root: Path) -> list[Path]:

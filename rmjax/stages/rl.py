@@ -30,6 +30,7 @@ from rmjax.stages.rl_models import StartModels, load_models, make_actor_critic, 
 from rmjax.stages.rl_prompts import Prompts, PromptSplits, encode_prompts, gold_rewards, load_prompts
 from rmjax.stages.rl_rewards import make_rewards
 from rmjax.stages.rl_settings import RlSettings
+from rmjax.training.lock import locked
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.run import RunDirectory, write_json
 from rmjax.training.step import TrainState
@@ -56,10 +57,11 @@ def train_policy(config: Mapping[str, Any], workdir: Path | str) -> dict[str, An
     settings = parse(RlSettings, config)
     print(f"Run directory: {run.path}\n")
     prompts = load_prompts(settings.data)
-    run.create(fingerprints(prompts), "policy")
-    policy, reward = make_models(settings, run.path)
-    start = load_models(settings, policy, reward)
-    return run_rl_stage(settings, run, start, prompts)
+    with locked(run.path):
+        run.create(fingerprints(prompts), "policy")
+        policy, reward = make_models(settings, run.path)
+        start = load_models(settings, policy, reward)
+        return run_rl_stage(settings, run, start, prompts)
 
 
 def run_rl_stage(settings: RlSettings, run: RunDirectory, start: StartModels, prompts: PromptSplits) -> dict[str, Any]:

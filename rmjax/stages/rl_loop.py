@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
 import signal
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import jax
 
 from rmjax.data.batch import BatchShape
+from rmjax.durable import remove_folder, remove_partial
 from rmjax.errors import InputError
 from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.evaluate import json_safe
@@ -114,6 +114,9 @@ class Trainer:
                 except NotFinite as error:
                     return self.last_good_state(error)
                 stop = self.after_iteration(stop_requested(caught, True), caught)
+            if caught:  # in the last iteration, or in the evaluation or the save after it
+                print(f"\nstopped after the last step, {self.done}, saved; the same command goes on", file=sys.stderr)
+                raise Interrupted(128 + caught[0])
         if stop is None:
             stop = Stop("max_steps", f"the maximum number of steps, {self.settings.train.max_steps}, is done")
         return stop
@@ -205,10 +208,11 @@ class Trainer:
         kept = {*self.checkpoint_steps()[-self.settings.train.keep :], self.best_step()}
         for path in list_checkpoints(self.run.checkpoints):
             if int(path.name) not in kept:
-                shutil.rmtree(path)
+                remove_folder(path)
 
     def resume(self) -> None:
         """Restores the last undamaged checkpoint, and removes from the logs what came after it."""
+        remove_partial(self.run.checkpoints)
         path = find_checkpoint(self.run.checkpoints)
         self.restore(path)
         self.run.rewind(self.done)
@@ -219,7 +223,7 @@ class Trainer:
         """Restores a checkpoint, and deletes later ones."""
         for later in list_checkpoints(self.run.checkpoints):
             if int(later.name) > int(path.name):
-                shutil.rmtree(later)
+                remove_folder(later)
         shapes = self._shapes()
         policy = language_model_params(shapes.params)
         rest = load_tree(path / "optimizer", self.training_state(shapes), layout=self.layout)

@@ -19,6 +19,7 @@ from rmjax.stages.initialization import Initialization, initialize
 from rmjax.stages.parsing import parse, plain_dict, to_dict
 from rmjax.stages.settings import SftSettings
 from rmjax.stages.stage import Stage, base_contract, make_stream, run_stage
+from rmjax.training.lock import locked
 from rmjax.training.objectives import sft_objective
 from rmjax.training.run import RunDirectory, write_json
 from rmjax.training.step import TrainState, evaluate_stream, make_eval_step
@@ -69,7 +70,15 @@ def run_sft_stage(settings: SftSettings, workdir: Path, start: Initialization, e
         raise InputError(
             f"{start.origin} is an encoder, which SFT cannot train: a reward model starts from it with init=pretrained"
         )
-    run.create(examples.fingerprints, "language_model")
+    with locked(run.path):
+        run.create(examples.fingerprints, "language_model")
+        return fit_language_model(settings, run, start, examples)
+
+
+def fit_language_model(
+    settings: SftSettings, run: RunDirectory, start: Initialization, examples: SftExamples
+) -> dict[str, Any]:
+    """Trains a language model, and writes its results. Returns the contents of its `evaluation.json`."""
     layout = settings.parallel.make_layout()
     model = LanguageModel(start.trunk, settings.model.dtype, settings.train.remat)
     objective = sft_objective(next_token_model(model))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 
 from rmjax.data.batch import Example
 from rmjax.data.loader import BatchStream
+from rmjax.durable import remove_folder, remove_partial
 from rmjax.models.attention import uses_dense_attention
 from rmjax.models.config import HeadConfig
 from rmjax.models.transformer import empty_batch, parameter_shapes
@@ -161,7 +161,7 @@ def select_best(run: RunDirectory, state: TrainState, layout: Layout) -> TrainSt
     sync_processes(f"selected {best}")
     for later in candidates[candidates.index(best) + 1 :]:
         if is_main_process():
-            shutil.rmtree(later)
+            remove_folder(later)
     sync_processes(f"deleted after {best}")  # no process reads the directory before the later ones are gone
     step, opt_state = layout.unreplicate(state).step, layout.unreplicate(state).opt_state
     return layout.device_put(TrainState(step, load_tree(best / "params", layout=layout), opt_state))
@@ -183,9 +183,11 @@ def resume(run: RunDirectory, state: TrainState, layout: Layout) -> tuple[int, T
     """Returns step and state, not replicated, of the run's last undamaged checkpoint; `state` has the shapes."""
     checkpoint = find_checkpoint(run.checkpoints)
     sync_processes(f"found {checkpoint}")
+    if is_main_process():
+        remove_partial(run.checkpoints)
     for later in list_checkpoints(run.checkpoints):
         if is_main_process() and int(later.name) > int(checkpoint.name):
-            shutil.rmtree(later)  # damaged, as find_checkpoint has reported; its step is written again
+            remove_folder(later)  # damaged, as find_checkpoint has reported; its step is written again
     stored = load_tree(checkpoint / "optimizer", {"step": state.step, "opt_state": state.opt_state}, layout=layout)
     params = load_tree(checkpoint / "params", state.params, layout=layout)
     state = TrainState(stored["step"], params, stored["opt_state"])

@@ -62,7 +62,7 @@ def fit(
 
     Raises:
         InputError: a metric is not finite; the last checkpoint is unharmed.
-        Interrupted: SIGINT or SIGTERM came; the callbacks with `on_stop` were called for the current step.
+        Interrupted: SIGINT, SIGTERM or SIGHUP came; the callbacks with `on_stop` were called for the current step.
     """
     began = time.monotonic()
     sizes = batch_sizes(stream, stop)
@@ -104,6 +104,9 @@ def fit(
                 read_metrics()
                 print(f"\nstopped at step {done} of {stop}, saved; the same command resumes", file=sys.stderr)
                 raise Interrupted(128 + (caught or [signal.SIGTERM])[0])
+        if stop_requested(caught, True):  # in the last step, or in the evaluation or the save after it
+            print(f"\nstopped after the last step, {stop}, saved; the same command goes on", file=sys.stderr)
+            raise Interrupted(128 + (caught or [signal.SIGTERM])[0])
     return state
 
 

@@ -16,8 +16,10 @@ from typing import Any, Literal
 import jax
 
 import rmjax
+from rmjax.durable import PARTIAL, write_durably
 from rmjax.errors import InputError
 from rmjax.parallel.processes import is_main_process, sync_processes
+from rmjax.training import lock
 
 PACKAGES = ("flax", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint", "tokenizers", "transformers")
 
@@ -119,11 +121,11 @@ class RunDirectory(RunPaths):
                     f"{self.path} holds a run with another configuration ({'; '.join(differences[:3])}): "
                     "give another --workdir, or delete it"
                 )
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and not all(map(_is_leftover, self.path.iterdir())):
             raise InputError(f"{self.path} is not empty and holds no run: give another --workdir")
 
     def create(self, data: Mapping[str, Any], kind: Kind) -> None:
-        """Creates the directory and writes the configuration, the environment, and the fingerprints of the data.
+        """Writes the configuration, the environment, and the fingerprints of the data; creates the directory.
 
         Args:
             data: the fingerprints, by the name of the data set.
@@ -142,8 +144,8 @@ class RunDirectory(RunPaths):
                 raise InputError(
                     f"the data ({', '.join(changed)}) have changed since {self.path} was begun: give another --workdir"
                 )
+        write_json(self.config_file, self.config)  # first: it makes the directory that of a run
         write_json(stored, data)
-        write_json(self.config_file, self.config)
         write_json(self.environment, {"kind": kind, **environment()})
 
     def read_evaluation(self) -> dict[str, Any]:
@@ -179,6 +181,8 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
     if is_main_process():
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _complete_lines(path: Path) -> list[dict[str, Any]]:
@@ -222,11 +226,13 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file atomically; only the main process writes."""
-    if not is_main_process():
-        return
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    if is_main_process():
+        write_durably(path, content)
+
+
+def _is_leftover(path: Path) -> bool:
+    """Returns True for a file that a process left which was killed before it wrote the configuration."""
+    return path.name == lock.NAME or path.name.endswith(PARTIAL)
 
 
 def _jsonable(config: Mapping[str, Any]) -> dict[str, Any]:

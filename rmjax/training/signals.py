@@ -1,4 +1,4 @@
-"""Stop of a run by SIGINT or SIGTERM: noticed between two steps, after which the run saves and ends."""
+"""Stop of a run by SIGINT, SIGTERM or SIGHUP: noticed between two steps, after which the run saves and ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def stop_requested(caught: list[int], due: bool) -> bool:
 
 @contextlib.contextmanager
 def catch_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM in a list; a second signal of the same kind has its usual effect."""
+    """Collects SIGINT, SIGTERM and SIGHUP in a list; a second signal of the same kind has its usual effect."""
     caught: list[int] = []
     before: dict[int, Any] = {}
 
@@ -40,7 +40,7 @@ def catch_signals() -> Iterator[list[int]]:
         signal.signal(number, before[number])
 
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _signals():
             before[number] = signal.signal(number, note)
     except ValueError:
         pass  # not the main thread: signals belong to the caller
@@ -49,3 +49,11 @@ def catch_signals() -> Iterator[list[int]]:
     finally:
         for handled, handler in before.items():
             signal.signal(handled, handler)
+
+
+def _signals() -> list[signal.Signals]:
+    """Returns the signals that stop a run; SIGHUP only where it exists and is not ignored, as `nohup` does."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        found.append(signal.SIGHUP)
+    return found

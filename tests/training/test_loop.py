@@ -178,7 +178,7 @@ def test_a_finished_state_runs_no_step(recorder, setting, uninterrupted):
     assert not recorder.saved
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_saves_the_step_and_resuming_ends_the_same(recorder, setting, uninterrupted, number, status):
     """The signal comes during the evaluation after step 4, where no checkpoint is due."""
     before = signal.getsignal(number)
@@ -212,6 +212,31 @@ def test_a_signal_during_a_step_saves_after_it(recorder, setting):
     assert list(recorder.saved) == [5]
     assert int(recorder.saved[5].step) == 5
     assert [row["step"] for row in recorder.run.metrics()] == [1, 2, 3, 4, 5]
+
+
+def test_a_signal_in_the_last_step_stops_the_run_after_its_save(recorder, capsys):
+    """Otherwise the work that follows the loop would run to its end."""
+
+    def strike(step):
+        if step == STOP:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted) as stopped:
+        recorder(on_evaluate=strike)
+    assert stopped.value.code == 143
+    assert max(recorder.saved) == STOP
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_an_ignored_hangup_stays_ignored():
+    """As under nohup."""
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with catch_signals() as caught:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert not caught
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
 
 
 def test_a_second_signal_of_the_same_kind_works_as_usual():

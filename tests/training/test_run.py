@@ -102,6 +102,19 @@ def test_a_foreign_directory_or_a_file_is_refused_and_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+@pytest.mark.parametrize("name", ["run.lock", "config.json.partial"])
+def test_what_a_killed_process_left_is_no_foreign_file(tmp_path, name):
+    (tmp_path / name).write_text("{")
+    assert (created(tmp_path).path / "config.json").is_file()
+
+
+def test_a_run_that_was_killed_before_its_fingerprint_goes_on(tmp_path):
+    created(tmp_path / "run")
+    (tmp_path / "run" / "data_fingerprint.json").unlink()
+    created(tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "data_fingerprint.json").read_text()) == DATA
+
+
 def test_an_empty_directory_will_do(tmp_path):
     assert (created(tmp_path).path / "config.json").is_file()
 
