@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 from ml_collections import ConfigDict
 from tiny_checkpoints import write_llama
 
 from configs.variants import ENCODERS, VARIANTS
 from rmjax.data.sources import parse_sources
+from rmjax.errors import InputError
 from rmjax.rlhf.kl import KLConfig
 from rmjax.rlhf.policy import PolicyLossConfig
 from rmjax.stages import rl_settings, settings, train_language_model, train_policy, train_reward_model
@@ -197,6 +199,20 @@ def test_a_configuration_may_be_a_config_dict(tmp_path, capsys):
     with jax.numpy_dtype_promotion("standard"):
         result = train_language_model(small, tmp_path / "run")
     assert result == train_language_model(small.to_dict(), tmp_path / "run")  # finished, and the same run
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path, monkeypatch):
+    """The loss of a step is that of the weights before its update, so it can be finite."""
+
+    def broken(state, *_, callbacks, **__):
+        bad = jax.tree.map(lambda x: x * jnp.nan, state.params)
+        callbacks[1].call(state._replace(params=bad), 1)
+
+    monkeypatch.setattr("rmjax.stages.stage.fit", broken)
+    expected = r"SFT: a weight is not finite after step 1; no checkpoint has been saved\. Lower optimizer"
+    with pytest.raises(InputError, match=expected), jax.numpy_dtype_promotion("standard"):
+        train_language_model(shrunk("sft"), tmp_path / "run")
+    assert not list((tmp_path / "run" / "checkpoints").glob("*"))
 
 
 def test_a_variant_trains(tmp_path, capsys):

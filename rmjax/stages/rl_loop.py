@@ -41,7 +41,7 @@ from rmjax.stages.rl_rewards import Rewards
 from rmjax.stages.rl_settings import RlSettings
 from rmjax.training.run import RunDirectory
 from rmjax.training.signals import Interrupted, catch_signals, stop_requested
-from rmjax.training.step import TrainState
+from rmjax.training.step import TrainState, all_finite
 
 PREFIX = "validation/"  # of the metrics of an evaluation in metrics.jsonl
 RESAMPLES = 500  # of the bootstrap of evaluations during training
@@ -141,6 +141,8 @@ class Trainer:
         bad = [name for name, value in row.items() if not math.isfinite(value) and name != "objective/kl_error"]
         if bad:
             raise NotFinite(f"{bad[0]} is not finite in iteration {self.done}: lower the learning rate")
+        if not all_finite(self.layout.unreplicate(self.state).params):
+            raise NotFinite(f"a weight is not finite after iteration {self.done}: lower the learning rate")
         self.run.log(row)
         self.rows.append(row)
 

@@ -24,11 +24,11 @@ from rmjax.scoring.contract import Contract
 from rmjax.stages.initialization import Initialization
 from rmjax.stages.settings import RunSettings, SftSettings, StageSettings
 from rmjax.training.callbacks import Callback
-from rmjax.training.loop import fit
+from rmjax.training.loop import fit, not_finite
 from rmjax.training.objectives import LossFn
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.run import RunDirectory, write_json
-from rmjax.training.step import TrainState, init_state, make_train_step
+from rmjax.training.step import TrainState, all_finite, init_state, make_train_step
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,8 @@ def run_stage(stage: Stage, run: RunDirectory, layout: Layout) -> TrainState:
 
     def save(state: TrainState, step: int) -> None:
         saved = layout.unreplicate(state)
+        if not all_finite(saved.params):  # the loss of a step is that before its update
+            raise not_finite(run, f"{stage.title}: a weight is not finite after step {step}")
         optimizer_state = {"step": saved.step, "opt_state": saved.opt_state}
         contract = stage.make_contract(state, step)
         tokenizer = stage.start.tokenizer

@@ -17,6 +17,7 @@ from rmjax.data.batch import PackedBatch
 from rmjax.data.loader import BatchStream
 from rmjax.errors import InputError
 from rmjax.parallel.processes import is_main_process
+from rmjax.scoring.checkpoint import list_checkpoints
 from rmjax.training.callbacks import Callback, run_callbacks
 from rmjax.training.run import RunDirectory
 from rmjax.training.signals import Interrupted, catch_signals, stop_requested
@@ -82,10 +83,7 @@ def fit(
             done, device_metrics = pending.pop()
             metrics = {name: float(value) for name, value in jax.device_get(device_metrics).items()}
             if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
-                raise InputError(
-                    f"{title}: {bad[0]} is not finite at step {done}; the last checkpoint in {run.checkpoints} is "
-                    "unharmed. Lower optimizer.learning_rate or optimizer.clip_norm"
-                )
+                raise not_finite(run, f"{title}: {bad[0]} is not finite at step {done}")
             bar.update(sizes[done - 1])
             if done % log_every == 0 or done == stop:
                 rate = float(schedule(done - 1))
@@ -108,6 +106,13 @@ def fit(
             print(f"\nstopped after the last step, {stop}, saved; the same command goes on", file=sys.stderr)
             raise Interrupted(128 + (caught or [signal.SIGTERM])[0])
     return state
+
+
+def not_finite(run: RunDirectory, what: str) -> InputError:
+    """Returns the error of a run with a number that is not finite."""
+    saved = list_checkpoints(run.checkpoints)
+    unharmed = f"the checkpoint {saved[-1]} is unharmed" if saved else "no checkpoint has been saved"
+    return InputError(f"{what}; {unharmed}. Lower optimizer.learning_rate or optimizer.clip_norm")
 
 
 def batch_sizes(stream: BatchStream, stop: int) -> list[int]:

@@ -91,3 +91,9 @@ def ratios(sums: Mapping[str, Array | float]) -> dict[str, Array]:
     names = [name for name in sums if name != "weight" and not name.endswith("_weight")]
     weights = {name: sums.get(f"{name}_weight", sums["weight"]) for name in names}
     return {name: sums[name] / jnp.maximum(weights[name], 1e-9) for name in names}
+
+
+@jax.jit
+def all_finite(tree: Any) -> Array:
+    """Returns True if every number of a tree of arrays is finite."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))

@@ -20,7 +20,7 @@ from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.models.transformer import LanguageModel
 from rmjax.parallel.layout import make_layout
 from rmjax.report.report import report
-from rmjax.rlhf.iteration import Learner, NotFinite
+from rmjax.rlhf.iteration import Learner
 from rmjax.rlhf.kl import KLEstimate
 from rmjax.rlhf.rollout import Rollout, Sample
 from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load_tokenizer, load_tree, save_checkpoint
@@ -234,17 +234,19 @@ def test_a_rule_ends_a_run_and_is_named(models, tmp_path, capsys, changes, rule,
 
 
 def test_an_update_that_is_not_finite_ends_with_the_last_good_state(models, tmp_path, monkeypatch, capsys):
+    """The metrics of an update are those of the weights before it, so they can be finite."""
     update = Learner.update
 
     def broken(self, state, examples, step):
-        if step == 2:
-            raise NotFinite("loss is not finite in iteration 2")
-        return update(self, state, examples, step)
+        state, metrics = update(self, state, examples, step)
+        bad = jax.tree.map(lambda x: x * (jnp.nan if step == 2 else 1), state.params)
+        return state._replace(params=bad), metrics
 
     monkeypatch.setattr(Learner, "update", broken)
     result = train_policy(settings(models, "rloo"), tmp_path / "run")
     assert result["stopped"]["rule"] == "not_finite"
     assert result["steps"] == result["selected"] == 2
+    assert "a weight is not finite after iteration 3" in result["stopped"]["sentence"]
     assert "step 2, the last good checkpoint" in result["stopped"]["sentence"]
 
 

@@ -262,7 +262,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(recorder, se
             metrics = {**metrics, "loss": metrics["loss"] * math.nan}
         return state, metrics
 
-    with pytest.raises(InputError, match=rf"test: loss is not finite at step {bad_step}; .*learning_rate"):
+    with pytest.raises(InputError, match=rf"test: loss is not finite at step {bad_step}; no checkpoint has .*rate"):
         recorder(step_fn=step_fn)
     assert sorted(recorder.saved) == [step for step in (3, 6, 9) if step < bad_step]
     assert all(math.isfinite(row.get("loss", 0)) for row in recorder.run.metrics())
