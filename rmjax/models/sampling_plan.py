@@ -14,9 +14,7 @@ from rmjax.data.batch_shape import power_of_two
 
 # Tokens of prompts that a device computes at a time.
 PROMPT_TOKENS = 16384
-# A grid is made smaller if that leaves out this share of its rows, and not below this number of rows.
-WORTHWHILE = 0.25
-FEWEST_ROWS = 8
+FEWEST_ROWS = 8  # a grid is not made smaller than this
 NONE = -1
 
 
@@ -53,7 +51,7 @@ def plan(prompts: Sequence[np.ndarray], n: int, shards: int, rows: int) -> Itera
     start = 0
     while start < len(groups):
         start, part = _part(prompts, groups, start, shards, max(1, rows // at_a_time))
-        longest = rounded(max(len(prompts[i]) for i, _ in part), 8)
+        longest = rounded_length(max(len(prompts[i]) for i, _ in part))
         places = rounded(-(-len(part) // shards))
         tokens = np.zeros((shards, places, longest), np.int32)
         lengths = np.ones((shards, places), np.int32)
@@ -75,21 +73,31 @@ def _part(
     """Returns the end of the part that begins at `start`, and its groups."""
     end = min(len(groups), start + shards * most)
     while end - start > shards:
-        longest = rounded(len(prompts[groups[end - 1][0]]), 8)
+        longest = rounded_length(len(prompts[groups[end - 1][0]]))
         if -(-(end - start) // shards) * longest <= PROMPT_TOKENS:
             break
         end -= shards
     return end, groups[start:end]
 
 
-def rounded(count: int, least: int = 1) -> int:
-    """Returns the next size of a short list: at least `least`, and at most a quarter more than `count` above it.
+def rounded(count: int) -> int:
+    """Returns the next size of a short list, at most a quarter more than `count`.
 
     >>> [rounded(count) for count in (1, 3, 5, 9, 33, 65, 100)]
     [1, 3, 5, 10, 40, 80, 112]
     """
     unit = max(1, power_of_two(count) // 8)
-    return max(least, -(-count // unit) * unit)
+    return -(-count // unit) * unit
+
+
+def rounded_length(length: int) -> int:
+    """Returns the next length of a shorter list, at least 8 and below 1.5 times `length` above that.
+
+    >>> [rounded_length(length) for length in (1, 9, 13, 17, 25, 33, 128)]
+    [8, 12, 16, 24, 32, 48, 128]
+    """
+    power = power_of_two(max(length, 8))
+    return power * 3 // 4 if length <= power * 3 // 4 and power > 8 else power
 
 
 class Kept(NamedTuple):
@@ -105,19 +113,27 @@ class Kept(NamedTuple):
 
 
 def smaller_grid(alive_SxPxn: np.ndarray) -> Kept | None:
-    """Returns a grid with the samples that have not ended, or None if it would not be much smaller."""
-    _, P, n = alive_SxPxn.shape
-    per_prompt = alive_SxPxn.sum(2)
-    width = min(n, rounded(int(per_prompt.max())))
-    places = min(P, rounded(int((per_prompt > 0).sum(1).max())))
-    if places * width < FEWEST_ROWS:
-        places = min(P, -(-FEWEST_ROWS // width))
-    if places * width > (1 - WORTHWHILE) * P * n:
+    """Returns a grid of at most half the rows with the samples that have not ended, or None.
+
+    It has one of two forms, and sizes are powers of two, so that few programs are compiled: all prompts with fewer
+    places for each, or one place for each sample, with a copy of its prompt, if that makes no more than twice the
+    prompts.
+    """
+    S, P, n = alive_SxPxn.shape
+    width = power_of_two(max(int(alive_SxPxn.sum(2).max()), -(-FEWEST_ROWS // P)))
+    single = power_of_two(max(int(alive_SxPxn.sum((1, 2)).max()), FEWEST_ROWS))
+    if single > 2 * P or P * width < single:
+        if 2 * width > n:
+            return None
+        places = np.broadcast_to(np.arange(P, dtype=np.int32), (S, P))
+        order = np.argsort(~alive_SxPxn, axis=2, kind="stable")[:, :, :width]
+        return Kept(places, np.where(np.take_along_axis(alive_SxPxn, order, 2), order, NONE).astype(np.int32))
+    if 2 * single > P * n:
         return None
-    prompts = np.argsort(per_prompt == 0, axis=1, kind="stable")[:, :places].astype(np.int32)
-    alive = np.take_along_axis(alive_SxPxn, prompts[:, :, None], axis=1)
-    order = np.argsort(~alive, axis=2, kind="stable")[:, :, :width]
-    samples = np.where(np.take_along_axis(alive, order, axis=2), order, NONE).astype(np.int32)
+    prompts, samples = np.zeros((S, single), np.int32), np.full((S, single, 1), NONE, np.int32)
+    for shard, alive_Pxn in enumerate(alive_SxPxn):
+        prompt, sample = np.nonzero(alive_Pxn)
+        prompts[shard, : len(prompt)], samples[shard, : len(sample), 0] = prompt, sample
     return Kept(prompts, samples)
 
 

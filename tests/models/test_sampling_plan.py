@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rmjax.models import sampling_plan
-from rmjax.models.sampling_plan import pick, plan, rounded, smaller_grid
+from rmjax.models.sampling_plan import pick, plan, rounded, rounded_length, smaller_grid
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_every_sample_of_every_prompt_occurs_once(count, n, shards, rows):
 def test_prompts_of_a_part_have_a_bounded_number_of_tokens(monkeypatch):
     monkeypatch.setattr(sampling_plan, "PROMPT_TOKENS", 100)
     sizes = [part.tokens.shape for part in plan([np.ones(25, np.int32)] * 10, 1, 2, 256)]
-    assert sizes == [(2, 3, 28), (2, 2, 28)]
+    assert sizes == [(2, 3, 32), (2, 2, 32)]
 
 
 def test_samples_of_few_prompts_are_divided_over_the_shards():
@@ -43,19 +43,36 @@ def test_rounded_sizes_are_few_and_close():
     assert len(sizes) == 36
     for count in range(1, 1025):
         assert count <= rounded(count) <= 1.25 * count
+    lengths = {rounded_length(length) for length in range(1, 1025)}
+    assert len(lengths) == 15
+    for length in range(8, 1025):
+        assert length <= rounded_length(length) < 1.5 * length
 
 
-def test_a_smaller_grid_has_all_samples_that_have_not_ended(monkeypatch):
-    monkeypatch.setattr(sampling_plan, "FEWEST_ROWS", 1)
+@pytest.mark.parametrize(("prompts", "n"), [(6, 5), (1, 64), (32, 1), (16, 4)])
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.4])
+def test_a_smaller_grid_has_all_samples_that_have_not_ended(prompts, n, share):
+    alive = np.random.default_rng(0).random((2, prompts, n)) < share
+    kept = smaller_grid(alive)
+    assert kept is not None or prompts * n <= 4 * alive.sum((1, 2)).max()
+    if kept is None:
+        return
+    names = np.arange(alive.size).reshape(alive.shape)
+    taken = pick(np.where(alive, names, -1), kept)
+    assert max(sampling_plan.FEWEST_ROWS, alive.sum((1, 2)).max()) <= taken[0].size <= prompts * n / 2
+    for shard in range(2):
+        assert sorted(taken[shard][taken[shard] >= 0].tolist()) == names[shard][alive[shard]].tolist()
+
+
+def test_grids_of_one_run_have_few_sizes():
+    """64 samples of 16 prompts, of which any have ended."""
     rng = np.random.default_rng(0)
-    for share in (0.05, 0.3, 0.6):
-        alive = rng.random((2, 6, 5)) < share
-        kept = smaller_grid(alive)
-        if kept is None:
-            continue
-        names = np.arange(alive.size).reshape(alive.shape)
-        taken = pick(np.where(alive, names, -1), kept)
-        assert taken.size <= 0.75 * alive.size
-        for shard in range(2):
-            assert sorted(taken[shard][taken[shard] >= 0].tolist()) == names[shard][alive[shard]].tolist()
+    patterns = (smaller_grid(rng.random((1, 16, 4)) < rng.random()) for _ in range(500))
+    assert {kept.samples.shape[1:] for kept in patterns if kept} == {(32, 1), (16, 1), (8, 1)}
+
+
+def test_the_prompts_of_many_samples_are_not_copied():
+    alive = np.zeros((1, 2, 64), bool)
+    alive[0, :, :20] = True
+    assert smaller_grid(alive).samples.shape == (1, 2, 32)
     assert smaller_grid(np.ones((1, 4, 4), bool)) is None
