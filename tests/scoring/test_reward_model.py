@@ -3,6 +3,7 @@
 import copy
 import json
 
+import jax
 import numpy as np
 import pytest
 from conftest import encode_text, user
@@ -263,6 +264,16 @@ def test_a_model_with_one_head_does_not_ask_for_it(make_model):
         model.pick_head("safety")
     with pytest.raises(InputError, match="no normalization for the head 'helpful': only scale=raw"):
         model.rescale(np.zeros(1, np.float32), "normalized", "helpful")
+
+
+def test_a_model_says_what_it_is(make_model):
+    model = make_model(("helpful",), step=7)
+    count = sum(leaf.size for leaf in jax.tree.leaves(model.params))
+    facts = "heads helpful; prompts of 24 and responses of 12 tokens"
+    assert repr(model) == (
+        f"RewardModel(llama, 2 layers of width 16, {count / 1e6:.3g}M parameters; {facts}; 7 steps on made up)"
+    )
+    assert repr(make_model(("helpful",))).endswith("; from nothing)")
 
 
 def test_mistakes_are_named(reward_model):
