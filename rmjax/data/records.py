@@ -11,7 +11,7 @@ A comparison is a JSON object or, as a role record, a JSON array:
 An object may also have "strength" and "margin" (one value for a pair, a list with one entry per pair for more
 responses), "unsafe" (a list of booleans, one per response; of a pair, chosen first), "head" and "subset". A null is the
 same as an absent key. Other keys are not read; `remarks` names them, so that they can be counted.
-`rmjax.data.conversations` defines transcripts.
+`rmjax.data.conversations` defines transcripts, and `rmjax.data.published` the records of known data sets.
 
 In a record with a prompt, a response may be `true` or `false`: published files contain answers whose quotes a converter
 removed. It is read as text, with a remark. A response may repeat the prompt, as a transcript or as messages. One that
@@ -35,6 +35,7 @@ from rmjax.data.comparisons import (
     ranks_from_scores,
     validate_prompt,
 )
+from rmjax.data.published import standard_form
 from rmjax.errors import InputError
 
 COMPARISON_FORMS = (
@@ -60,12 +61,12 @@ Texts = tuple[Prompt, tuple[str, ...]]
 
 
 def _located(parse: Callable[[Any, str], Parsed]) -> Callable[..., Parsed]:
-    """Puts the origin of a record, if it is given, before the message of an InputError."""
+    """Brings a record into standard form; puts its origin, if it is given, before the message of an InputError."""
 
     @functools.wraps(parse)
     def located(record: Any, origin: str = "") -> Parsed:
         try:
-            return parse(record, origin)
+            return parse(standard_form(record), origin)
         except InputError as error:
             raise InputError(f"{origin}: {error}" if origin else str(error)) from None
 
@@ -150,6 +151,7 @@ def parse_scoring(record: Any, origin: str = "") -> Texts:
 
 def remarks(record: Any) -> tuple[str, ...]:
     """Returns remarks on a `record` that a parser accepted: keys not read, and booleans or transcripts read as text."""
+    record = standard_form(record)
     form = _form(record)
     if form == "turns":
         return ()

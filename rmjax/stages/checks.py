@@ -22,7 +22,7 @@ def check_sources(data: DataSettings) -> None:
     learned, reported = parse_sources(data.train), parse_sources(data.eval)
     if {source.kind == "gold" for source in learned} & {source.kind == "gold" for source in reported}:
         return
-    if any(READERS[source.kind].is_file or source.split or source.start or source.stop for source in reported):
+    if any(READERS[source.kind].is_own_data or source.split or source.start or source.stop for source in reported):
         return
     raise InputError(
         f"data.train={data.train} is reported on data.eval={data.eval}, which is data of another kind: set "
