@@ -118,6 +118,14 @@ def test_a_held_out_share_is_reported_on_and_nothing_learns_from_it(sources):
     assert data.audit.leaks == ()
 
 
+def test_the_audit_alone_counts_the_data_and_writes_nothing(sources, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    audit = reward_stage.audit_reward_data(settings(sources))
+    assert {name: counts["comparisons"] for name, counts in audit.to_json()["sets"].items()} == COUNTS
+    assert audit.to_text() in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_is_fitted_on_what_is_reported(sources, tmp_path, monkeypatch):
     """Temperature, gate, normalization and the metrics during training are those of the validation set."""
     seen = []
