@@ -101,17 +101,17 @@ def _only(runs: Sequence[RunFiles], kind: str) -> list[RunFiles]:
 
 def _table(title: str, runs: Sequence[RunFiles], folder: Path) -> RunTable:
     fields = [{name: value.strip("'") for name, value in flat(run.config)} for run in runs]
-    names = list(dict.fromkeys(name for config in fields for name in config))
-    differing = [name for name in names if len({config.get(name, ABSENT) for config in fields}) > 1]
+    names = list(dict.fromkeys(name for texts in fields for name in texts))
+    differing = [name for name in names if len({texts.get(name, ABSENT) for texts in fields}) > 1]
     measured = [results(run) for run in runs]
     headings = list(dict.fromkeys(heading for cells in measured for heading in cells))
     rows = [
         (
             *_about(run, folder),
             *(cells.get(heading, ABSENT) for heading in headings),
-            *(config.get(name, ABSENT) for name in differing),
+            *(texts.get(name, ABSENT) for name in differing),
         )
-        for run, cells, config in zip(runs, measured, fields, strict=True)
+        for run, cells, texts in zip(runs, measured, fields, strict=True)
     ]
     return RunTable(title, (*ABOUT, *headings, *differing), rows, [run.path for run in runs])
 
