@@ -2,7 +2,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TEST = ["ipykernel", "nbclient", "nbformat", "pyarrow", "pytest", "pytest-xdist", "submitit"]
+TEST = ["datasets", "ipykernel", "nbclient", "nbformat", "pyarrow", "pytest", "pytest-xdist", "submitit"]
 
 setup(
     name="rmjax",
@@ -39,6 +39,7 @@ setup(
         "tpu": ["jax[tpu]"],
         "slurm": ["submitit"],
         "parquet": ["pyarrow"],
+        "hf": ["datasets"],
         "notebooks": ["jupyterlab"],
         "test": TEST,
         "parity": [*TEST, "torch==2.13.0"],

@@ -9,7 +9,7 @@ downloaded.
 Every field below can be set on the command line: `--config.train.optimizer.learning_rate=3e-4`. A field that does not
 exist is an error. To use real data instead of the corpus:
 
-    --config.data.train=jsonl:FILE --config.data.eval=jsonl:FILE
+    --config.data.train=jsonl:FILE --config.data.eval=holdout
 
 To train a pretrained trunk on HH-RLHF, add the name of a variant (configs/variants.py):
 
@@ -32,7 +32,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.train = "gold/helpful"  # training comparisons, by source name (rmjax/data/sources.py)
-    config.data.eval = "gold/helpful"  # comparisons to report on, used once at the end
+    config.data.eval = "gold/helpful"  # comparisons to report on, used once at the end; holdout: 10 % of data.train's
     config.data.validation = ""  # comparisons for evaluation during training; empty: a held-out share of data.train
     config.data.holdout = 0.03  # share of the training prompts that is held out if data.validation is empty
     config.data.sft = ""  # demonstrations for SFT; empty: those of data.train (of comparisons, the preferred responses)

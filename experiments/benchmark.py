@@ -6,12 +6,12 @@ python experiments/benchmark.py --checkpoint=runs/helpful --rewardbench=allenai/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from absl import flags
 
 from rmjax.cli import checkpoint_flags, runtime, script
+from rmjax.cli.output import beside_output, write_result
 from rmjax.data.comparisons import Prompt
 from rmjax.data.sources import load_comparisons
 from rmjax.errors import InputError
@@ -25,15 +25,16 @@ BENCHMARKS = {
 
 
 def main() -> None:
-    from rmjax.training.run import write_json
+    with beside_output(flags.FLAGS.output):
+        measure()
 
+
+def measure() -> None:
+    """Measures the model of the flags on their benchmarks, prints the tables, and writes the results."""
     arguments = flags.FLAGS
     sources = {name: getattr(arguments, name) for name in (*BENCHMARKS, "probes") if getattr(arguments, name)}
     if not sources:
         raise InputError("nothing to do: give --rewardbench, --rewardbench2 or --probes")
-    output = Path(arguments.output) if arguments.output else None
-    if output and not output.parent.is_dir():
-        raise InputError(f"the folder of --output={output} does not exist")
     items = {name: read(sources[name]) for name, (read, _) in BENCHMARKS.items() if name in sources}
     if arguments.probes:
         comparisons = load_comparisons(arguments.probes, "test", manual_dir=arguments.manual_dir)
@@ -60,19 +61,20 @@ def main() -> None:
         results["probes"]["truncation"] = checkpoint_flags.report_truncation(cut, "probes")
         tables.append(probes.summary(results["probes"]))
     print("\n\n".join(tables))
-    if output:
-        write_json(output, {"checkpoint": ",".join(arguments.checkpoint), "head": head, "sources": sources, **results})
+    if arguments.output:
+        about = {"checkpoint": ",".join(arguments.checkpoint), "head": head, "sources": sources}
+        write_result(arguments.output, {**about, **results})
 
 
 if __name__ == "__main__":
     runtime.prepare_process()
     checkpoint_flags.define()
-    flags.DEFINE_string("rewardbench", None, "RewardBench: .jsonl, .jsonl.gz, .parquet, or allenai/reward-bench.")
+    flags.DEFINE_string("rewardbench", None, "RewardBench: .jsonl, .jsonl.gz, .parquet, -, or allenai/reward-bench.")
     flags.DEFINE_string("rewardbench2", None, "RewardBench 2: the same, or allenai/reward-bench-2.")
     flags.DEFINE_string("probes", None, "Comparisons that the probes edit, by name: gold/helpful, jsonl:FILE, ...")
     flags.DEFINE_string("manual_dir", "", "Folder with the files of HH-RLHF; empty: download.")
     flags.DEFINE_string("head", None, "Head that scores; optional if the model has a single one.")
-    flags.DEFINE_string("output", None, "JSON file for the results; without it they are only printed.")
+    flags.DEFINE_string("output", None, "JSON file for the results; -: standard output; none: they are only printed.")
     flags.DEFINE_integer("bootstrap", 2000, "Bootstrap resamples of the prompts for the intervals.")
     flags.DEFINE_integer("seed", 0, "Seed of the bootstrap.")
     script.run(main)

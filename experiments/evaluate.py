@@ -5,7 +5,8 @@
 `--validation` names comparisons to fit a temperature on, for calibrated probabilities. They must be neither training
 data nor the data of the report. `--against` names another checkpoint, which is scored on the same comparisons. The
 worst mistakes are the pairs that the model orders most strongly against the raters. Three are printed in full, and all
-are written to RESULT.mistakes.jsonl. RESULT.outcomes.npz has the outcome on every pair.
+are written to RESULT.mistakes.jsonl. RESULT.outcomes.npz has the outcome on every pair. `--data=jsonl:-` is standard
+input. With `--output=-` the result goes to standard output, alone, and the tables to standard error.
 
 With the runs of several seeds, joined by commas, in `--checkpoint`, and those of the other model in the same order in
 `--against`, the two models are compared by seed and by prompt. The interval of their difference is over both.
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from rmjax.cli import checkpoint_flags, runtime, script
+from rmjax.cli.output import beside_output, write_result
 from rmjax.data.comparisons import Comparison
 from rmjax.data.sources import load_comparisons
 from rmjax.errors import InputError
@@ -41,14 +43,16 @@ SHOWN = 3  # number of mistakes on the console
 
 
 def main() -> None:
+    with beside_output(flags.FLAGS.output):
+        evaluate()
+
+
+def evaluate() -> None:
+    """Evaluates the model of the flags, prints the tables, and writes the result."""
     from rmjax.scoring.gate import GatedModel
     from rmjax.stages.evaluation import evaluate_model
-    from rmjax.training.run import outcomes_path, write_bytes, write_json, write_text
 
     arguments = flags.FLAGS
-    output = Path(arguments.output) if arguments.output else None
-    if output and not output.parent.is_dir():
-        raise InputError(f"the folder of --output={output} does not exist")
     notes: collections.Counter[str] = collections.Counter()
     comparisons = load_comparisons(arguments.data, "test", manual_dir=arguments.manual_dir, notes=notes)
     print(*(f"{note}: {count:,}" for note, count in notes.items()), sep="\n", end="\n\n" if notes else "")
@@ -57,8 +61,8 @@ def main() -> None:
     if len(arguments.against) > 1:
         result = against_seeds(comparisons)
         print(seeds_summary(result["against"], arguments.checkpoint, arguments.against))
-        if output:
-            write_json(output, {**about, **result})
+        if arguments.output:
+            write_result(arguments.output, {**about, **result})
         return
     validation = read_validation(comparisons) if arguments.validation else []
     model = choose_member(validation) if arguments.combine == "best" else checkpoint_flags.load_checkpoint()
@@ -84,11 +88,9 @@ def main() -> None:
         print("\nWorst mistakes:", *map(mistakes.as_text, worst[:SHOWN]), sep="\n\n")
     if arguments.against:
         print("", comparison_summary(result["against"], checkpoint, arguments.against[0]), sep="\n")
-    if output:
-        write_bytes(outcomes_path(output), evaluation.outcomes.to_bytes())
-        write_json(output, {**about, **result})
-        if arguments.mistakes:
-            write_text(output.with_suffix(".mistakes.jsonl"), mistakes.as_lines(worst))
+    if arguments.output:
+        beside = {".outcomes.npz": evaluation.outcomes.to_bytes(), ".mistakes.jsonl": mistakes.as_lines(worst).encode()}
+        write_result(arguments.output, {**about, **result}, beside)
 
 
 def read_validation(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -176,7 +178,7 @@ if __name__ == "__main__":
         "Another checkpoint to compare with; or the runs of several seeds, joined by commas, in the order of those of "
         "--checkpoint.",
     )
-    flags.DEFINE_string("output", None, "JSON file for the result; without it the result is only printed.")
+    flags.DEFINE_string("output", None, "JSON file for the result; -: standard output; none: it is only printed.")
     flags.DEFINE_string("manual_dir", "", "Folder with the files of HH-RLHF; empty: download.")
     flags.DEFINE_integer("bootstrap", 2000, "Bootstrap resamples of the prompts for the intervals.")
     flags.DEFINE_integer("mistakes", mistakes.COUNT, "Number of worst mistakes saved next to --output.", lower_bound=0)

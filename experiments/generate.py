@@ -28,7 +28,7 @@ from absl import flags
 from rmjax.cli import runtime, script
 from rmjax.cli.output import is_stdout, written
 from rmjax.data.comparisons import Message, Prompt
-from rmjax.data.jsonl import read_jsonl, read_lines
+from rmjax.data.jsonl import file_path, read_jsonl, read_lines
 from rmjax.data.records import parse_prompt
 from rmjax.errors import InputError
 
@@ -79,7 +79,7 @@ def main() -> None:
 def read_prompts() -> Iterator[tuple[Prompt, Any]]:
     """Yields every prompt with the form of it that the output states."""
     arguments = flags.FLAGS
-    source = "/dev/stdin" if arguments.input == "-" else arguments.input
+    source = file_path(arguments.input)
     if arguments.text or source.endswith(".txt"):
         for line in read_lines(source):
             yield (Message("user", line),), line

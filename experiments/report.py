@@ -13,24 +13,23 @@ from pathlib import Path
 from absl import flags
 
 from rmjax.cli import runtime, script
-from rmjax.errors import InputError
+from rmjax.cli.output import beside_output, write_output
 
 
 def main() -> None:
     from rmjax.report.report import report
-    from rmjax.training.run import write_text
 
     workdir = Path(flags.FLAGS.workdir)
-    output = Path(flags.FLAGS.output) if flags.FLAGS.output else workdir / "report.html"
-    if workdir.is_dir() and not output.parent.is_dir():
-        raise InputError(f"the folder of --output={output} does not exist")
-    write_text(output, report(workdir, output))
-    print(output)
+    output = flags.FLAGS.output or str(workdir / "report.html")
+    with beside_output(output if workdir.is_dir() else None):
+        # On standard output the links to the runs of a sweep are relative to the current folder.
+        write_output(output, report(workdir, Path(output)))
+        print(output)
 
 
 if __name__ == "__main__":
     runtime.prepare_process()
     flags.DEFINE_string("workdir", None, "Directory of a run (train.py, sft.py, ppo.py) or of a sweep (sweep.py).")
-    flags.DEFINE_string("output", None, "HTML file; default WORKDIR/report.html.")
+    flags.DEFINE_string("output", None, "HTML file; default WORKDIR/report.html; -: standard output.")
     flags.mark_flag_as_required("workdir")
     script.run(main)

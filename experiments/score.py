@@ -25,7 +25,7 @@ from absl import flags
 
 from rmjax.cli import checkpoint_flags, runtime, script
 from rmjax.cli.output import is_stdout, written
-from rmjax.data.jsonl import read_jsonl
+from rmjax.data.jsonl import file_path, read_jsonl
 from rmjax.data.records import parse_scoring
 
 LINES = 4096  # lines that are read, scored and written together
@@ -33,7 +33,7 @@ LINES = 4096  # lines that are read, scored and written together
 
 def main() -> None:
     arguments = flags.FLAGS
-    source = "/dev/stdin" if arguments.input == "-" else arguments.input
+    source = file_path(arguments.input)
     to_stdout = is_stdout(arguments.output)
     # The records may go to standard output, so nothing else is printed there before the end.
     with contextlib.redirect_stdout(sys.stderr), written(arguments.output, to_stdout) as file:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from absl import flags
+
 from rmjax.cli import runtime, script, training_flags
 
 NEXT = """Everything is in {workdir}: evaluation.json, metrics.jsonl, figures/, checkpoints/.
@@ -20,10 +22,14 @@ Score your own text:
 
 def main(config: dict[str, Any], workdir: Path) -> None:
     from rmjax.evaluation.summary import summary
-    from rmjax.stages import train_reward_model
+    from rmjax.stages import audit_reward_data, train_reward_model
 
+    if flags.FLAGS.audit_only:
+        audit_reward_data(config)
+        print("The data can be used. Nothing was trained, and nothing was written.")
+        return
     result = train_reward_model(config, workdir)
-    print(f"\nOn {config['data']['eval']}, held out:\n\n{summary(result)}\n")
+    print(f"\nOn {result['data']}, held out:\n\n{summary(result)}\n")
     several, head = len(config["heads"]) > 1, config["heads"][0]
     argument, flag = (f", head='{head}'", f" --head={head}") if several else ("", "")
     print(NEXT.format(workdir=workdir, head=argument, flag=flag))
@@ -32,4 +38,5 @@ def main(config: dict[str, Any], workdir: Path) -> None:
 if __name__ == "__main__":
     runtime.prepare_process()
     training_flags.define()
+    flags.DEFINE_bool("audit_only", False, "Read, check and count the data of the run, and train nothing.")
     script.run(lambda: main(training_flags.config_dict(), training_flags.workdir()))

@@ -134,6 +134,8 @@ def test_the_best_of_the_kept_checkpoints_is_evaluated_and_opened(tmp_path):
         "evaluate", f"--checkpoint={workdir}", "--data=gold/helpful[:40]", f"--output={tmp_path / 'again.json'}"
     )
     assert scored.returncode == 0, scored.stderr
+    written = ", ".join(f"{tmp_path}/again.{ending}" for ending in ("json", "outcomes.npz", "mistakes.jsonl"))
+    assert f"Written: {written}" in scored.stdout
     again, stated = (json.loads(path.read_text()) for path in (tmp_path / "again.json", workdir / "evaluation.json"))
     assert again["loss"] == pytest.approx(stated["loss"], rel=1e-5)
 
@@ -143,7 +145,7 @@ def test_a_finished_run_says_so_and_another_configuration_is_refused(finished):
     before = (workdir / "evaluation.json").stat().st_mtime
     again = call("train", *train(workdir))
     assert again.returncode == 0
-    assert "is finished" in again.stdout
+    assert "is finished: nothing to do. To train again, give another --workdir or delete this one." in again.stdout
     assert (workdir / "evaluation.json").stat().st_mtime == before
     other = call("train", *train(workdir, "--config.seed=1"))
     assert other.returncode == 1
@@ -327,17 +329,17 @@ def test_several_checkpoints_are_an_ensemble(finished, tmp_path):
         assert words in refused.stderr
 
 
-def test_runs_of_several_seeds_are_compared_by_seed_and_prompt(finished, tmp_path):
+def test_runs_of_several_seeds_are_compared_by_seed_and_prompt(finished):
     """A model with itself: no difference, and an interval of no width."""
     workdir, _ = finished
     twice, data = f"{workdir},{workdir}", "--data=gold/helpful[:40]"
-    done = call("evaluate", f"--checkpoint={twice}", f"--against={twice}", data, f"--output={tmp_path}/e.json")
+    done = call("evaluate", f"--checkpoint={twice}", f"--against={twice}", data, "--output=-")
     assert done.returncode == 0, done.stderr
-    result = json.loads((tmp_path / "e.json").read_text())
+    result = json.loads(done.stdout)
     stated = json.loads((workdir / "evaluation.json").read_text())
     assert result["against"]["accuracy"] == result["against"]["other_accuracy"] == [stated["accuracy"]] * 2
     assert (result["against"]["difference"], result["against"]["difference_ci95"]) == (0.0, [0.0, 0.0])
-    assert "over 2 seeds" in done.stdout
+    assert "over 2 seeds" in done.stderr
     for flags, words in (
         ([f"--checkpoint={twice}", f"--against={twice},{workdir}"], "--checkpoint names 2 runs and --against 3"),
         ([f"--checkpoint={twice}", f"--against={twice}", "--combine=mean"], "--combine, --gate and --validation are"),

@@ -175,6 +175,7 @@ CONDITIONAL = {
     ("ModelSettings", "path"),
     ("RewardSettings", "references"),
     ("RewardSettings", "every"),
+    ("RewardSettings", "implicit_policy"),
     ("AlgorithmConfig", "std_floor"),
     ("AlgorithmConfig", "credit"),
     ("KLConfig", "horizon"),

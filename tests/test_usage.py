@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import helpful, ppo, variants
+from configs import helpful, ppo, sft, variants
 from rmjax.cli import training_flags
 from rmjax.errors import InputError
 
@@ -125,6 +125,18 @@ def test_help_of_ppo_explains_every_field():
     for (name, begin), end in zip(names.items(), ends, strict=True):
         assert len(rows[begin].split()) > 1 or end - begin > 1, name
     assert "models.sft.epochs=2 passes over the training data" in words(shown)
+
+
+@pytest.mark.parametrize("script", ["train", "sft", "ppo"])
+def test_the_configuration_that_would_run_is_printed(script, tmp_path):
+    page = "helpful" if script == "train" else script
+    done = call(script, f"--config={ROOT}/configs/{page}.py", "--config.seed=7", "--print_config", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    fields = done.stdout.splitlines()
+    assert "seed=7" in fields
+    module = {"train": helpful, "sft": sft, "ppo": ppo}[script]
+    assert [line.partition("=")[0] for line in fields] == [name for name, _ in flat(module.get_config().to_dict())]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from rmjax.cli import usage
-from rmjax.cli.training_flags import CONFIG, config_dict, join_processes
+from rmjax.cli.training_flags import CONFIG, config_dict, config_text, join_processes
 from rmjax.errors import InputError, renamed
 
 
@@ -37,6 +37,9 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
             print(usage.short(), end="\n\n", file=sys.stderr)
         _fail(_flag_message(error), 2)
     try:
+        if CONFIG in flags.FLAGS and flags.FLAGS.print_config:
+            print(config_text())
+            return
         if CONFIG in flags.FLAGS:
             join_processes()
         main()

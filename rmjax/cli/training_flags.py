@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ def define() -> None:
     config_flags.DEFINE_config_file(CONFIG, None, "Configuration file, as configs/helpful.py or FILE:VARIANT.")
     flags.DEFINE_string("workdir", None, "Run directory; default runs/CONFIG-VARIANT, with a hash if fields change.")
     flags.mark_flag_as_required(CONFIG)
+    flags.DEFINE_bool("print_config", False, "Print every field of the configuration with its value, and run nothing.")
     flags.DEFINE_bool(
         "distributed", None, "One of several processes, which jax finds; default: only under srun with several tasks."
     )
@@ -56,6 +57,20 @@ def _built(values: flags.FlagValues) -> dict[str, Any]:
     if config is None:
         raise InputError("--config is missing: it names a configuration file, as configs/helpful.py")
     return config.to_dict()
+
+
+def config_text() -> str:
+    """Returns every field of the configuration with every override applied, one a line, as FIELD=VALUE in JSON."""
+    return "\n".join(f"{name}={json.dumps(value)}" for name, value in flat_fields(config_dict()))
+
+
+def flat_fields(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields (dotted name, value) of every field of a nested configuration, or of a ConfigDict."""
+    for name, value in config.items():
+        if isinstance(value, Mapping) or hasattr(value, "to_dict"):
+            yield from flat_fields(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def workdir(folder: Path = Path("runs")) -> Path:

@@ -8,13 +8,14 @@ import re
 import runpy
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from rmjax.cli.runtime import repository
+from rmjax.cli.training_flags import flat_fields
 from rmjax.errors import InputError
 
 HELP = {"h", "help", "helpshort", "helpfull"}
@@ -114,7 +115,7 @@ def _configuration(named: str) -> Iterator[str]:
         raise InputError(f"--config={named}: no such file")
     try:
         build = runpy.run_path(str(file))["get_config"]
-        config = dict(_flat(build(variant) if colon else build()))
+        config = dict(flat_fields(build(variant) if colon else build()))
     except Exception as error:  # a configuration is a program of the user's
         raise InputError(f"--config={named}: {error}") from None
     if "variant" in inspect.signature(build).parameters:
@@ -131,14 +132,6 @@ def _configuration(named: str) -> Iterator[str]:
         for name in sorted(config, key=lambda name: (groups.index(name.partition(".")[0]), order.get(name, len(order))))
     ]
     yield _section(f"Fields of {named} and their values, for --config.FIELD=VALUE:", rows)
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in config.items():
-        if isinstance(value, Mapping) or hasattr(value, "to_dict"):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _notes(page: Path) -> dict[str, str]:

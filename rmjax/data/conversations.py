@@ -139,6 +139,22 @@ def every_answer(turns: Prompt, key: str) -> list[tuple[Prompt, str]]:
     return [split_answer(turns[:end], key) for end in ends]
 
 
+def continuation(prompt: Prompt, value: Any, key: str) -> str:
+    """Returns the text of a response given as text, as chat messages, or as a conversation that repeats the prompt.
+
+    Many files and programs repeat the prompt in the conversation; it is not a part of the response.
+    """
+    turns = conversation_or_none(value, key)
+    if turns is not None and repeats(prompt, turns):
+        return rendered(turns[len(prompt) :], key)
+    return rendered(turns, key) if turns and isinstance(value, list) else values.text(value, key)
+
+
+def repeats(prompt: Prompt, turns: Prompt) -> bool:
+    """Returns True if a conversation begins with the prompt and goes on."""
+    return turns[: len(prompt)] == prompt and len(turns) > len(prompt)
+
+
 def rendered(turns: Prompt, key: str) -> str:
     """Returns the text of a response: one assistant turn, or several turns with the markers between them."""
     if turns[0].role != "assistant":

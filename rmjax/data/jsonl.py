@@ -12,6 +12,11 @@ from typing import Any
 from rmjax.errors import InputError
 
 
+def file_path(path: str | os.PathLike) -> str:
+    """Returns the path of a file to read; `-` is standard input."""
+    return "/dev/stdin" if path == "-" else os.fspath(path)
+
+
 def read_jsonl(path: str | os.PathLike) -> Iterator[tuple[int, Any]]:
     """Yields (line number, record) of a file of JSON lines; a file whose name ends with `.gz` is gzipped.
 
@@ -20,7 +25,7 @@ def read_jsonl(path: str | os.PathLike) -> Iterator[tuple[int, Any]]:
     Raises:
         InputError: the file is missing, a directory, unreadable, broken, or has no records.
     """
-    path, count = os.fspath(path), 0
+    path, count = file_path(path), 0
     for number, text in _numbered_lines(path):
         count += 1
         yield number, _loaded(text, f"{path}:{number}")
@@ -34,7 +39,7 @@ def read_lines(path: str | os.PathLike) -> Iterator[str]:
     Raises:
         InputError: the file is missing, a directory, unreadable, broken, or has only blank lines.
     """
-    path, count = os.fspath(path), 0
+    path, count = file_path(path), 0
     for _, text in _numbered_lines(path):
         count += 1
         yield text.strip()
@@ -65,7 +70,7 @@ def _numbered_lines(path: str) -> Iterator[tuple[int, str]]:
 def jsonl_records(path: str | os.PathLike) -> Iterator[tuple[str, Any]]:
     """Yields (origin, record) for every record of `read_jsonl`; the origin is "FILE:LINE"."""
     for number, record in read_jsonl(path):
-        yield f"{os.fspath(path)}:{number}", record
+        yield f"{file_path(path)}:{number}", record
 
 
 def _decoded(line: bytes, origin: str) -> str:

@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from rmjax.data.comparisons import Comparison, Demonstration, best_responses
+from rmjax.data.csv_file import csv_records
+from rmjax.data.hub_dataset import hub_records
 from rmjax.data.jsonl import jsonl_records
 from rmjax.data.parquet import parquet_records
+from rmjax.data.published import too_few_completions
 from rmjax.data.records import parse_comparison, parse_demonstrations, parse_prompt, remarks
 from rmjax.errors import InputError
 
@@ -20,7 +23,7 @@ class Request(NamedTuple):
     """The data that a reader is asked for.
 
     Attributes:
-        name: the name within the kind of source, or the path of the file.
+        name: the name within the kind of source, the path of the file, or the name of the dataset on the hub.
         split: "train", "validation" or "test"; files have no splits.
         manual_dir: a folder with the files of HH-RLHF, read instead of the network.
         data_dir: the folder of prepared HH-RLHF data.
@@ -39,7 +42,7 @@ class Reader:
     """A kind of source.
 
     Attributes:
-        form: how a source is written: `KIND:FILE` for files, `KIND/NAME` for all others.
+        form: how a source is written: `KIND:FILE` or `KIND:DATASET` for the user's own data, else `KIND/NAME`.
         example: a source of this kind.
         comparisons: reads the comparisons.
         demonstrations: reads the demonstrations; None takes the best responses of the comparisons.
@@ -57,9 +60,9 @@ class Reader:
     endings: tuple[str, ...] = ()
 
     @property
-    def is_file(self) -> bool:
-        """True if a source names a file."""
-        return self.form.endswith(":FILE")
+    def is_own_data(self) -> bool:
+        """True if a source names a file or a dataset of the user; the reader gets the name with its colons."""
+        return ":" in self.form.partition("/")[0]
 
     def read_demonstrations(self, request: Request) -> list[Demonstration]:
         """Returns the demonstrations of a source."""
@@ -85,6 +88,10 @@ def parse_records(
 ) -> Iterator[Parsed]:
     """Yields `parse(record, origin)` for every (origin, record), and counts the remarks on the records in `notes`."""
     for origin, record in records:
+        if too_few_completions(record):
+            if notes is not None:
+                notes["record of UltraFeedback with fewer than two completions skipped"] += 1
+            continue
         parsed = parse(record, origin)
         if notes is not None:
             notes.update(remarks(record))
@@ -92,18 +99,24 @@ def parse_records(
 
 
 def _file_reader(kind: str, records: Callable[[str], Iterator[tuple[str, Any]]], *endings: str) -> Reader:
+    return _record_reader(f"{kind}:FILE", f"{kind}:train.{kind}", lambda request: records(request.name), endings)
+
+
+def _record_reader(
+    form: str, example: str, records: Callable[[Request], Iterator[tuple[str, Any]]], endings: tuple[str, ...] = ()
+) -> Reader:
     def comparisons(request: Request) -> list[Comparison]:
-        return list(parse_records(records(request.name), parse_comparison, request.notes))
+        return list(parse_records(records(request), parse_comparison, request.notes))
 
     def demonstrations(request: Request) -> list[Demonstration]:
-        groups = parse_records(records(request.name), parse_demonstrations, request.notes)
+        groups = parse_records(records(request), parse_demonstrations, request.notes)
         return [demonstration for group in groups for demonstration in group]
 
     def prompts(request: Request) -> list[Demonstration]:
-        found = parse_records(records(request.name), parse_prompt)
+        found = parse_records(records(request), parse_prompt)
         return [Demonstration(prompt, "", origin=request.name) for prompt in found]
 
-    return Reader(f"{kind}:FILE", f"{kind}:train.{kind}", comparisons, demonstrations, prompts, endings=endings)
+    return Reader(form, example, comparisons, demonstrations, prompts, endings=endings)
 
 
 def _gold_comparisons(request: Request) -> list[Comparison]:
@@ -140,6 +153,12 @@ READERS = {
         names=("helpful", "safety", "both", "text"),
     ),
     "hh_rlhf": Reader("hh_rlhf/CONFIG", "hh_rlhf/helpful-base", _hh_rlhf_comparisons),
+    "csv": _file_reader("csv", csv_records, ".csv", ".csv.gz"),
     "jsonl": _file_reader("jsonl", jsonl_records, ".jsonl", ".gz", ".json"),
     "parquet": _file_reader("parquet", parquet_records, ".parquet"),
+    "hf": _record_reader(
+        "hf:OWNER/NAME",
+        "hf:HuggingFaceH4/ultrafeedback_binarized:train_prefs",
+        lambda request: hub_records(request.name, request.split),
+    ),
 }

@@ -11,11 +11,12 @@ A comparison is a JSON object or, as a role record, a JSON array:
 An object may also have "strength" and "margin" (one value for a pair, a list with one entry per pair for more
 responses), "unsafe" (a list of booleans, one per response; of a pair, chosen first), "head" and "subset". A null is the
 same as an absent key. Other keys are not read; `remarks` names them, so that they can be counted.
-`rmjax.data.conversations` defines transcripts.
+`rmjax.data.conversations` defines transcripts, and `rmjax.data.published` the records of known data sets.
 
 In a record with a prompt, a response may be `true` or `false`: published files contain answers whose quotes a converter
-removed. It is read as text, with a remark. The same holds for a "chosen" or "rejected" that begins like a transcript
-but does not repeat the prompt exactly: an answer of a model may contain further turns.
+removed. It is read as text, with a remark. A response may repeat the prompt, as a transcript or as messages. One that
+begins like a transcript but does not repeat the prompt exactly is read as text, with a remark: an answer of a model may
+contain further turns.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from rmjax.data.comparisons import (
     ranks_from_scores,
     validate_prompt,
 )
+from rmjax.data.published import standard_form
 from rmjax.errors import InputError
 
 COMPARISON_FORMS = (
@@ -59,12 +61,12 @@ Texts = tuple[Prompt, tuple[str, ...]]
 
 
 def _located(parse: Callable[[Any, str], Parsed]) -> Callable[..., Parsed]:
-    """Puts the origin of a record, if it is given, before the message of an InputError."""
+    """Brings a record into standard form; puts its origin, if it is given, before the message of an InputError."""
 
     @functools.wraps(parse)
     def located(record: Any, origin: str = "") -> Parsed:
         try:
-            return parse(record, origin)
+            return parse(standard_form(record), origin)
         except InputError as error:
             raise InputError(f"{origin}: {error}" if origin else str(error)) from None
 
@@ -149,6 +151,7 @@ def parse_scoring(record: Any, origin: str = "") -> Texts:
 
 def remarks(record: Any) -> tuple[str, ...]:
     """Returns remarks on a `record` that a parser accepted: keys not read, and booleans or transcripts read as text."""
+    record = standard_form(record)
     form = _form(record)
     if form == "turns":
         return ()
@@ -157,7 +160,7 @@ def remarks(record: Any) -> tuple[str, ...]:
     found = [f'key "{key}" not read' for key in record if key not in _KEYS[form]]
     texts = [record.get("chosen"), record.get("rejected"), record.get("response"), *record.get("responses", ())]
     found += ["boolean read as text" for text in texts if isinstance(text, bool)]
-    others = _other_transcripts(record) if form == "chosen" else 0
+    others = _other_transcripts(record, texts)
     return (*found, *["transcript that does not repeat its prompt read as a response"] * others)
 
 
@@ -223,9 +226,8 @@ def _texts(record: Any) -> Texts:
         prompt, response = conversations.split_answer(conversations.messages(record[form], form), form)
         return prompt, (response,)
     prompt = _prompt(record)
-    if form == "response":
-        return prompt, (_response(record[form], form),)
-    return prompt, values.each(_response, record[form], form)
+    given = [record[form]] if form == "response" else record[form]
+    return prompt, values.each(lambda value, key: _continuation(prompt, value, key), given, form)
 
 
 def _pair(record: dict) -> tuple[Prompt, tuple[str, str]]:
@@ -239,7 +241,10 @@ def _pair(record: dict) -> tuple[Prompt, tuple[str, str]]:
         chosen, rejected = (conversations.conversation(record[key], key) for key in ("chosen", "rejected"))
         return conversations.shared_prompt(chosen, rejected)
     prompt = _prompt(record)
-    return prompt, (_continuation(prompt, record, "chosen"), _continuation(prompt, record, "rejected"))
+    return prompt, (
+        _continuation(prompt, record["chosen"], "chosen"),
+        _continuation(prompt, record["rejected"], "rejected"),
+    )
 
 
 def _prompt(record: dict) -> Prompt:
@@ -251,34 +256,18 @@ def _prompt(record: dict) -> Prompt:
     return conversations.prompt_of_text(values.text(value, "prompt"))
 
 
-def _continuation(prompt: Prompt, record: dict, key: str) -> str:
-    # Many files repeat the prompt in the conversation; it is not a part of the response.
-    turns = conversations.conversation_or_none(record[key], key)
-    if turns is not None and _repeats(prompt, turns):
-        return conversations.rendered(turns[len(prompt) :], key)
-    return _response(record[key], key)
+def _continuation(prompt: Prompt, value: Any, key: str) -> str:
+    return json.dumps(value) if isinstance(value, bool) else conversations.continuation(prompt, value, key)
 
 
-def _repeats(prompt: Prompt, turns: Prompt) -> bool:
-    return turns[: len(prompt)] == prompt and len(turns) > len(prompt)
-
-
-def _other_transcripts(record: dict) -> int:
-    """Returns the number of texts of a pair with a prompt that begin like transcripts but do not repeat the prompt."""
+def _other_transcripts(record: dict, texts: list[Any]) -> int:
+    """Returns the number of responses to a prompt that begin like transcripts but do not repeat the prompt."""
     if "prompt" not in record:
         return 0
-    texts = [record[key] for key in ("chosen", "rejected") if isinstance(record[key], str)]
-    turns = [found for text in texts if (found := conversations.conversation_or_none(text, "")) is not None]
+    given = [text for text in texts if isinstance(text, str)]
+    turns = [found for text in given if (found := conversations.conversation_or_none(text, "")) is not None]
     prompt = _prompt(record) if turns else ()
-    return sum(not _repeats(prompt, found) for found in turns)
-
-
-def _response(value: Any, key: str) -> str:
-    if isinstance(value, bool):
-        return json.dumps(value)
-    if isinstance(value, list):
-        return conversations.rendered(conversations.messages(value, key), key)
-    return values.text(value, key)
+    return sum(not conversations.repeats(prompt, found) for found in turns)
 
 
 # --- the ranking ------------------------------------------------------------------------------------------------------

@@ -7,9 +7,12 @@ A specification is one or more parts joined by commas, each
     NAME    gold/helpful, gold/safety, gold/both    the embedded corpus
             gold/text                               its helpful demonstrations as text without answers
             hh_rlhf/CONFIG                          HH-RLHF, see rmjax.data.hh_rlhf for its configurations
-            jsonl:FILE                              JSON lines, gzipped or not; relative to the working directory
+            jsonl:FILE                              JSON lines, gzipped or not; relative to the working directory.
+                                                    - is standard input, for scripts that read it once
+            csv:FILE                                CSV with a header row, gzipped or not, one record per row
             parquet:FILE                            parquet, one record per row
-    SPLIT   train, validation or test; by default the role of the data. Files have no splits.
+            hf:OWNER/NAME[:CONFIG]                  a dataset of the Hugging Face hub, one record per row
+    SPLIT   train, validation or test (hf: any split of the dataset); by default the role of the data. Files have none.
     SLICE   [:90%] [90%:] [10%:20%] [:1000] [1000:], counted in prompts
     WEIGHT  the share of the mixture
 
@@ -52,8 +55,8 @@ GRAMMAR = (
     "SLICE is like [:90%], [90%:] or [:1000], and several are joined by commas"
 )
 
-_FILES = "|".join(kind for kind, reader in READERS.items() if reader.is_file)
-_PART = re.compile(rf"(?P<name>[^\[\]@]*?|(?:{_FILES}):[^\[\]]*?)(?P<slice>\[[^\[\]]*\])?(?:@(?P<weight>[^@\[\]/]*))?")
+_OWN = "|".join(kind for kind, reader in READERS.items() if reader.is_own_data)
+_PART = re.compile(rf"(?P<name>[^\[\]@]*?|(?:{_OWN}):[^\[\]]*?)(?P<slice>\[[^\[\]]*\])?(?:@(?P<weight>[^@\[\]/]*))?")
 _BOUND = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<percent>%?)")
 
 Item = TypeVar("Item", Comparison, Demonstration)
@@ -188,7 +191,7 @@ def _named(name: str, text: str) -> tuple[str, str, str]:
         hint = f" (for a file write {files[0]}:{name})" if files else ""
         raise InputError(f"unknown source {text!r}{hint}: {GRAMMAR}")
     split = ""
-    if not reader.is_file:
+    if not reader.is_own_data:
         rest, colon, split = rest.partition(":")
         if colon and split not in ROLES:
             raise InputError(f"unknown split {split!r} in the source {text!r}: it is one of {', '.join(ROLES)}")

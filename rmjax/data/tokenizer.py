@@ -234,6 +234,10 @@ class Tokenizer:
             for ids, length in zip(whole, lengths, strict=True)
         ]
 
+    def limits_in_words(self) -> str:
+        """Returns the two limits in words."""
+        return f"prompts of {self.max_prompt} and responses of {self.max_response} tokens"
+
     def set_limits(self, max_prompt: int, max_response: int) -> None:
         """Sets the numbers of tokens below which prompts and responses are never cut.
 

@@ -189,3 +189,14 @@ def empty_batch() -> PackedBatch:
     """Returns the smallest batch, to initialize a module with."""
     batch, _ = build_batch([], [[]], BatchShape(1, 2, 1, 1))
     return jax.tree.map(lambda x: x[0], batch)
+
+
+def model_in_words(model: nn.Module) -> str:
+    """Returns the family and the size of a module.
+
+    Example:
+        llama, 3 layers of width 96, 0.42M parameters
+    """
+    config, count = model.config, parameter_count(model)["total"]
+    size = f"{count / 1e9:.3g}B" if count >= 1e9 else f"{count / 1e6:.3g}M"
+    return f"{config.family}, {config.layers} layers of width {config.width}, {size} parameters"

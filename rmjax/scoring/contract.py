@@ -116,6 +116,10 @@ class Contract:
         """Names of the heads, in the order of the score columns."""
         return self.head.names
 
+    def origin_in_words(self) -> str:
+        """Returns where the weights come from: steps and training data, or for other weights their start."""
+        return f"{self.step} steps on {self.data['source']}" if self.step else f"from {self.data['start']}"
+
     def to_json(self) -> str:
         """Returns the contract as JSON text."""
         return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=1, ensure_ascii=False)

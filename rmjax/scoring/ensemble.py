@@ -58,6 +58,10 @@ class Ensemble(RewardFunction):
                 )
         self.members, self.method, self.penalty = tuple(members), method, penalty
 
+    def __repr__(self) -> str:
+        penalty = f", penalty {self.penalty}" if self.penalty is not None else ""
+        return f"Ensemble({self.method} of {len(self.members)} models{penalty}; the first: {self.members[0]!r})"
+
     @property
     def heads(self) -> tuple[str, ...]:
         """Names of the heads, the same in every member."""

@@ -58,6 +58,9 @@ class GatedModel(RewardFunction):
             )
         self.model, self.gate = model, model.contract.gate
 
+    def __repr__(self) -> str:
+        return f"GatedModel({self.gate.helpful} unless unsafe by {self.gate.safety}; {self.model!r})"
+
     @property
     def heads(self) -> tuple[str, ...]:
         """Name of the only head."""

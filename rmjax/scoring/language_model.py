@@ -20,7 +20,7 @@ from rmjax.models.config import TransformerConfig
 from rmjax.models.pretrained import open_pretrained
 from rmjax.models.sampling import Sampler
 from rmjax.models.token_choice import SamplingSettings
-from rmjax.models.transformer import LanguageModel, parameter_shapes
+from rmjax.models.transformer import LanguageModel, model_in_words, parameter_shapes
 from rmjax.parallel.layout import Layout, make_layout
 from rmjax.scoring.checkpoint import find_checkpoint, is_hugging_face, load_tokenizer, load_tree
 from rmjax.scoring.contract import read_contract
@@ -60,6 +60,7 @@ class LoadedLanguageModel:
         dtype: compute dtype.
         tokenizer: the tokenizer.
         layout: the devices.
+        origin: where the weights come from, for `repr`.
     """
 
     params: Any
@@ -67,6 +68,11 @@ class LoadedLanguageModel:
     dtype: jnp.dtype
     tokenizer: Tokenizer
     layout: Layout
+    origin: str = ""
+
+    def __repr__(self) -> str:
+        size = model_in_words(LanguageModel(self.config, self.dtype))
+        return f"LoadedLanguageModel({'; '.join((size, self.tokenizer.limits_in_words(), self.origin))})"
 
     def settings(self, *, max_response: int = 0, **sampling: Any) -> SamplingSettings:
         """Returns settings of sampling that stop at the template's ending.
@@ -162,7 +168,8 @@ def load_language_model(
         raise InputError(f"{checkpoint} is a reward model, which cannot generate{sft}")
     params = over.device_put(load_tree(checkpoint / "params", layout=over))
     dtype = jnp.dtype(contract.compute_dtype)
-    return LoadedLanguageModel(params, contract.trunk, dtype, load_tokenizer(checkpoint, contract), over)
+    tokenizer = load_tokenizer(checkpoint, contract)
+    return LoadedLanguageModel(params, contract.trunk, dtype, tokenizer, over, contract.origin_in_words())
 
 
 def _load_hugging_face(
@@ -205,4 +212,4 @@ def open_hugging_face(
         raise InputError(f"{folder} has no output layer, so it cannot generate: name a causal language model")
     narrow = any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(params))
     dtype = jnp.dtype("bfloat16" if narrow else "float32")
-    return LoadedLanguageModel(params, config, dtype, tokenizer, layout)
+    return LoadedLanguageModel(params, config, dtype, tokenizer, layout, f"from {folder}")

@@ -15,6 +15,7 @@ from rmjax.data.examples import encode_alone
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.models.reward import RewardTransformer
+from rmjax.models.transformer import model_in_words
 from rmjax.parallel.layout import Layout
 from rmjax.scoring.batched_forward import BatchedForward
 from rmjax.scoring.contract import Contract
@@ -71,6 +72,11 @@ class RewardModel(RewardFunction):
     ) -> None:
         self.params, self.contract, self.tokenizer, self.layout = params, contract, tokenizer, layout
         self.forward = forward or Forward.create(contract, layout)
+
+    def __repr__(self) -> str:
+        size = model_in_words(RewardTransformer(self.contract.trunk, self.contract.head, jnp.dtype("float32")))
+        facts = (size, f"heads {', '.join(self.heads)}", self.tokenizer.limits_in_words())
+        return f"RewardModel({'; '.join((*facts, self.contract.origin_in_words()))})"
 
     @property
     def heads(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rmjax.data.comparisons import Comparison, head_index
+from rmjax.data.hold_out import eval_share
 from rmjax.data.readers import READERS
 from rmjax.data.sources import parse_sources
 from rmjax.errors import InputError
@@ -19,15 +20,17 @@ def check_sources(data: DataSettings) -> None:
     One of data.train and data.eval is then from the gold corpus and the other is not, and data.eval shows no choice, as
     a file, a split or a slice does. Such a run would report an accuracy on other data than the user's.
     """
+    if eval_share(data.eval) is not None:
+        return
     learned, reported = parse_sources(data.train), parse_sources(data.eval)
     if {source.kind == "gold" for source in learned} & {source.kind == "gold" for source in reported}:
         return
-    if any(READERS[source.kind].is_file or source.split or source.start or source.stop for source in reported):
+    if any(READERS[source.kind].is_own_data or source.split or source.start or source.stop for source in reported):
         return
     raise InputError(
         f"data.train={data.train} is reported on data.eval={data.eval}, which is data of another kind: set "
-        "data.eval, to jsonl:TEST.jsonl, to hh_rlhf/helpful (its test split), or to the rest of the same file "
-        "([:90%] in data.train and [90%:] in data.eval); "
+        "data.eval, to holdout (10 % of the prompts of data.train), to jsonl:TEST.jsonl, to hh_rlhf/helpful (its test "
+        "split), or to the rest of the same file ([:90%] in data.train and [90%:] in data.eval); "
         f"if it is meant, write data.eval={','.join(f'{source.kind}/{source.name}:test' for source in reported)}"
     )
 

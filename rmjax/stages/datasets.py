@@ -7,15 +7,15 @@ import dataclasses
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from rmjax.data.ablations import first_responses, flip_labels, negligible_as_ties, shift_ratings, split_into_pairs
 from rmjax.data.audit import DataAudit, Lengths, audit
-from rmjax.data.comparisons import Comparison, Demonstration
+from rmjax.data.comparisons import Comparison, Demonstration, Prompt
 from rmjax.data.example_table import Examples
 from rmjax.data.examples import encode_demonstrations
-from rmjax.data.hold_out import hold_out
+from rmjax.data.hold_out import eval_share, hold_out
 from rmjax.data.leaks import check_leaks
 from rmjax.data.sources import load_comparisons, load_demonstrations
 from rmjax.data.token_cache import cached_groups
@@ -53,7 +53,11 @@ def load_splits(data: DataSettings) -> ComparisonSplits:
     def load(source: str, role: str) -> list[Comparison]:
         return load_comparisons(source, role, manual_dir=data.manual_dir, notes=notes[role])
 
-    train, test = load(data.train, "train"), load(data.eval, "test")
+    train = load(data.train, "train")
+    if (share := eval_share(data.eval)) is None:
+        test = load(data.eval, "test")
+    else:
+        train, test = hold_out(train, share, "eval")
     if data.validation:
         validation = load(data.validation, "validation")
     else:
@@ -105,13 +109,16 @@ class DemonstrationSplits:
     held_out: list[Demonstration]
 
 
-def load_demonstration_splits(source: str, data: DataSettings | SftDataSettings) -> DemonstrationSplits:
-    """Loads the demonstrations of a source and holds some out.
+def load_demonstration_splits(
+    source: str, data: DataSettings | SftDataSettings, without: Collection[Prompt] = ()
+) -> DemonstrationSplits:
+    """Loads the demonstrations of a source, leaves out those of the prompts in `without`, and holds some out.
 
     Raises:
         InputError: the source cannot be read.
     """
-    demonstrations = load_demonstrations(source, "train", manual_dir=data.manual_dir)
+    loaded = load_demonstrations(source, "train", manual_dir=data.manual_dir)
+    demonstrations = [demonstration for demonstration in loaded if demonstration.prompt not in without]
     return DemonstrationSplits(*hold_out(demonstrations, data.holdout))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rmjax.data.audit import DataAudit
 from rmjax.data.comparisons import head_index
 from rmjax.evaluation import mistakes
 from rmjax.evaluation.evaluate import evaluate_heads
@@ -52,7 +53,7 @@ def train_reward_model(config: Mapping[str, Any], workdir: Path | str) -> dict[s
     config = plain_dict(config)
     run = RunDirectory(workdir, config)
     if run.finished:
-        print(f"{run.path} is finished: nothing to do. Its results:")
+        print(f"{run.finished_in_words()} Its results:")
         return run.read_evaluation()
     settings = parse(RunSettings, config)
     check_sources(settings.data)
@@ -71,6 +72,20 @@ def train_reward_model(config: Mapping[str, Any], workdir: Path | str) -> dict[s
             start = init_from_sft_run(settings, run.path / "sft")
             print("Stage 2 of 2: the reward model, from its weights")
         return run_reward_stage(settings, run, start, data)
+
+
+def audit_reward_data(config: Mapping[str, Any]) -> DataAudit:
+    """Reads, checks, counts and tokenizes the data of a run, prints the counts, and writes nothing.
+
+    Args:
+        config: as for `train_reward_model`.
+
+    Raises:
+        InputError: a setting or the data cannot be used.
+    """
+    settings = parse(RunSettings, plain_dict(config))
+    check_sources(settings.data)
+    return load_reward_data(settings).audit
 
 
 def run_reward_stage(
@@ -123,7 +138,7 @@ def run_reward_stage(
         draw_figures(run, settings, data, evaluation)
     write_text(run.mistakes, mistakes.as_lines(evaluation.mistakes))
     write_bytes(run.outcomes, evaluation.outcomes.to_bytes())
-    result = {"data": settings.data.eval, "parameters": parameter_count(module), **evaluation.metrics}
+    result = {"data": settings.data.reported, "parameters": parameter_count(module), **evaluation.metrics}
     write_json(run.evaluation, result)
     return result
 
@@ -197,7 +212,7 @@ def draw_figures(run: RunDirectory, settings: RunSettings, data: RewardData, eva
     for z, head in enumerate(heads):
         mine = [i for i, comparison in enumerate(data.test) if head_index(comparison, heads) == z]
         own = [data.test[i] for i in mine], [evaluation.scores[i][:, z] for i in mine]
-        title = f"{head} on {settings.data.eval}"
+        title = f"{head} on {settings.data.reported}"
         figures.reward_histogram(run.figure(f"rewards-{head}.png"), *own, title)
         if reliability := evaluation.metrics["calibration"].get(head):
             figures.reliability_diagram(run.figure(f"reliability-{head}.png"), reliability, title)

@@ -10,6 +10,7 @@ from rmjax.data.audit import DataAudit
 from rmjax.data.comparisons import Comparison, Demonstration
 from rmjax.data.example_table import Examples
 from rmjax.data.examples import PairRule, encode_comparisons
+from rmjax.data.hold_out import eval_share
 from rmjax.errors import InputError
 from rmjax.scoring.finalize import References, demonstration_texts, reference_texts
 from rmjax.stages.checks import check_labels, check_splits
@@ -73,7 +74,9 @@ def load_reward_data(settings: RunSettings) -> RewardData:
     fingerprints = {name: fingerprint(comparisons) for name, comparisons in splits.items()}
     demonstrations = DemonstrationSplits([], [])
     if needs_demonstrations(settings):
-        demonstrations = load_demonstration_splits(settings.sft_source, data)
+        # Otherwise SFT would learn the answers to prompts that were held out for the report.
+        without = set() if eval_share(data.eval) is None else {comparison.prompt for comparison in splits.test}
+        demonstrations = load_demonstration_splits(settings.sft_source, data, without)
         check_demonstrations(demonstrations.learned, splits, refuse_leaks=data.refuse_leaks)
         fingerprints["sft"] = fingerprint(demonstrations.learned)
     elif data.sft:

@@ -52,7 +52,7 @@ def train_policy(config: Mapping[str, Any], workdir: Path | str) -> dict[str, An
     config = plain_dict(config)
     run = RunDirectory(workdir, config)
     if run.finished:
-        print(f"{run.path} is finished: nothing to do. Its results:")
+        print(f"{run.finished_in_words()} Its results:")
         return run.read_evaluation()
     settings = parse(RlSettings, config)
     print(f"Run directory: {run.path}\n")
@@ -77,7 +77,7 @@ def run_rl_stage(settings: RlSettings, run: RunDirectory, start: StartModels, pr
     selected = trainer.select()
     held_out = encode_prompts(prompts.eval, start.tokenizer, settings.rollout.max_response, "evaluation")
     result = {
-        "data": settings.data.eval,
+        "data": settings.data.reported,
         "prompts": len(held_out),
         "algorithm": settings.algorithm.name,
         "stopped": stop._asdict(),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rmjax.data.comparisons import Demonstration, Prompt
-from rmjax.data.hold_out import hold_out
+from rmjax.data.hold_out import eval_share, hold_out
 from rmjax.data.sources import load_prompts as load_records
 from rmjax.data.sources import parse_sources
 from rmjax.data.tokenizer import ResponseIds, Tokenizer
@@ -48,11 +48,14 @@ def load_prompts(data: PromptSettings) -> PromptSplits:
         InputError: a source cannot be read.
     """
     learned = load_records(data.train, "train", manual_dir=data.manual_dir)
+    if (share := eval_share(data.eval)) is None:
+        reported = load_records(data.eval, "test", manual_dir=data.manual_dir)
+    else:
+        learned, reported = hold_out(learned, share, "eval")
     if data.validation:
         held_out = load_records(data.validation, "validation", manual_dir=data.manual_dir)
     else:
         learned, held_out = hold_out(learned, data.holdout)
-    reported = load_records(data.eval, "test", manual_dir=data.manual_dir)
     splits = PromptSplits(
         _distinct(learned),
         _distinct(held_out)[: data.validation_prompts],
@@ -100,7 +103,8 @@ def batch_indices(count: int, size: int, *, seed: int, step: int) -> np.ndarray:
 
 def gold_rewards(data: PromptSettings) -> tuple[str, ...]:
     """Returns the gold rewards of the prompts, of `helpful` and `safety`; none outside the embedded corpus."""
-    sources = [source for spec in (data.train, data.eval) for source in parse_sources(spec)]
+    specs = (data.train, data.eval) if eval_share(data.eval) is None else (data.train,)
+    sources = [source for spec in specs for source in parse_sources(spec)]
     if any(source.kind != "gold" for source in sources):
         return ()
     names = {source.name for source in sources}

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from rmjax.data.hold_out import eval_share, reported_in_words
 from rmjax.errors import InputError
 from rmjax.models.transformer import REMAT
 from rmjax.rlhf.algorithm import AlgorithmConfig
@@ -43,6 +44,12 @@ class PromptSettings:
     def __post_init__(self) -> None:
         for name in ("validation_prompts", "eval_prompts"):
             at_least(name, getattr(self, name), 2)
+        eval_share(self.eval)
+
+    @property
+    def reported(self) -> str:
+        """The data to report on, in words."""
+        return reported_in_words(self.train, self.eval)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from rmjax.data.ablations import NEGLIGIBLE, PAIRS
+from rmjax.data.hold_out import eval_share, reported_in_words
 from rmjax.errors import InputError
 from rmjax.models.config import POOLINGS, HeadConfig, TransformerConfig, default_head
 from rmjax.models.transformer import REMAT
@@ -58,6 +59,12 @@ class DataSettings:
     def __post_init__(self) -> None:
         one_of("pairs", self.pairs, PAIRS)
         one_of("negligible", self.negligible, NEGLIGIBLE)
+        eval_share(self.eval)
+
+    @property
+    def reported(self) -> str:
+        """The data to report on, in words."""
+        return reported_in_words(self.train, self.eval)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,7 @@ def train_language_model(config: Mapping[str, Any], workdir: Path | str) -> dict
     config = plain_dict(config)
     run = RunDirectory(workdir, config)
     if run.finished:
-        print(f"{run.path} is finished: nothing to do. Another --workdir starts a new run.")
+        print(run.finished_in_words())
         return run.read_evaluation()
     settings = parse(SftSettings, config)
     if settings.init == "sft":

@@ -53,7 +53,7 @@ def run_jobs(jobs: Sequence[Job], launcher: Launcher, failed: dict[str, str]) ->
                 bar.set_postfix_str("; ".join(running), refresh=False)
                 time.sleep(0.2)
         except BaseException:
-            bar.write(f"stopping {len(running)} runs, which save their state")
+            bar.write(f"stopping {len(running)} runs, which save their state; the same command resumes the sweep")
             launcher.stop()
             raise
 

@@ -98,6 +98,10 @@ class RunPaths:
         """True if the run has written its results."""
         return self.evaluation.is_file()
 
+    def finished_in_words(self) -> str:
+        """Returns that the run is finished, and how to train again."""
+        return f"{self.path} is finished: nothing to do. To train again, give another --workdir or delete this one."
+
 
 class RunDirectory(RunPaths):
     """The directory `path` of a run with `config`: new, interrupted, or finished.

@@ -3,7 +3,7 @@
 import pytest
 
 from rmjax.data.comparisons import Comparison, Demonstration, Message
-from rmjax.data.hold_out import hold_out
+from rmjax.data.hold_out import eval_share, hold_out
 from rmjax.errors import InputError
 
 
@@ -50,6 +50,20 @@ def test_about_the_fraction_is_held_out_and_a_smaller_one_within_a_larger(fracti
     deviation = (fraction * (1 - fraction) / 2000) ** 0.5
     assert len(held_out) / 2000 == pytest.approx(fraction, abs=3.5 * deviation)
     assert prompts(hold_out(comparisons, fraction / 2)[1]) < held_out
+
+
+def test_the_prompts_of_two_uses_are_chosen_independently():
+    comparisons = numbered(4000)
+    rest, reported = hold_out(comparisons, 0.2, "eval")
+    validated = prompts(hold_out(rest, 0.1)[1])
+    assert not validated & prompts(reported)
+    assert len(validated) / 3200 == pytest.approx(0.1, abs=0.02)
+
+
+@pytest.mark.parametrize("spec", ["holdout:", "holdout:20", "holdout:x%", "holdouts"])
+def test_a_share_that_cannot_be_read_is_refused(spec):
+    with pytest.raises(InputError, match=f"cannot read data.eval={spec}: it is a source, holdout, or a share"):
+        eval_share(spec)
 
 
 def test_a_conversation_is_another_prompt_than_its_last_turn():

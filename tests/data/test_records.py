@@ -359,6 +359,8 @@ def test_a_demonstration_that_is_refused(record, message):
     [
         ({"prompt": "?", "response": "a"}, ("a",)),
         ({"prompt": "?", "responses": ["a", "b", ""]}, ("a", "b", "")),
+        ({"prompt": "?", "response": "\n\nHuman: ?\n\nAssistant: a"}, ("a",)),
+        ({"prompt": "?", "responses": ["a", [says("user", "?"), says("assistant", "b")]]}, ("a", "b")),
         ({"messages": [says("user", "?"), says("assistant", "a")]}, ("a",)),
         (PLAIN, ("a", "b")),
         (ASKED | {"ranks": [2, 1]}, ("a", "b")),

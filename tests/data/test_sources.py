@@ -140,6 +140,10 @@ def test_the_parts_of_a_name():
         ("jsonl:", "is incomplete: write jsonl:FILE, as in jsonl:train.jsonl"),
         ("parquet:", "is incomplete: write parquet:FILE"),
         ("data.parquet", "for a file write parquet:data.parquet"),
+        ("data.csv.gz", "for a file write csv:data.csv.gz"),
+        ("hf:", "is incomplete: write hf:OWNER/NAME"),
+        ("hf/a", "unknown source 'hf/a'"),
+        ("hf:a/b:c:d:e", "write hf:OWNER/NAME, hf:OWNER/NAME:SPLIT or hf:OWNER/NAME:CONFIG:SPLIT"),
         ("gold", "gold is one of gold/helpful"),
         ("jsonl/f.jsonl", "unknown source 'jsonl/f.jsonl'"),
         ("jsonl:f.jsonl[10%]", "cannot read the slice [10%]"),
@@ -239,7 +243,8 @@ def test_a_new_reader_is_a_source_of_comparisons_and_demonstrations(monkeypatch)
 
 
 def test_the_grammar_lists_every_reader():
-    for form in ("gold/helpful", "gold/text", "hh_rlhf/CONFIG", "jsonl:FILE", "parquet:FILE"):
+    own = ("csv:FILE", "jsonl:FILE", "parquet:FILE", "hf:OWNER/NAME")
+    for form in ("gold/helpful", "gold/text", "hh_rlhf/CONFIG", *own):
         assert form in GRAMMAR
 
 

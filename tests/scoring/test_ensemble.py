@@ -132,6 +132,12 @@ def test_an_ensemble_ranks_and_scores_as_any_judge(members):
         ensemble.score("q", "a", scale="normalized", head=head)
 
 
+def test_an_ensemble_says_what_it_is(reward_model):
+    for penalty, said in ((0.5, "uncertainty of 2 models, penalty 0.5"), (None, "worst of 2 models")):
+        ensemble = Ensemble([reward_model] * 2, said.partition(" ")[0], penalty)
+        assert repr(ensemble) == f"Ensemble({said}; the first: {reward_model!r})"
+
+
 def test_what_does_not_fit_is_refused(members):
     with pytest.raises(InputError, match="at least two members, found 1"):
         Ensemble(members[:1], "mean")

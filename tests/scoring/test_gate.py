@@ -1,5 +1,6 @@
 """The gate against the rule of Llama 2, and fits on data with known thresholds."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -186,6 +187,13 @@ def test_what_a_gate_needs(reward_model):
         fit([dataclasses.replace(c, head="helpful") for c in data(4, seed=0)])
     with pytest.raises(InputError, match="gate names the head 'harmless'"):
         fit_gate(Stated(), UNIT, data(4, seed=0), helpful="helpful", safety="harmless", source="")
+
+
+def test_a_gated_model_says_what_it_is(reward_model):
+    model = copy.copy(reward_model)
+    gate = Gate("helpful", "safety", 0.7, 0.15, REFUSAL, 0.1, 1.2, 0.8, "held-out comparisons")
+    model.contract = dataclasses.replace(model.contract, gate=gate)
+    assert repr(GatedModel(model)) == f"GatedModel(helpful unless unsafe by safety; {reward_model!r})"
 
 
 def test_a_checkpoint_carries_its_gate(reward_model, tmp_path):

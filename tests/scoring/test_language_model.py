@@ -56,6 +56,13 @@ def test_text_tokens_and_log_probability_are_those_of_the_sampled_ids(model):
             assert response.stopped == stopped
 
 
+def test_a_model_says_what_it_is(model, tmp_path):
+    count = sum(leaf.size for leaf in jax.tree.leaves(model.params)) / 1e6
+    facts = f"llama, 2 layers of width 16, {count:.3g}M parameters; prompts of 24 and responses of 12 tokens"
+    save(tmp_path / "run", "language_model", model, model.layout.unreplicate(model.params))
+    assert repr(load_language_model(tmp_path / "run", devices=1)) == f"LoadedLanguageModel({facts}; 3 steps on made up)"
+
+
 def test_a_long_prompt_loses_its_first_tokens(model):
     """24 tokens are left of a prompt if the response may have 12."""
     (_, short), (ids, cut) = model.encode_prompts(PROMPTS, 12 + len(model.tokenizer.ending))

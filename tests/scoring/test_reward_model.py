@@ -1,7 +1,9 @@
 """`RewardModel`: scores, rankings and probabilities in every form of input, and its errors."""
 
 import copy
+import json
 
+import jax
 import numpy as np
 import pytest
 from conftest import encode_text, user
@@ -19,6 +21,10 @@ from rmjax.scoring.reward_model import Forward
 EGG = "How do I boil an egg?"
 ANSWERS = ["Put it in boiling water.", "", "I will not help with that."]
 HELPFUL = {"head": "helpful"}
+
+
+def says(text):
+    return {"role": "assistant", "content": text}
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +48,65 @@ def test_a_prompt_is_a_text_messages_or_one_of_them_for_each_response(reward_mod
         assert_close(reward_model.score(prompts, ANSWERS, **HELPFUL), expected)
 
 
-def test_one_text_gives_one_number(reward_model, expected):
-    score = reward_model.score(EGG, ANSWERS[0], **HELPFUL)
-    assert score.shape == ()
-    assert_close([score, expected[1]], expected[:2])
+@pytest.mark.parametrize("scale", ["raw", "normalized", "probability"])
+def test_one_response_gives_a_float_and_a_list_an_array(reward_model, scale):
+    several = reward_model.score(EGG, ANSWERS, scale, **HELPFUL)
+    for one in (ANSWERS[0], says(ANSWERS[0]), Message("assistant", ANSWERS[0])):
+        score = reward_model.score(EGG, one, scale, **HELPFUL)
+        assert type(score) is float
+        assert_close([score, *several[1:]], several)
+    assert reward_model.score(EGG, [ANSWERS[0]], scale, **HELPFUL).shape == (1,)
+
+
+ASKED = [{"role": "user", "content": EGG}]
+
+
+@pytest.mark.parametrize(
+    "prompt", [EGG, ASKED, ASKED[0], Message("user", EGG), f"\n\nHuman: {EGG}\n\nAssistant:"], ids=str
+)
+def test_an_answer_is_a_text_a_message_or_a_conversation(reward_model, expected, prompt):
+    text, *others = ANSWERS
+    transcript = f"\n\nHuman: {EGG}\n\nAssistant: {text}"
+    for form in (text, says(text), Message("assistant", text), [says(text)], [*ASKED, says(text)], transcript):
+        assert_close(reward_model.score(prompt, [form, *others], **HELPFUL), expected)
+        ranked = reward_model.rank(prompt, [form, *others], **HELPFUL)
+        assert [r.response for r in ranked] == [ANSWERS[r.index] for r in ranked]
+        probability = reward_model.probability(prompt, form, others[0], **HELPFUL)
+        assert probability == pytest.approx(reward_model.probability(EGG, text, others[0], **HELPFUL), abs=1e-6)
+
+
+def test_a_transcript_of_another_prompt_is_a_text(reward_model):
+    other = "\n\nHuman: Why?\n\nAssistant: Paris."
+    assert reward_model.rank(EGG, [other], **HELPFUL)[0].response == other
+
+
+def test_results_are_json(reward_model):
+    results = [
+        reward_model.score(EGG, ANSWERS[0], **HELPFUL),
+        reward_model.rank(EGG, [says(text) for text in ANSWERS], **HELPFUL),
+        reward_model.probability(EGG, *ANSWERS[:2], **HELPFUL),
+    ]
+    score, ranked, probability = json.loads(json.dumps(results))
+    assert [len(ranked), *map(type, (score, probability))] == [3, float, float]
+
+
+@pytest.mark.parametrize(
+    ("response", "message"),
+    [
+        (7, "a response is text or a list of .* messages, found int"),
+        ([1], "a response is text or a list of .* messages, found list"),
+        ({"role": "user", "content": "a"}, "continues the prompt with a user turn"),
+        ({"role": "assistant"}, 'every message of "response" must be'),
+    ],
+)
+def test_what_is_no_response_is_named(reward_model, response, message):
+    with pytest.raises(InputError, match=message):
+        reward_model.probability(EGG, "a", response, **HELPFUL)
+
+
+def test_a_single_response_has_no_rank(reward_model):
+    with pytest.raises(InputError, match="rank takes a list of responses"):
+        reward_model.rank(EGG, "a text", **HELPFUL)
 
 
 def test_no_texts_give_no_scores(reward_model):
@@ -205,6 +266,16 @@ def test_a_model_with_one_head_does_not_ask_for_it(make_model):
         model.rescale(np.zeros(1, np.float32), "normalized", "helpful")
 
 
+def test_a_model_says_what_it_is(make_model):
+    model = make_model(("helpful",), step=7)
+    count = sum(leaf.size for leaf in jax.tree.leaves(model.params))
+    facts = "heads helpful; prompts of 24 and responses of 12 tokens"
+    assert repr(model) == (
+        f"RewardModel(llama, 2 layers of width 16, {count / 1e6:.3g}M parameters; {facts}; 7 steps on made up)"
+    )
+    assert repr(make_model(("helpful",))).endswith("; from nothing)")
+
+
 def test_mistakes_are_named(reward_model):
     with pytest.raises(InputError, match="several heads, name one: helpful, safety"):
         reward_model.score(EGG, ANSWERS)
@@ -245,9 +316,9 @@ def test_a_transcript_scores_as_its_messages(reward_model):
     ("prompt", "message"),
     [
         ("\n\nHuman: a\n\nAssistant: b", "must end with a user turn"),
-        ([{"role": "user"}], 'a string or a list of {"role", "content"} messages'),
-        (3, "a string or a list"),
-        ([], "the prompt is empty"),
+        ([{"role": "user"}], 'every message of "prompt" must be {"role", "content"}'),
+        (3, "a prompt is text or a list of .* messages, found int"),
+        ([], '"prompt" must be a list of at least one'),
         ([{"role": "assistant", "content": "hi"}], "must end with a user turn"),
         ([{"role": "human", "content": "hi"}], "found 'human'"),
     ],

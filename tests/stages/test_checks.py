@@ -60,6 +60,8 @@ def test_an_evaluation_source_left_as_it_was_is_refused(train, evaluation):
         ("gold/safety", "gold/helpful"),
         ("gold/helpful@0.5,jsonl:mine.jsonl@0.5", "gold/helpful"),
         ("jsonl:mine.jsonl[:90%]", "jsonl:mine.jsonl[90%:]"),
+        ("jsonl:mine.jsonl", "holdout"),
+        ("jsonl:mine.jsonl", "hf:owner/name"),
         ("gold/helpful", "jsonl:mine.jsonl"),
         ("gold/helpful", "parquet:mine.parquet"),
         ("jsonl:mine.jsonl", "hh_rlhf/helpful"),

@@ -100,6 +100,32 @@ def test_every_part_comes_from_its_own_set(sources, named):
     ]
 
 
+def test_a_held_out_share_is_reported_on_and_nothing_learns_from_it(sources):
+    config = settings(sources, **{"data.eval": "holdout:30%", "data.validation": "", "data.holdout": 0.4})
+    data = load_reward_data(parse(RunSettings, config))
+    decode = data.start.tokenizer.hf.decode
+    test, validation = ({c.prompt[0].content for c in items} for items in (data.test, data.validation))
+    learned = {decode(example.prompt) for example in data.examples}
+    demonstrated = {decode(e.prompt) for e in (*data.sft.learned, *data.sft.held_out)}
+    everything = {c.prompt[0].content for c in load_comparisons(sources["train"], "train")}
+
+    def read(prompts):
+        return {text for text in everything if any(f"{text}<" in prompt or f"{text}\n" in prompt for prompt in prompts)}
+
+    assert 2 <= len(test) <= 14
+    assert read(learned) == everything - test - validation
+    assert read(demonstrated) == everything - test
+    assert data.audit.leaks == ()
+
+
+def test_the_audit_alone_counts_the_data_and_writes_nothing(sources, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    audit = reward_stage.audit_reward_data(settings(sources))
+    assert {name: counts["comparisons"] for name, counts in audit.to_json()["sets"].items()} == COUNTS
+    assert audit.to_text() in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_is_fitted_on_what_is_reported(sources, tmp_path, monkeypatch):
     """Temperature, gate, normalization and the metrics during training are those of the validation set."""
     seen = []

@@ -31,8 +31,8 @@ from rmjax.stages import rl_loop, train_policy
 from rmjax.stages.parsing import parse
 from rmjax.stages.rl_evaluation import Measured, summarize
 from rmjax.stages.rl_log import metrics_row, stop_of_iteration, trend, verdict
-from rmjax.stages.rl_prompts import batch_indices, encode_prompts, load_prompts
-from rmjax.stages.rl_settings import RlSettings, StopSettings
+from rmjax.stages.rl_prompts import batch_indices, encode_prompts, gold_rewards, load_prompts
+from rmjax.stages.rl_settings import PromptSettings, RlSettings, StopSettings
 from rmjax.training.signals import Interrupted
 
 HELD_OUT = 6
@@ -307,6 +307,20 @@ def test_prompts_of_a_file_are_distinct_and_held_out(models, tmp_path, capsys):
     texts = [prompt[0].content for prompt in (*found.train, *found.validation)]
     assert sorted(texts) == sorted({f"{kind}{i}" for kind in "pq" for i in range(8)})
     assert "prompts of data.eval are trained on" in capsys.readouterr().err
+
+
+def test_a_share_of_the_prompts_is_held_out_for_the_report(tmp_path, capsys):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(f'{{"prompt": "p{i}"}}\n' for i in range(60)))
+    sources = {"train": f"jsonl:{path}", "validation": "", "eval": "holdout:30%", "manual_dir": ""}
+    data = PromptSettings(**sources, holdout=0.3, validation_prompts=99, eval_prompts=99)
+    found = load_prompts(data)
+    assert len({*found.train, *found.validation, *found.eval}) == 60
+    assert sum(map(len, (found.train, found.validation, found.eval))) == 60
+    assert 8 <= len(found.eval) <= 28
+    assert data.reported == f"30 % of the prompts of jsonl:{path}"
+    assert gold_rewards(data) == ()
+    assert capsys.readouterr().err == ""
 
 
 def test_the_trend_is_that_of_a_regression():

@@ -269,6 +269,26 @@ def test_as_many_jobs_at_the_same_time_as_slots(tmp_path):
     assert max(seen) == 2
 
 
+def test_an_interrupted_sweep_says_how_it_goes_on(tmp_path, capsys):
+    stopped = []
+
+    class Interrupted:
+        def start(self, job):
+            return True
+
+        def ended(self):
+            raise KeyboardInterrupt
+
+        def stop(self):
+            stopped.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep_run.run_jobs([shell(tmp_path, "long", "true")], Interrupted(), {})
+    assert stopped == [True]
+    said = capsys.readouterr()
+    assert "stopping 1 runs, which save their state; the same command resumes the sweep" in said.out + said.err
+
+
 def test_stop_lets_a_run_save_and_waits(tmp_path):
     launcher = Local(1)
     job = shell(
