@@ -38,6 +38,8 @@ def get_config(variant: str = "") -> ConfigDict:
             f"encoder's reward model with --config.reward=RUN"
         )
     models = helpful.get_config(",".join(named))
+    if not named:
+        models.sft.max_steps = 200  # SFT on half of the demonstrations leaves the policy something to learn
     config = ConfigDict()
     config.seed = 0  # seed of the prompts' order and of the samples
     # SFT run, reward-model run with one, checkpoint, or Hugging Face folder of a language model.
@@ -96,7 +98,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.algorithm.std_floor = 1e-2  # grpo: the least divisor
     config.algorithm.max_gap = 1e-2  # largest mean difference of the log-probabilities of sampler and update, in nats
     config.algorithm.kl = ConfigDict()
-    config.algorithm.kl.coef = 0.05  # coefficient of the KL penalty, or its first value; beta of online_dpo
+    config.algorithm.kl.coef = (
+        0.1 if not named else 0.05
+    )  # coefficient of the KL penalty, or its first value; beta of online_dpo
     config.algorithm.kl.placement = "reward"  # reward, or loss
     config.algorithm.kl.estimator = "k1"  # k1 in the reward; k2 or k3 in the loss
     config.algorithm.kl.target = 0.0  # KL in nats per response that the coefficient is adapted to; 0: fixed coefficient
@@ -115,7 +119,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.train.evaluate_every = 50  # iterations between evaluations on the validation prompts
     config.train.checkpoint_every = 50  # iterations between checkpoints; 0: only at the end
     config.train.keep = 2  # number of newest checkpoints that are not deleted
-    config.train.select = "last"  # last, or best: highest validation score minus kl.coef times KL
+    config.train.select = "best"  # last, or best: highest validation score minus kl.coef times KL
     config.train.samples = 8  # validation prompts whose responses go to samples.jsonl at each evaluation
     config.train.optimizer = models.train.optimizer.copy_and_resolve_references()
     config.train.optimizer.learning_rate = 3e-4 if not named else 1e-6
@@ -125,6 +129,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.stop = ConfigDict()
     config.stop.score = 1.5 if not named else 0.0  # end if the mean normalized validation score reaches this; 0: never
+    config.stop.patience = 5  # end after so many evaluations without a better one, as for train.select=best; 0: never
     config.stop.kl = 40.0  # end if an iteration's KL in nats per response is above this; 0: never
     config.stop.entropy = 0.0  # end if an iteration's entropy in nats per token is below this; 0: never
     config.stop.cut = 0.5  # end if a larger share of an iteration's responses is cut at max_response; 0: never

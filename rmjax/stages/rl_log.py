@@ -165,6 +165,22 @@ def stop_of_iteration(row: Mapping[str, float], settings: StopSettings, max_resp
     return None
 
 
+def stop_of_patience(values: Sequence[float], patience: int) -> Stop | None:
+    """Returns the rule `patience` if the best of the values, one for each evaluation, is that many evaluations old.
+
+    Example:
+        >>> stop_of_patience([1.0, 3.0, 2.0], 2), stop_of_patience([1.0, 3.0, 2.0, 3.0], 2).rule
+        (None, 'patience')
+    """
+    if not patience or len(values) - 1 - int(np.argmax(values)) < patience:
+        return None
+    return Stop(
+        "patience",
+        f"the held-out score minus kl.coef times KL has not been above {max(values):.2f} in the last {patience} "
+        f"evaluations (stop.patience={patience})",
+    )
+
+
 def stop_of_evaluation(found: Mapping[str, Any], settings: StopSettings) -> Stop | None:
     """Returns the rule `score` if the mean score on the held-out prompts has reached its threshold."""
     if settings.score and found["score"] >= settings.score:

@@ -33,6 +33,7 @@ from rmjax.stages.rl_log import (
     metrics_row,
     stop_of_evaluation,
     stop_of_iteration,
+    stop_of_patience,
     verdict,
 )
 from rmjax.stages.rl_models import StartModels
@@ -161,7 +162,7 @@ class Trainer:
         if self.done % train.evaluate_every == 0 or last:
             found = self.evaluate()
             print(verdict(self.rows, self.gold), flush=True)
-            stop = stop or stop_of_evaluation(found, self.settings.stop)
+            stop = stop or stop_of_evaluation(found, self.settings.stop) or self.no_progress()
             last = last or stop is not None
         if last or signalled or (train.checkpoint_every and self.done % train.checkpoint_every == 0):
             self.save()
@@ -179,7 +180,11 @@ class Trainer:
                     return found
             elif self.done and (found := stop_of_evaluation(_unprefixed(row), self.settings.stop)):
                 return found
-        return None
+        return self.no_progress()
+
+    def no_progress(self) -> Stop | None:
+        """Returns the rule `patience` if the evaluations so far break it."""
+        return stop_of_patience(list(self.evaluated().values()), self.settings.stop.patience)
 
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
@@ -194,6 +199,15 @@ class Trainer:
             self.run.log_sample(record)
         print(evaluation_line(self.done, found, "held-out prompts"), flush=True)
         return found
+
+    def evaluated(self) -> dict[int, float]:
+        """Returns the held-out score minus kl.coef times KL, by the step of the evaluation."""
+        coef = self.settings.algorithm.kl.coef
+        return {
+            row["step"]: row[f"{PREFIX}score"] - coef * row[f"{PREFIX}kl"]
+            for row in self.run.metrics()
+            if f"{PREFIX}score" in row
+        }
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -264,12 +278,7 @@ class Trainer:
         steps = self.checkpoint_steps()
         if self.settings.train.select == "last":
             return steps[-1]
-        coef = self.settings.algorithm.kl.coef
-        values = {
-            row["step"]: row[f"{PREFIX}score"] - coef * row[f"{PREFIX}kl"]
-            for row in self.run.metrics()
-            if f"{PREFIX}score" in row and row["step"] in steps
-        }
+        values = {step: value for step, value in self.evaluated().items() if step in steps}
         return max(values, key=lambda step: (values[step], -step), default=steps[-1])
 
     def select(self) -> int:

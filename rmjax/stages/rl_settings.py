@@ -145,12 +145,13 @@ class StopSettings:
     """Rules that end a run (`config.stop`); 0 switches a rule off."""
 
     score: float
+    patience: int
     kl: float
     entropy: float
     cut: float
 
     def __post_init__(self) -> None:
-        not_negative(self, "score", "kl", "entropy", "cut")
+        not_negative(self, "score", "patience", "kl", "entropy", "cut")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

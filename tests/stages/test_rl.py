@@ -107,6 +107,7 @@ def settings(models, variant="", **changes):
         "train.optimizer.learning_rate": 1e-2,
         "stop.cut": 0.0,
         "stop.score": 0.0,
+        "train.select": "last",
         "evaluation.bootstrap": 10,
         "parallel.devices": 1,
         **changes,
@@ -347,9 +348,20 @@ def test_the_names_of_metrics_are_those_of_the_field():
     }
 
 
+def test_a_run_that_has_stopped_to_improve_ends(models, tmp_path, capsys):
+    """At a learning rate of 0 no evaluation is better than the first."""
+    changes = {"stop.patience": 2, "train.evaluate_every": 1, "train.max_steps": 5}
+    config = settings(models, "rloo", **changes, **{"train.optimizer.learning_rate": 1e-30})
+    result = train_policy(config, tmp_path / "run")
+    assert (result["stopped"]["rule"], result["steps"], result["selected"]) == ("patience", 2, 2)
+    assert "in the last 2 evaluations (stop.patience=2)" in result["stopped"]["sentence"]
+    (tmp_path / "run" / "evaluation.json").unlink()
+    assert train_policy(config, tmp_path / "run") == result
+
+
 @pytest.mark.parametrize("kl", [4.0, 6.0])
 def test_the_limit_of_the_divergence(kl):
-    rules = StopSettings(score=0.0, kl=5.0, entropy=0.0, cut=0.0)
+    rules = StopSettings(score=0.0, patience=0, kl=5.0, entropy=0.0, cut=0.0)
     found = stop_of_iteration({"val/cut": 1.0, "objective/kl": kl}, rules, 6)
     assert (found.rule if found else None) == ("kl" if kl > 5 else None)
 
