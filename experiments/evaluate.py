@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from rmjax.cli import checkpoint_flags, runtime, script
+from rmjax.cli import checkpoint_flags, reading_flags, runtime, script
 from rmjax.data.comparisons import Comparison
 from rmjax.data.sources import load_comparisons
 from rmjax.errors import InputError
@@ -50,7 +50,9 @@ def main() -> None:
     if output and not output.parent.is_dir():
         raise InputError(f"the folder of --output={output} does not exist")
     notes: collections.Counter[str] = collections.Counter()
-    comparisons = load_comparisons(arguments.data, "test", manual_dir=arguments.manual_dir, notes=notes)
+    comparisons = load_comparisons(
+        arguments.data, "test", manual_dir=arguments.manual_dir, notes=notes, reading=reading_flags.reading()
+    )
     print(*(f"{note}: {count:,}" for note, count in notes.items()), sep="\n", end="\n\n" if notes else "")
     checkpoint = ",".join(arguments.checkpoint)
     about = {"data": arguments.data, "notes": dict(notes), "checkpoint": checkpoint}
@@ -94,7 +96,9 @@ def main() -> None:
 def read_validation(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Returns the comparisons of --validation; warns of prompts that `comparisons` also have."""
     arguments = flags.FLAGS
-    validation = load_comparisons(arguments.validation, "validation", manual_dir=arguments.manual_dir)
+    validation = load_comparisons(
+        arguments.validation, "validation", manual_dir=arguments.manual_dir, reading=reading_flags.reading()
+    )
     if shared := len({c.prompt for c in validation} & {c.prompt for c in comparisons}):
         print(
             f"warning: {shared} prompts of --validation={arguments.validation} are also in --data={arguments.data}: "
@@ -168,6 +172,7 @@ def load_alone(name: str) -> RewardModel:
 if __name__ == "__main__":
     runtime.prepare_process()
     checkpoint_flags.define()
+    reading_flags.define()
     flags.DEFINE_string("data", None, "Comparisons by name: gold/helpful, jsonl:FILE, hh_rlhf/helpful-base, ...")
     flags.DEFINE_string("validation", None, "Comparisons to fit the temperature on; without them, none is fitted.")
     flags.DEFINE_list(

@@ -51,7 +51,7 @@ def load_splits(data: DataSettings) -> ComparisonSplits:
     }
 
     def load(source: str, role: str) -> list[Comparison]:
-        return load_comparisons(source, role, manual_dir=data.manual_dir, notes=notes[role])
+        return load_comparisons(source, role, manual_dir=data.manual_dir, notes=notes[role], reading=data.reading())
 
     train, test = load(data.train, "train"), load(data.eval, "test")
     if data.validation:
@@ -111,7 +111,7 @@ def load_demonstration_splits(source: str, data: DataSettings | SftDataSettings)
     Raises:
         InputError: the source cannot be read.
     """
-    demonstrations = load_demonstrations(source, "train", manual_dir=data.manual_dir)
+    demonstrations = load_demonstrations(source, "train", manual_dir=data.manual_dir, reading=data.reading())
     return DemonstrationSplits(*hold_out(demonstrations, data.holdout))
 
 

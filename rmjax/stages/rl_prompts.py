@@ -47,12 +47,12 @@ def load_prompts(data: PromptSettings) -> PromptSplits:
     Raises:
         InputError: a source cannot be read.
     """
-    learned = load_records(data.train, "train", manual_dir=data.manual_dir)
+    learned = load_records(data.train, "train", manual_dir=data.manual_dir, reading=data.reading())
     if data.validation:
-        held_out = load_records(data.validation, "validation", manual_dir=data.manual_dir)
+        held_out = load_records(data.validation, "validation", manual_dir=data.manual_dir, reading=data.reading())
     else:
         learned, held_out = hold_out(learned, data.holdout)
-    reported = load_records(data.eval, "test", manual_dir=data.manual_dir)
+    reported = load_records(data.eval, "test", manual_dir=data.manual_dir, reading=data.reading())
     splits = PromptSplits(
         _distinct(learned),
         _distinct(held_out)[: data.validation_prompts],

@@ -182,5 +182,6 @@ def demonstrations(settings: RlSettings, start: StartModels) -> Sequence[Example
     Raises:
         InputError: the source of the prompts has none.
     """
-    found = load_demonstrations(settings.data.train, "train", manual_dir=settings.data.manual_dir)
+    data = settings.data
+    found = load_demonstrations(data.train, "train", manual_dir=data.manual_dir, reading=data.reading())
     return encode_demonstrations(found[:DEMONSTRATIONS], start.tokenizer)

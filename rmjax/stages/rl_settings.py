@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from rmjax.data import reading
 from rmjax.errors import InputError
 from rmjax.models.transformer import REMAT
 from rmjax.rlhf.algorithm import AlgorithmConfig
@@ -29,7 +30,7 @@ def not_negative(settings: Any, *names: str) -> None:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PromptSettings:
+class PromptSettings(reading.Reading):
     """Prompts (`config.data`)."""
 
     train: str
@@ -41,6 +42,7 @@ class PromptSettings:
     eval_prompts: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("validation_prompts", "eval_prompts"):
             at_least(name, getattr(self, name), 2)
 
