@@ -157,9 +157,10 @@ def check_record(record: Any, reading: Reading) -> None:
         raise InputError(f"{len(answers)} responses or turns are more than max_responses={reading.max_responses}")
     if not isinstance(record, dict) or reading.extra_keys == "ignore":
         return
-    present = _present(record)
-    for key in present:
-        if nearest := misspelled(key, _KEYS.get(_form(record) or "", {"prompt"}), set(present)):
+    present = set(_present(record))
+    known = _KEYS.get(_form(record) or "", {"prompt"})
+    for key in present - known:
+        if nearest := misspelled(key, known, present):
             raise InputError(
                 f'the key "{key}" is not known: did you mean "{nearest}"? To read the file without it, set '
                 "extra_keys=ignore"

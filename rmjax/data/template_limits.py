@@ -60,13 +60,14 @@ def limited(conversations: int, *, seconds: float = SECONDS, memory: int = MEMOR
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield
+        try:
+            yield
+        finally:  # the exception may come here too
+            done.set()
+            watcher.join()
+            _raise_in(thread, None)  # takes back one that has not come yet
     except _Stopped:
         raise InputError(f"the chat template takes {reason} to render: use another tokenizer or template") from None
-    finally:
-        done.set()
-        watcher.join()
-        _raise_in(thread, None)  # takes back an exception that came too late
 
 
 @contextlib.contextmanager

@@ -124,9 +124,6 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         _check_numbers(self, "model.")
-        for field in SIZES:
-            if getattr(self, field) < 1:
-                raise InputError(f"model.{field} must be positive, found {getattr(self, field)}")
         if self.layers > MOST_LAYERS:
             raise InputError(f"model.layers must be at most {MOST_LAYERS}, found {self.layers}")
         if self.norm_eps < 0 or (self.positions == "rotary" and self.rope_theta <= 0):
@@ -168,13 +165,16 @@ class HeadConfig:
 
 
 def _check_numbers(settings: Any, prefix: str) -> None:
-    """Raises InputError unless whole numbers are whole and not too large, and the other numbers finite."""
+    """Raises InputError unless whole numbers are whole and in their range, and the other numbers finite."""
     for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if field.type == "int" and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST):
-            raise InputError(f"{prefix}{field.name} must be a whole number of at most {LARGEST}, found {value!r}")
-        if field.type == "float" and (not isinstance(value, int | float) or not math.isfinite(value)):
-            raise InputError(f"{prefix}{field.name} must be a finite number, found {value!r}")
+        name, value = prefix + field.name, getattr(settings, field.name)
+        if field.type == "int":
+            if isinstance(value, bool) or not isinstance(value, int) or value > LARGEST:
+                raise InputError(f"{name} must be a whole number of at most {LARGEST}, found {value!r}")
+            if value < (field.name in SIZES):
+                raise InputError(f"{name} must be {'positive' if field.name in SIZES else 'at least 0'}, found {value}")
+        elif field.type == "float" and (not isinstance(value, int | float) or not math.isfinite(value)):
+            raise InputError(f"{name} must be a finite number, found {value!r}")
 
 
 def default_head(names: Sequence[str], config: TransformerConfig) -> HeadConfig:

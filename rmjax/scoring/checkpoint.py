@@ -32,7 +32,7 @@ from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.models.checkpoint_files import PICKLES
 from rmjax.models.reward import RewardTransformer
-from rmjax.models.transformer import parameter_shapes
+from rmjax.models.transformer import LanguageModel, parameter_shapes
 from rmjax.parallel.layout import Layout, make_layout
 from rmjax.parallel.processes import is_main_process, sync_processes
 from rmjax.scoring.contract import Canary, Contract, check_canaries, read_contract
@@ -183,8 +183,7 @@ def load(
         raise InputError(
             f"{checkpoint} is a language model without scores: train a reward model from it with --config.init={path}"
         )
-    module = RewardTransformer(contract.trunk, contract.head, jnp.dtype("float32"))
-    params = over.device_put(load_params(checkpoint, module, over))
+    params = over.device_put(load_params(checkpoint, contract, over))
     model = RewardModel(params, contract, load_tokenizer(checkpoint, contract), over)
     if verify and not contract.canaries:
         raise InputError(f"{checkpoint} has no canaries to verify: load it with verify=False (--noverify)")
@@ -227,13 +226,16 @@ def load_tokenizer(checkpoint: Path, contract: Contract) -> Tokenizer:
     return tokenizer
 
 
-def load_params(checkpoint: Path, module: nn.Module, layout: Layout) -> Any:
-    """Loads the parameters of `module` from a checkpoint, not replicated.
+def load_params(checkpoint: Path, contract: Contract, layout: Layout) -> Any:
+    """Loads the parameters of a checkpoint, not replicated.
 
     Raises:
-        InputError: they cannot be read, have other shapes than those of the module, or are not all finite.
+        InputError: they cannot be read, are not those of the contract's model, or are not all finite.
     """
-    path = checkpoint / "params"
+    path, dtype = checkpoint / "params", jnp.dtype("float32")
+    module: nn.Module = LanguageModel(contract.trunk, dtype)
+    if contract.kind == "reward_model":
+        module = RewardTransformer(contract.trunk, contract.head, dtype)
     wanted = jax.tree.map(lambda leaf: leaf.shape, parameter_shapes(module))
     try:
         found = jax.tree.map(lambda leaf: leaf.shape, _stored(path))

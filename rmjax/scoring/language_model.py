@@ -160,8 +160,7 @@ def load_language_model(
     if contract.kind != "language_model":
         sft = f": its language model is in {path / 'sft'}" if (path / "sft").is_dir() else ": name an SFT run"
         raise InputError(f"{checkpoint} is a reward model, which cannot generate{sft}")
-    module = LanguageModel(contract.trunk, jnp.dtype("float32"))
-    params = over.device_put(load_params(checkpoint, module, over))
+    params = over.device_put(load_params(checkpoint, contract, over))
     dtype = jnp.dtype(contract.compute_dtype)
     return LoadedLanguageModel(params, contract.trunk, dtype, load_tokenizer(checkpoint, contract), over)
 

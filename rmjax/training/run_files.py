@@ -93,7 +93,7 @@ def is_figure(file: Path, run: Path) -> bool:
         reason = "is a link to another folder"
     elif not file.is_file() or file.stat().st_size > LARGEST_FIGURE:
         reason = f"is no file of at most {LARGEST_FIGURE:,} bytes"
-    elif file.open("rb").read(len(PNG)) != PNG:
+    elif not file.read_bytes().startswith(PNG):
         reason = "is not a PNG file"
     else:
         return True
