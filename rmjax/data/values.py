@@ -45,7 +45,7 @@ def number(value: Any, key: str) -> float:
     """Returns a finite number of at most `LARGEST` in size."""
     # The comparison is false for NaN, and exact for an integer beyond the range of a float.
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
-        raise InputError(f'"{key}" must hold finite numbers of at most {LARGEST:.0e} in size, found {kind(value)}')
+        raise InputError(f'"{key}" must hold finite numbers, found {kind(value)}; the largest is {LARGEST:.0e}')
     return float(value)
 
 

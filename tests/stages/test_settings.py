@@ -2,9 +2,8 @@
 
 import dataclasses
 import importlib
-from pathlib import Path
-
 import math
+from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
