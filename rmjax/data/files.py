@@ -23,7 +23,11 @@ def require_regular(path: str | Path) -> None:
     path = Path(path)
     if "\0" in str(path):
         raise InputError(f"{str(path)!r} is not the name of a file: it has a NUL")
-    if path.exists() and not (path.is_file() or path.is_dir() or _OPEN.fullmatch(str(path))):
+    try:
+        special = path.exists() and not (path.is_file() or path.is_dir() or _OPEN.fullmatch(str(path)))
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"{str(path)[:200]}: cannot be read ({error.strerror})") from None
+    if special:
         raise InputError(f"{path}: is a FIFO, a device or a socket, expected a file; for a stream use standard input")
 
 

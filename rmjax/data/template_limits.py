@@ -58,11 +58,11 @@ def limited(conversations: int, *, seconds: float = SECONDS, memory: int = MEMOR
                 return
 
     watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
+    try:  # the exception may also come while the thread starts or ends
         try:
+            watcher.start()
             yield
-        finally:  # the exception may come here too
+        finally:
             done.set()
             watcher.join()
             _raise_in(thread, None)  # takes back one that has not come yet
