@@ -82,9 +82,6 @@ class Gate:
     agreement: float
     source: str
 
-    def __post_init__(self) -> None:
-        _check_finite(self, "the gate", "prompt_threshold", "response_threshold", "mean", "std", "agreement")
-
 
 @dataclasses.dataclass(frozen=True)
 class Contract:
@@ -183,9 +180,12 @@ def _check(contract: Contract) -> None:
     texts = [contract.chat_template, contract.date, *(canary.response for canary in contract.canaries)]
     texts += [text for prompt in prompts for message in prompt for text in message]
     numbers = [contract.step, contract.max_prompt, contract.max_response, *contract.ending]
+    if gate := contract.gate:
+        _check_finite(gate, "the gate", "prompt_threshold", "response_threshold", "mean", "std")
     for wrong, problem in (
         (contract.kind not in KINDS, f"kind {contract.kind!r}"),
         (contract.compute_dtype not in DTYPES, f"compute_dtype {contract.compute_dtype!r}"),
+        (gate is not None and gate.std <= 0, "a gate whose std is not above 0"),
         (contract.kind == "reward_model" and not known, "a reward model without heads"),
         (len(known) < len(contract.heads) or not named <= known, f"heads {sorted(named)} of {list(contract.heads)}"),
         (not all(isinstance(text, str) for text in texts), "a text that is none"),

@@ -1,5 +1,6 @@
 """Checkpoints, configurations, indexes, tokenizers and contracts that are damaged or hostile: one sentence each."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from golden.compare import edit_config, edit_tensors
 
 from rmjax.errors import InputError
 from rmjax.scoring.checkpoint import MANIFEST, find_checkpoint, load, save_checkpoint, verify_files
+from rmjax.scoring.contract import Gate
 from rmjax.scoring.hub import export_reward_model
 
 
@@ -154,6 +156,7 @@ def inside(part, **fields):
     return lambda record: record[part].update(fields)
 
 
+GATE = dataclasses.asdict(Gate("helpful", "safety", 0.7, 0.15, "No.", 0.1, 1.2, 0.8, "made up"))
 CONTRACTS = {
     "std 0": (lambda record: record["normalization"]["safety"].update(std=0.0), "std of a normalization must be above"),
     "std NaN": (lambda record: record["normalization"]["safety"].update(std=np.nan), "must be a finite number"),
@@ -171,6 +174,9 @@ CONTRACTS = {
     "another width": (inside("trunk", mlp_width=21), "other parameters than the model of its contract"),
     "no names": (inside("head", names=[]), "not a complete scoring contract"),
     "link negative": (inside("link", threshold=-1.0), "threshold of a link"),
+    "gate with std 0": (contract(gate={**GATE, "std": 0.0}), "a gate whose std is not above 0"),
+    "gate with NaN": (contract(gate={**GATE, "prompt_threshold": np.nan}), "must be a finite number"),
+    "gate of another head": (contract(gate={**GATE, "safety": "x"}), "heads ["),
     "template a number": (contract(chat_template=3), "a text that is none"),
     "trunk a list": (contract(trunk=[]), "not a complete scoring contract"),
 }
