@@ -20,6 +20,9 @@ from ml_collections import ConfigDict
 
 from configs import variants
 
+# Fields of config.data that say how files are read, the same for all stages.
+READING = ("extra_keys", "max_line_bytes", "max_file_bytes", "max_depth", "max_responses")
+
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the configuration; `variant` is the part after the colon in --config=configs/helpful.py:VARIANT."""
@@ -43,6 +46,11 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.flipped = 0.0  # training: share of the comparisons whose labels are flipped
     config.data.rater_bias = 0.0  # training: standard deviation of a random shift of each comparison's ratings
     config.data.refuse_leaks = False  # True: prompts shared by training, validation and evaluation data are an error
+    config.data.extra_keys = "check"  # check: a likely misspelling of a known key is an error; ignore: it is counted
+    config.data.max_line_bytes = 2**24  # most bytes of a line of a file
+    config.data.max_file_bytes = 2**36  # most bytes of a file after decompression
+    config.data.max_depth = 64  # most objects and lists inside each other in a record
+    config.data.max_responses = 1024  # most responses of a record
 
     config.tokenizer = ConfigDict()
     config.tokenizer.path = ""  # folder, hub id or run directory with a tokenizer; empty: train a BPE on the data

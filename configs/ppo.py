@@ -57,6 +57,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.manual_dir = ""  # folder with the files of HH-RLHF, in their published layout; empty: download
     config.data.validation_prompts = 128  # maximum number of prompts of an evaluation during training
     config.data.eval_prompts = 512  # maximum number of prompts to report on
+    for name in helpful.READING:
+        config.data[name] = models.data[name]
 
     config.rollout = ConfigDict()
     config.rollout.prompts = 32  # prompts of an iteration

@@ -36,6 +36,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.train = base.data.train  # training demonstrations, by source name (rmjax/data/sources.py)
     config.data.holdout = base.data.holdout
     config.data.manual_dir = base.data.manual_dir
+    for name in helpful.READING:
+        config.data[name] = base.data[name]
     config.tokenizer = base.tokenizer
     config.model = base.model
     config.train = base.sft

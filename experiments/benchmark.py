@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from absl import flags
 
-from rmjax.cli import checkpoint_flags, runtime, script
+from rmjax.cli import checkpoint_flags, reading_flags, runtime, script
 from rmjax.cli.output import beside_output, write_result
 from rmjax.data.comparisons import Prompt
 from rmjax.data.sources import load_comparisons
@@ -37,7 +37,9 @@ def measure() -> None:
         raise InputError("nothing to do: give --rewardbench, --rewardbench2 or --probes")
     items = {name: read(sources[name]) for name, (read, _) in BENCHMARKS.items() if name in sources}
     if arguments.probes:
-        comparisons = load_comparisons(arguments.probes, "test", manual_dir=arguments.manual_dir)
+        comparisons = load_comparisons(
+            arguments.probes, "test", manual_dir=arguments.manual_dir, reading=reading_flags.reading()
+        )
     model = checkpoint_flags.load_checkpoint()
     head = model.pick_head(arguments.head)
     resampling = {"bootstrap": arguments.bootstrap, "seed": arguments.seed}
@@ -69,6 +71,7 @@ def measure() -> None:
 if __name__ == "__main__":
     runtime.prepare_process()
     checkpoint_flags.define()
+    reading_flags.define()
     flags.DEFINE_string("rewardbench", None, "RewardBench: .jsonl, .jsonl.gz, .parquet, -, or allenai/reward-bench.")
     flags.DEFINE_string("rewardbench2", None, "RewardBench 2: the same, or allenai/reward-bench-2.")
     flags.DEFINE_string("probes", None, "Comparisons that the probes edit, by name: gold/helpful, jsonl:FILE, ...")

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from rmjax.cli import checkpoint_flags, runtime, script
+from rmjax.cli import checkpoint_flags, reading_flags, runtime, script
 from rmjax.cli.output import beside_output, write_result
 from rmjax.data.comparisons import Comparison
 from rmjax.data.sources import load_comparisons
@@ -54,7 +54,9 @@ def evaluate() -> None:
 
     arguments = flags.FLAGS
     notes: collections.Counter[str] = collections.Counter()
-    comparisons = load_comparisons(arguments.data, "test", manual_dir=arguments.manual_dir, notes=notes)
+    comparisons = load_comparisons(
+        arguments.data, "test", manual_dir=arguments.manual_dir, notes=notes, reading=reading_flags.reading()
+    )
     print(*(f"{note}: {count:,}" for note, count in notes.items()), sep="\n", end="\n\n" if notes else "")
     checkpoint = ",".join(arguments.checkpoint)
     about = {"data": arguments.data, "notes": dict(notes), "checkpoint": checkpoint}
@@ -96,7 +98,9 @@ def evaluate() -> None:
 def read_validation(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Returns the comparisons of --validation; warns of prompts that `comparisons` also have."""
     arguments = flags.FLAGS
-    validation = load_comparisons(arguments.validation, "validation", manual_dir=arguments.manual_dir)
+    validation = load_comparisons(
+        arguments.validation, "validation", manual_dir=arguments.manual_dir, reading=reading_flags.reading()
+    )
     if shared := len({c.prompt for c in validation} & {c.prompt for c in comparisons}):
         print(
             f"warning: {shared} prompts of --validation={arguments.validation} are also in --data={arguments.data}: "
@@ -170,6 +174,7 @@ def load_alone(name: str) -> RewardModel:
 if __name__ == "__main__":
     runtime.prepare_process()
     checkpoint_flags.define()
+    reading_flags.define()
     flags.DEFINE_string("data", None, "Comparisons by name: gold/helpful, jsonl:FILE, hh_rlhf/helpful-base, ...")
     flags.DEFINE_string("validation", None, "Comparisons to fit the temperature on; without them, none is fitted.")
     flags.DEFINE_list(

@@ -25,7 +25,7 @@ from typing import Any
 
 from absl import flags
 
-from rmjax.cli import runtime, script
+from rmjax.cli import reading_flags, runtime, script
 from rmjax.cli.output import is_stdout, written
 from rmjax.data.comparisons import Message, Prompt
 from rmjax.data.jsonl import file_path, read_jsonl, read_lines
@@ -79,19 +79,20 @@ def main() -> None:
 def read_prompts() -> Iterator[tuple[Prompt, Any]]:
     """Yields every prompt with the form of it that the output states."""
     arguments = flags.FLAGS
-    source = file_path(arguments.input)
+    source, reading = file_path(arguments.input), reading_flags.reading()
     if arguments.text or source.endswith(".txt"):
-        for line in read_lines(source):
+        for line in read_lines(source, reading):
             yield (Message("user", line),), line
         return
-    for number, record in read_jsonl(source):
-        prompt = parse_prompt(record, f"{source}:{number}")
+    for number, record in read_jsonl(source, reading):
+        prompt = parse_prompt(record, f"{source}:{number}", reading)
         given = record.get("prompt") if isinstance(record, dict) else None
         yield prompt, given if given is not None else [message._asdict() for message in prompt]
 
 
 if __name__ == "__main__":
     runtime.prepare_process()
+    reading_flags.define("ignore")
     flags.DEFINE_string("checkpoint", None, "SFT run, a checkpoint in it, or a Hugging Face folder.")
     flags.DEFINE_string("input", None, "JSON lines, or .txt with a user's text on each line; -: standard input.")
     flags.DEFINE_string("output", None, "JSON lines with prompts and responses; -: standard output.")

@@ -23,7 +23,7 @@ import sys
 import numpy as np
 from absl import flags
 
-from rmjax.cli import checkpoint_flags, runtime, script
+from rmjax.cli import checkpoint_flags, reading_flags, runtime, script
 from rmjax.cli.output import is_stdout, written
 from rmjax.data.jsonl import file_path, read_jsonl
 from rmjax.data.records import parse_scoring
@@ -42,9 +42,10 @@ def main() -> None:
         column = model.heads.index(head)
         lines = responses = 0
         cut: list[np.ndarray] = []
-        records = read_jsonl(source)
+        reading = reading_flags.reading()
+        records = read_jsonl(source, reading)
         while part := list(itertools.islice(records, LINES)):
-            parsed = [parse_scoring(record, f"{source}:{number}") for number, record in part]
+            parsed = [parse_scoring(record, f"{source}:{number}", reading) for number, record in part]
             scored = model.score_groups([prompt for prompt, _ in parsed], [texts for _, texts in parsed])
             cut += scored.cut
             for (_, record), scores_KxZ, cut_Kx2 in zip(part, *scored, strict=True):
@@ -63,6 +64,7 @@ def main() -> None:
 if __name__ == "__main__":
     runtime.prepare_process()
     checkpoint_flags.define()
+    reading_flags.define("ignore")
     flags.DEFINE_string("input", None, "JSON lines, .jsonl or .jsonl.gz; -: standard input.")
     flags.DEFINE_string("output", None, "JSON lines, the same records with scores; -: standard output.")
     flags.DEFINE_string("head", None, "Head that scores; optional if the model has a single one.")

@@ -18,6 +18,15 @@ class InputError(ValueError):
     """An input that cannot be used; the message is complete without a traceback."""
 
 
+def printable(text: str) -> str:
+    """Returns a text for a terminal: every character without an image becomes its escape, such as \\x1b.
+
+    Line breaks and tabs stay, as does the space of U+00A0 and the joiner of emojis.
+    """
+    kept = "\n\t\u00a0\u200d\ufe0f"
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def renamed(name: str) -> str | None:
     """Returns the message for a field of the configuration that had this name in an earlier version, or None."""
     return f"{name} is now {RENAMED[name]}: use the new name" if name in RENAMED else None

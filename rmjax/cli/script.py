@@ -12,7 +12,7 @@ from ml_collections import config_flags
 
 from rmjax.cli import usage
 from rmjax.cli.training_flags import CONFIG, config_dict, config_text, join_processes
-from rmjax.errors import InputError, renamed
+from rmjax.errors import InputError, printable, renamed
 
 
 def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
@@ -68,5 +68,5 @@ def _flag_message(error: Exception) -> str:
 
 
 def _fail(message: str, status: int) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(printable(f"error: {message}"), file=sys.stderr)
     sys.exit(status)

@@ -70,7 +70,7 @@ def _usage() -> str:
 
 def _own_flags() -> list[flags.Flag]:
     by_module = flags.FLAGS.flags_by_module_dict()
-    modules = ("rmjax.cli.training_flags", "rmjax.cli.checkpoint_flags", sys.argv[0])
+    modules = ("rmjax.cli.training_flags", "rmjax.cli.checkpoint_flags", "rmjax.cli.reading_flags", sys.argv[0])
     found = [flag for module in modules for flag in by_module.get(module, [])]
     return sorted(found, key=lambda flag: not _is_required(flag))
 

@@ -17,6 +17,7 @@ import numpy as np
 from rmjax.data.comparisons import Comparison
 from rmjax.data.leaks import Leak, find_overlaps
 from rmjax.data.token_groups import TokenGroups
+from rmjax.errors import printable
 
 LISTED = 8  # labels and notes on the console, of each kind
 
@@ -128,7 +129,8 @@ class DataAudit:
         rows = [row for name, counts in self.sets.items() for row in _rows(name, counts)]
         rows += [("leaks", leak.evaluation, leak.to_text()) for leak in self.overlaps]
         widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
-        return "\n".join(f"{first:<{widths[0]}}  {second:<{widths[1]}}  {text}" for first, second, text in rows)
+        lines = (f"{first:<{widths[0]}}  {second:<{widths[1]}}  {text}" for first, second, text in rows)
+        return printable("\n".join(lines))
 
 
 def audit(

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rmjax.data.comparisons import Message, Prompt
+from rmjax.data.template_limits import limited
 from rmjax.errors import InputError
 
 # Jinja templates by name, for tokenizers without one. `markers` is that of the BPE that rmjax trains. OPENING is a
@@ -63,9 +64,10 @@ class ChatTemplate:
     """
 
     def __init__(self, tokenizer: Any, date: str = DATE) -> None:
-        if not tokenizer.chat_template:
+        if not tokenizer.chat_template or not isinstance(tokenizer.chat_template, str):
+            found = "a chat template that is no text" if tokenizer.chat_template else "no chat template"
             raise InputError(
-                "the tokenizer has no chat template: name one with tokenizer.template "
+                f"the tokenizer has {found}: name one with tokenizer.template "
                 f"({', '.join(TEMPLATES)}), or add it to its tokenizer_config.json"
             )
         try:
@@ -118,20 +120,21 @@ class ChatTemplate:
         return self._render([[Message("user", "?"), Message("assistant", "!")]])[0]
 
     def _render(self, conversations: Sequence[Sequence[Message]]) -> list[str]:
-        import jinja2
-
         if not conversations:
             return []  # apply_chat_template refuses an empty list
         turns = [[message._asdict() for message in conversation] for conversation in conversations]
         try:
-            return self._tokenizer.apply_chat_template(
-                turns, chat_template=self._text, tokenize=False, dates=self._dates
-            )
-        except jinja2.TemplateError as error:
+            with limited(len(turns)):
+                return self._tokenizer.apply_chat_template(
+                    turns, chat_template=self._text, tokenize=False, dates=self._dates
+                )
+        except InputError:
+            raise
+        except Exception as error:  # a template is a program: it can raise anything
             if len(conversations) > 1:  # find the refused one
                 return [text for conversation in conversations for text in self._render([conversation])]
-            refused = _quoted(conversations[0])
-            raise InputError(f"the chat template refuses the conversation {refused}: {error}") from None
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(f"the chat template refuses {_quoted(conversations[0])}: {reason}") from None
 
 
 def named_template(name: str, tokenizer: Any) -> str:
@@ -150,5 +153,6 @@ def named_template(name: str, tokenizer: Any) -> str:
 
 
 def _quoted(turns: Sequence[Message]) -> str:
+    """Returns the beginning of a conversation in quotation marks, for a message."""
     text = " | ".join(f"{turn.role}: {turn.content}" for turn in turns if turn.content != PROBE)
-    return repr(text if len(text) <= 100 else text[:97] + "...")
+    return f"the conversation {text if len(text) <= 100 else text[:97] + '...'!r}" if text else "every conversation"

@@ -9,25 +9,29 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from rmjax.data.files import require_regular
 from rmjax.data.jsonl import file_path
+from rmjax.data.reading import DEFAULT, Reading
 from rmjax.errors import InputError
 
 TEXTS = ("prompt", "chosen", "rejected", "response")  # columns whose cells are text, also if they are empty
 LABELS = ("head", "subset")  # columns whose cells are text, or absent if they are empty
-LONGEST_CELL = 2**31 - 1  # the limit of Python's reader is 128 KB
 
 
-def csv_records(path: str | os.PathLike) -> Iterator[tuple[str, dict[str, Any]]]:
+def csv_records(path: str | os.PathLike, reading: Reading = DEFAULT) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields (origin, record) for every row of a CSV file, gzipped or not; the origin is "FILE:LINE" of its first line.
 
     The keys are those of the header row. The cells of `TEXTS` and `LABELS` are text. Another cell is JSON if it can be
     read so (a number, `true`, `[2, 1]`), else text; an empty one is absent.
 
     Raises:
-        InputError: the file is missing or broken, has no header or no rows, or a row has another number of cells.
+        InputError: the file is missing, broken, a FIFO, a device or beyond a limit of `reading`, has no header or no
+            rows, or a row has another number of cells.
     """
     path = file_path(path)
-    csv.field_size_limit(LONGEST_CELL)
+    require_regular(path)
+    csv.field_size_limit(reading.max_line_bytes)
+    left = reading.most_bytes(os.path.getsize(path) if path.endswith(".gz") and os.path.isfile(path) else None)
     opened = gzip.open if path.endswith(".gz") else open
     line = 1
     try:
@@ -41,6 +45,9 @@ def csv_records(path: str | os.PathLike) -> Iterator[tuple[str, dict[str, Any]]]
             for row in rows:
                 if row and len(row) != len(header):
                     raise InputError(f"{path}:{line}: {len(row)} cells, but the header names {len(header)} columns")
+                left -= sum(map(len, row))
+                if left < 0:
+                    raise InputError(f"{path}:{line}: the file has more than max_file_bytes after decompression")
                 if row:
                     yield f"{path}:{line}", _record(header, row)
                     found = True
@@ -62,5 +69,5 @@ def _value(key: str, cell: str) -> Any:
         return cell if key in TEXTS else None
     try:
         return cell if key in LABELS else json.loads(cell)
-    except ValueError:
+    except (ValueError, RecursionError):
         return cell

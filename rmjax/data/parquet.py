@@ -6,16 +6,21 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from rmjax.data.files import require_regular
+from rmjax.data.reading import DEFAULT, Reading
 from rmjax.errors import InputError
 
+ROWS = 1024  # rows that are read together
 
-def parquet_records(path: str | os.PathLike) -> Iterator[tuple[str, dict[str, Any]]]:
+
+def parquet_records(path: str | os.PathLike, reading: Reading = DEFAULT) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields (origin, record) for every row of a parquet file, read in batches; the origin is "FILE, row NUMBER".
 
     A record is the same Python object as of the same row in a file of JSON lines.
 
     Raises:
-        InputError: pyarrow is not installed, or the file is missing, unreadable or has no records.
+        InputError: pyarrow is not installed, or the file is missing, a FIFO, a device, unreadable, beyond a limit of
+            `reading`, or has no records.
     """
     path = os.fspath(path)
     try:
@@ -25,10 +30,17 @@ def parquet_records(path: str | os.PathLike) -> Iterator[tuple[str, dict[str, An
         raise InputError(
             f"reading {path} needs pyarrow: run `pip install pyarrow`, or give the records as a .jsonl file"
         ) from None
-    number = 0
+    require_regular(path)
+    number = size = 0
     try:
         with ParquetFile(path) as file:
-            for batch in file.iter_batches():
+            names = file.schema_arrow.names
+            if len(set(names)) < len(names):
+                raise InputError(f"{path}: two columns have the same name")
+            for batch in file.iter_batches(ROWS):
+                size += batch.nbytes
+                if size > reading.max_file_bytes or batch.nbytes > ROWS * reading.max_line_bytes:
+                    raise InputError(f"{path}: its rows are larger than max_line_bytes or max_file_bytes")
                 for record in batch.to_pylist():
                     number += 1
                     yield f"{path}, row {number}", record

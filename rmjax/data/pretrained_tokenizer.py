@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from rmjax.data.chat_template import named_template
+from rmjax.data.files import require_regular_files
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 
@@ -24,10 +26,13 @@ def open_tokenizer(path: str, *, template: str = "", max_prompt: int, max_respon
     Raises:
         InputError: it cannot be opened, or `template` is unknown.
     """
+    require_regular_files(Path(path))
     try:
         tokenizer = import_transformers().AutoTokenizer.from_pretrained(path, trust_remote_code=False, use_fast=True)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the parser in Rust panics with a BaseException, and Python raises of every kind
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"no tokenizer at {path!r} ({reason}): give a folder that contains tokenizer.json and "
             "tokenizer_config.json, or a hub id while the network is reachable"

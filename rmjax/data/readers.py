@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,10 +14,14 @@ from rmjax.data.hub_dataset import hub_records
 from rmjax.data.jsonl import jsonl_records
 from rmjax.data.parquet import parquet_records
 from rmjax.data.published import too_few_completions
+from rmjax.data.reading import DEFAULT, Reading
 from rmjax.data.records import parse_comparison, parse_demonstrations, parse_prompt, remarks
 from rmjax.errors import InputError
 
 Parsed = TypeVar("Parsed")
+
+Parse = Callable[[Any, str, Reading], Parsed]
+LISTED = 8  # remarks in a message
 
 
 class Request(NamedTuple):
@@ -28,6 +33,7 @@ class Request(NamedTuple):
         manual_dir: a folder with the files of HH-RLHF, read instead of the network.
         data_dir: the folder of prepared HH-RLHF data.
         notes: counter of remarks on files and records.
+        reading: limits and options of files.
     """
 
     name: str
@@ -35,6 +41,7 @@ class Request(NamedTuple):
     manual_dir: str = ""
     data_dir: str = ""
     notes: collections.Counter[str] | None = None
+    reading: Reading = DEFAULT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,37 +90,51 @@ class Reader:
 
 def parse_records(
     records: Iterable[tuple[str, Any]],
-    parse: Callable[[Any, str], Parsed],
+    parse: Parse[Parsed],
     notes: collections.Counter[str] | None = None,
+    reading: Reading = DEFAULT,
 ) -> Iterator[Parsed]:
-    """Yields `parse(record, origin)` for every (origin, record), and counts the remarks on the records in `notes`."""
+    """Yields `parse(record, origin)` for every (origin, record), and counts the remarks on the records in `notes`.
+
+    Without `notes`, keys that are not read are printed once, on standard error.
+
+    Raises:
+        InputError: a record is wrong.
+    """
+    found: collections.Counter[str] = collections.Counter() if notes is None else notes
+    origin = ""
     for origin, record in records:
         if too_few_completions(record):
-            if notes is not None:
-                notes["record of UltraFeedback with fewer than two completions skipped"] += 1
+            found["record of UltraFeedback with fewer than two completions skipped"] += 1
             continue
-        parsed = parse(record, origin)
-        if notes is not None:
-            notes.update(remarks(record))
+        parsed = parse(record, origin, reading)
+        found.update(remarks(record))
         yield parsed
+    unread = [f"{note} in {count:,} records" for note, count in found.items() if note.endswith("not read")]
+    if notes is None and unread:
+        print(f"note: up to {origin}: {', '.join(unread[:LISTED])}", file=sys.stderr)
 
 
-def _file_reader(kind: str, records: Callable[[str], Iterator[tuple[str, Any]]], *endings: str) -> Reader:
-    return _record_reader(f"{kind}:FILE", f"{kind}:train.{kind}", lambda request: records(request.name), endings)
+def _file_reader(kind: str, records: Callable[[str, Reading], Iterator[tuple[str, Any]]], *endings: str) -> Reader:
+    return _record_reader(
+        f"{kind}:FILE", f"{kind}:train.{kind}", lambda request: records(request.name, request.reading), endings
+    )
 
 
 def _record_reader(
     form: str, example: str, records: Callable[[Request], Iterator[tuple[str, Any]]], endings: tuple[str, ...] = ()
 ) -> Reader:
+    def parsed(request: Request, parse: Parse[Parsed]) -> Iterator[Parsed]:
+        return parse_records(records(request), parse, request.notes, request.reading)
+
     def comparisons(request: Request) -> list[Comparison]:
-        return list(parse_records(records(request), parse_comparison, request.notes))
+        return list(parsed(request, parse_comparison))
 
     def demonstrations(request: Request) -> list[Demonstration]:
-        groups = parse_records(records(request), parse_demonstrations, request.notes)
-        return [demonstration for group in groups for demonstration in group]
+        return [demonstration for group in parsed(request, parse_demonstrations) for demonstration in group]
 
     def prompts(request: Request) -> list[Demonstration]:
-        found = parse_records(records(request), parse_prompt)
+        found = parsed(request, parse_prompt)
         return [Demonstration(prompt, "", origin=request.name) for prompt in found]
 
     return Reader(form, example, comparisons, demonstrations, prompts, endings=endings)

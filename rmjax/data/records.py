@@ -10,7 +10,8 @@ A comparison is a JSON object or, as a role record, a JSON array:
 
 An object may also have "strength" and "margin" (one value for a pair, a list with one entry per pair for more
 responses), "unsafe" (a list of booleans, one per response; of a pair, chosen first), "head" and "subset". A null is the
-same as an absent key. Other keys are not read; `remarks` names them, so that they can be counted.
+same as an absent key. Other keys are not read: `check_record` refuses likely misspellings, and `remarks` names the
+others, so that they can be counted.
 `rmjax.data.conversations` defines transcripts, and `rmjax.data.published` the records of known data sets.
 
 In a record with a prompt, a response may be `true` or `false`: published files contain answers whose quotes a converter
@@ -36,7 +37,8 @@ from rmjax.data.comparisons import (
     validate_prompt,
 )
 from rmjax.data.published import standard_form
-from rmjax.errors import InputError
+from rmjax.data.reading import DEFAULT, Reading, misspelled
+from rmjax.errors import InputError, printable
 
 COMPARISON_FORMS = (
     '{"chosen", "rejected"} as transcripts or chat messages, the same with "prompt" as plain responses, '
@@ -61,12 +63,14 @@ Texts = tuple[Prompt, tuple[str, ...]]
 
 
 def _located(parse: Callable[[Any, str], Parsed]) -> Callable[..., Parsed]:
-    """Brings a record into standard form; puts its origin, if it is given, before the message of an InputError."""
+    """Brings a record into standard form and checks it; puts its origin, if given, before an InputError's message."""
 
     @functools.wraps(parse)
-    def located(record: Any, origin: str = "") -> Parsed:
+    def located(record: Any, origin: str = "", reading: Reading = DEFAULT) -> Parsed:
         try:
-            return parse(standard_form(record), origin)
+            record = standard_form(record)
+            check_record(record, reading)
+            return parse(record, origin)
         except InputError as error:
             raise InputError(f"{origin}: {error}" if origin else str(error)) from None
 
@@ -149,15 +153,33 @@ def parse_scoring(record: Any, origin: str = "") -> Texts:
     return prompt, responses
 
 
+def check_record(record: Any, reading: Reading) -> None:
+    """Raises InputError for too many responses, and for a key that is not read but likely misspells a known one."""
+    answers = record.get("responses") if isinstance(record, dict) else record
+    if isinstance(answers, list) and len(answers) > reading.max_responses:
+        raise InputError(f"{len(answers)} responses or turns are more than max_responses={reading.max_responses}")
+    if not isinstance(record, dict) or reading.extra_keys == "ignore":
+        return
+    present = set(_present(record))
+    known = _KEYS.get(_form(record) or "", {"prompt"})
+    for key in present - known:
+        if nearest := misspelled(key, known, present):
+            raise InputError(
+                f'the key "{key}" is not known: did you mean "{nearest}"? To read the file without it, set '
+                "extra_keys=ignore"
+            )
+
+
 def remarks(record: Any) -> tuple[str, ...]:
     """Returns remarks on a `record` that a parser accepted: keys not read, and booleans or transcripts read as text."""
     record = standard_form(record)
     form = _form(record)
     if form == "turns":
         return ()
-    assert form is not None  # a parser accepted the record
     record = _present(record)
-    found = [f'key "{key}" not read' for key in record if key not in _KEYS[form]]
+    if form is None:  # a prompt alone
+        return tuple(f'key "{printable(key)}" not read' for key in record if key != "prompt")
+    found = [f'key "{printable(key)}" not read' for key in record if key not in _KEYS[form]]
     texts = [record.get("chosen"), record.get("rejected"), record.get("response"), *record.get("responses", ())]
     found += ["boolean read as text" for text in texts if isinstance(text, bool)]
     others = _other_transcripts(record, texts)

@@ -42,6 +42,7 @@ from typing import TypeVar
 
 from rmjax.data.comparisons import Comparison, Demonstration, Prompt
 from rmjax.data.readers import READERS, Request
+from rmjax.data.reading import DEFAULT, Reading
 from rmjax.errors import InputError
 
 ROLES = ("train", "validation", "test")
@@ -117,6 +118,7 @@ def load_comparisons(
     manual_dir: str = "",
     data_dir: str = "",
     notes: collections.Counter[str] | None = None,
+    reading: Reading = DEFAULT,
 ) -> list[Comparison]:
     """Loads the comparisons that `spec` names.
 
@@ -126,6 +128,7 @@ def load_comparisons(
         manual_dir: a folder with the files of HH-RLHF, read instead of the network.
         data_dir: the folder of prepared HH-RLHF data.
         notes: counts remarks on files and their records, for the audit.
+        reading: limits and options of files.
 
     Raises:
         InputError: a name, a slice, a weight or the data are wrong, or nothing is left.
@@ -134,7 +137,7 @@ def load_comparisons(
         spec,
         role,
         lambda source, split: READERS[source.kind].comparisons(
-            Request(source.name, split, manual_dir, data_dir, notes)
+            Request(source.name, split, manual_dir, data_dir, notes, reading)
         ),
     )
 
@@ -146,18 +149,21 @@ def load_demonstrations(
     manual_dir: str = "",
     data_dir: str = "",
     notes: collections.Counter[str] | None = None,
+    reading: Reading = DEFAULT,
 ) -> list[Demonstration]:
     """Loads the demonstrations that `spec` names; of comparisons, the best responses. See `load_comparisons`."""
     return _load(
         spec,
         role,
         lambda source, split: READERS[source.kind].read_demonstrations(
-            Request(source.name, split, manual_dir, data_dir, notes)
+            Request(source.name, split, manual_dir, data_dir, notes, reading)
         ),
     )
 
 
-def load_prompts(spec: str, role: str, *, manual_dir: str = "", data_dir: str = "") -> list[Demonstration]:
+def load_prompts(
+    spec: str, role: str, *, manual_dir: str = "", data_dir: str = "", reading: Reading = DEFAULT
+) -> list[Demonstration]:
     """Loads the prompts that `spec` names, as demonstrations with empty responses, to sample responses to.
 
     Records of files may have a prompt only. See `load_comparisons`.
@@ -165,7 +171,9 @@ def load_prompts(spec: str, role: str, *, manual_dir: str = "", data_dir: str = 
     return _load(
         spec,
         role,
-        lambda source, split: READERS[source.kind].read_prompts(Request(source.name, split, manual_dir, data_dir)),
+        lambda source, split: READERS[source.kind].read_prompts(
+            Request(source.name, split, manual_dir, data_dir, reading=reading)
+        ),
     )
 
 

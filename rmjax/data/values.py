@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from rmjax.errors import InputError
+from rmjax.errors import InputError, printable
 
 Value = TypeVar("Value")
+
+LARGEST = 1e15  # ratings and margins; the square of a larger number is soon beyond float32
 
 
 def text(value: Any, key: str) -> str:
@@ -25,9 +26,11 @@ def text(value: Any, key: str) -> str:
 
 
 def label(value: Any, key: str) -> str:
-    """Returns a text that is not empty."""
+    """Returns a text that is not empty and has no control characters: it is a name, and is printed."""
     if not text(value, key):
         raise InputError(f'"{key}" is an empty string: leave it out instead')
+    if not value.isprintable():
+        raise InputError(f'"{key}" holds a control character, found {printable(value)!r}')
     return value
 
 
@@ -39,13 +42,11 @@ def whole(value: Any, key: str) -> int:
 
 
 def number(value: Any, key: str) -> float:
-    """Returns a finite number."""
-    try:
-        if not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value):
-            return float(value)
-    except OverflowError:  # an integer beyond the range of a float
-        pass
-    raise InputError(f'"{key}" must hold finite numbers, found {kind(value)}')
+    """Returns a finite number of at most `LARGEST` in size."""
+    # The comparison is false for NaN, and exact for an integer beyond the range of a float.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
+        raise InputError(f'"{key}" must hold finite numbers, found {kind(value)}; the largest is {LARGEST:.0e}')
+    return float(value)
 
 
 def boolean(value: Any, key: str) -> bool:
@@ -67,6 +68,7 @@ def kind(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, (int, float)):
-        return f"the number {value}"
+        shown = str(value)
+        return f"the number {shown if len(shown) <= 24 else shown[:21] + '...'}"
     names: dict[type, str] = {str: "text", list: "a list", dict: "an object"}
     return names.get(type(value), type(value).__name__)

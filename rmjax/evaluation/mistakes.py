@@ -12,6 +12,7 @@ import numpy as np
 import scipy
 
 from rmjax.data.comparisons import Comparison
+from rmjax.errors import printable
 from rmjax.evaluation.pairs import head_columns, pair_arrays, validate_scores
 from rmjax.evaluation.temperature import LogOdds, as_log_odds
 
@@ -91,7 +92,7 @@ def as_text(mistake: dict[str, Any]) -> str:
     parts.append((f"preferred by the raters, scored {better:.2f}", mistake["winner"]))
     parts.append((f"preferred by the model, scored {worse:.2f}", mistake["loser"]))
     body = [f"  {label}:\n{_wrapped(text)}" for label, text in parts]
-    return "\n".join([f"{title} ({', '.join(named)})", *body])
+    return printable("\n".join([f"{title} ({', '.join(named)})", *body]))
 
 
 def _wrapped(text: str) -> str:

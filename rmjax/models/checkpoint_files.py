@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
+from rmjax.data.files import read_json, require_regular, require_regular_files
 from rmjax.errors import InputError
 from rmjax.models.classes import class_name
 from rmjax.models.families import find_family
@@ -29,11 +29,17 @@ FILES = (
 PICKLES = ("*.bin", "*.pt*")
 
 
+# Largest values of config.json. transformers makes lists of the first ones before anything else is checked.
+COUNTS = ("num_hidden_layers", "n_layer", "n_layers", "num_labels")
+MOST_COUNTED = 1000
+LARGEST_NUMBER = 2**31 - 1
+
+
 def locate(name: str, path: str = "") -> Path:
     """Returns the local folder of a checkpoint, downloaded from the hub if needed.
 
     Raises:
-        InputError: there is no such folder, and the download fails.
+        InputError: there is no such folder, and the download fails, or one of its files is a FIFO or a device.
     """
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError
@@ -42,6 +48,7 @@ def locate(name: str, path: str = "") -> Path:
         raise InputError("no checkpoint is named: model.pretrained takes a hub id or a folder, model.path a folder")
     folder = Path(path or name)
     if folder.is_dir():
+        require_regular_files(folder)
         return folder
     if path:
         raise InputError(f"there is no folder {path}: model.path names the local copy of {name}")
@@ -59,26 +66,33 @@ def read_config(folder: Path) -> Any:
     """Returns the config.json of a checkpoint as an object of transformers, without running code of the checkpoint.
 
     Raises:
-        InputError: missing, unreadable, or of an unknown architecture.
+        InputError: missing, unreadable, of an unknown architecture, or with sizes that no model has.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder} has no config.json: give a folder that save_pretrained wrote, or a run of rmjax")
     try:
-        record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        record = read_json(folder / "config.json")
         model_type = str(record["model_type"])
-    except OSError:
-        raise InputError(
-            f"{folder} has no config.json: give a folder that save_pretrained wrote, or a run of rmjax"
-        ) from None
-    except (ValueError, KeyError, TypeError):
+    except (InputError, KeyError, TypeError):
         raise InputError(f"{folder}/config.json is not a model's configuration: it states no model_type") from None
+    _check_numbers(record, folder)
     find_family(model_type, f" (class {class_name(record)} in {folder}/config.json)")
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (StrictDataclassError, ValueError, KeyError, TypeError) as error:
+    except (StrictDataclassError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         reason = " ".join(str(error.args[0] if error.args else error).split())
         raise InputError(f"transformers refuses {folder}/config.json ({reason}): is it the checkpoint's own?") from None
+
+
+def _check_numbers(record: dict[str, Any], folder: Path) -> None:
+    """Raises InputError for a number in config.json that no model has."""
+    for name, value in record.items():
+        most = MOST_COUNTED if name in COUNTS else LARGEST_NUMBER
+        if isinstance(value, int) and not -most <= value <= most:
+            raise InputError(f"{folder}/config.json says {name} = {str(value)[:24]}: at most {most} can be used")
 
 
 def list_tensors(folder: Path) -> dict[str, tuple[Path, str]]:
@@ -87,15 +101,18 @@ def list_tensors(folder: Path) -> dict[str, tuple[Path, str]]:
     Early BERT checkpoints call the weight and bias of a norm gamma and beta.
 
     Raises:
-        InputError: there is no safetensors file, or one is missing or truncated.
+        InputError: there is no safetensors file, one is missing or truncated, or the index names one elsewhere.
     """
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         try:
-            weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            files = sorted({folder / file for file in weight_map.values()})
+            names = sorted(set(read_json(index)["weight_map"].values()))
+            elsewhere = [name for name in names if name == ".." or Path(name).name != name]
         except (ValueError, KeyError, TypeError, AttributeError):
             raise InputError(f"{index} does not list tensors and their files: fetch it again") from None
+        if elsewhere:
+            raise InputError(f"{index} names {elsewhere[0]!r}, which is outside of its folder: fetch it again")
+        files = [folder / name for name in names]
     else:
         files = sorted(folder.glob("model*.safetensors"))
     if not files:
@@ -116,9 +133,10 @@ def open_safetensors(path: Path) -> Any:
     """
     from safetensors import SafetensorError, safe_open
 
+    require_regular(path)
     try:
         return safe_open(path, framework="np")
     except FileNotFoundError:
         raise InputError(f"{path} is missing, though the checkpoint's index names it: fetch it again") from None
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is damaged or cut short ({error}): fetch it again") from None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
+from typing import Any
 
 from rmjax.errors import InputError
 
@@ -14,6 +16,9 @@ CHOICES = {
     "activation": ("silu", "gelu", "gelu_tanh"),
     "pooler": ("", "tanh", "relu"),
 }
+SIZES = ("vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "mlp_width")
+MOST_LAYERS = 1000
+LARGEST = 2**31 - 1
 POOLINGS = ("last", "first", "mean")
 
 
@@ -30,6 +35,13 @@ class RopeScaling:
     low: float = 0.0
     high: float = 0.0
     original_positions: int = 0
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, "model.rope_scaling.")
+        if self.factor <= 0:
+            raise InputError(f"model.rope_scaling.factor must be above 0, found {self.factor}")
+        if self.original_positions and not 0 < self.low < self.high:
+            raise InputError(f"model.rope_scaling.low must be above 0 and below high, found {self.low} and {self.high}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,9 +123,14 @@ class TransformerConfig:
     pooler: str = ""
 
     def __post_init__(self) -> None:
-        for field in ("vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "mlp_width"):
-            if getattr(self, field) < 1:
-                raise InputError(f"model.{field} must be positive, found {getattr(self, field)}")
+        _check_numbers(self, "model.")
+        if self.layers > MOST_LAYERS:
+            raise InputError(f"model.layers must be at most {MOST_LAYERS}, found {self.layers}")
+        if self.norm_eps < 0 or (self.positions == "rotary" and self.rope_theta <= 0):
+            raise InputError(
+                f"model.norm_eps must be at least 0 and model.rope_theta above 0, found {self.norm_eps} and "
+                f"{self.rope_theta}"
+            )
         for field, known in CHOICES.items():
             if getattr(self, field) not in known:
                 raise InputError(f"unknown model.{field} {getattr(self, field)!r}: known are {', '.join(known)}")
@@ -145,6 +162,19 @@ class HeadConfig:
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise InputError(f"unknown head.pooling {self.pooling!r}: known are {', '.join(POOLINGS)}")
+
+
+def _check_numbers(settings: Any, prefix: str) -> None:
+    """Raises InputError unless whole numbers are whole and in their range, and the other numbers finite."""
+    for field in dataclasses.fields(settings):
+        name, value = prefix + field.name, getattr(settings, field.name)
+        if field.type == "int":
+            if isinstance(value, bool) or not isinstance(value, int) or value > LARGEST:
+                raise InputError(f"{name} must be a whole number of at most {LARGEST}, found {value!r}")
+            if value < (field.name in SIZES):
+                raise InputError(f"{name} must be {'positive' if field.name in SIZES else 'at least 0'}, found {value}")
+        elif field.type == "float" and (not isinstance(value, int | float) or not math.isfinite(value)):
+            raise InputError(f"{name} must be a finite number, found {value!r}")
 
 
 def default_head(names: Sequence[str], config: TransformerConfig) -> HeadConfig:

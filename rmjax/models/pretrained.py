@@ -71,7 +71,7 @@ class Pretrained:
             The parameters by part, without heads that the checkpoint lacks, and the names of tensors not loaded.
 
         Raises:
-            InputError: a tensor of the trunk is missing, unexpected, of another shape, or unreadable.
+            InputError: a tensor of the trunk is missing, unexpected, of another shape, unreadable, or holds NaN.
         """
         wanted = flatten_dict(shapes, sep="/")
         sources = {path: self._sources(path, heads) for path in wanted}
@@ -154,7 +154,7 @@ class Pretrained:
         for layer, name in enumerate(names):
             file, stored = self.tensors[name]
             # Opened again for each tensor: the file is memory-mapped, and pages stay in memory while it is open.
-            tensor = open_safetensors(file).get_tensor(stored)
+            tensor = self._read(file, stored)
             if path.startswith("reward/"):
                 self._check_shape(name, tensor.shape, (len(heads), *shape))
                 tensor = tensor[list(heads).index(path.removeprefix("reward/").removesuffix(".bias"))]
@@ -174,6 +174,13 @@ class Pretrained:
             result[layer if stacked else ...] = tensor
         assert result is not None  # every parameter has at least one tensor
         return result
+
+    def _read(self, file: Path, name: str) -> np.ndarray:
+        """Returns a tensor of a file; numbers that are not finite are an error."""
+        tensor = open_safetensors(file).get_tensor(name)
+        if not np.isfinite(tensor).all():
+            raise InputError(f"{file}: the tensor {name!r} holds NaN or infinite numbers: fetch it again")
+        return tensor
 
     def _check_shape(self, name: str, found: Any, expected: Any) -> None:
         if found != expected:
@@ -199,12 +206,18 @@ def open_pretrained(name: str, path: str = "") -> Pretrained:
     family = find_family(hf.model_type)
     if getattr(hf, "quantization_config", None):
         raise InputError(f"{folder} is quantized: use the full weights")
-    fields = family.read(hf)
-    config = TransformerConfig(family=family.model_type, **fields)
+    try:
+        config = TransformerConfig(family=family.model_type, **family.read(hf))
+        names = tuple(str(hf.id2label[i]) for i in range(hf.num_labels))
+    except InputError as error:
+        raise InputError(f"{folder}/config.json: {error}") from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{folder}/config.json does not describe a {family.model_type} model ({reason})") from None
     if config.causal:
         check_causal(hf, folder)
     tensors = list_tensors(folder)
-    labels = tuple(hf.id2label[i] for i in range(hf.num_labels)) if f"{family.head}.weight" in tensors else ()
+    labels = names if f"{family.head}.weight" in tensors else ()
     warn_of_another_class(hf, family, folder, scores=bool(labels))
     return Pretrained(folder, family, config, hf, tensors, labels)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ from rmjax.report.style import DPI
 
 CSS_DPI = 96
 
+# Control characters other than tab and line breaks, and halves of surrogate pairs, which UTF-8 cannot express.
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
 
 def render(template: str, **values: Any) -> str:
-    """The page that a template of `rmjax/report/templates` makes of `values`."""
-    return environment().get_template(template).render(values)
+    """The page that a template of `rmjax/report/templates` makes of `values`, without control characters."""
+    return CONTROL.sub("\ufffd", environment().get_template(template).render(values))
 
 
 @functools.cache

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jinja2
+
 from rmjax.errors import InputError
 from rmjax.report.rl_report import rl_report
 from rmjax.report.run_report import run_report
@@ -27,6 +29,18 @@ def report(workdir: str | Path, output: Path) -> str:
         InputError: the directory is neither, or one of its files cannot be read.
     """
     workdir = Path(workdir)
+    try:
+        return _page(workdir, output)
+    except InputError:
+        raise
+    except (jinja2.UndefinedError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(
+            f"a file of {workdir} has not the form that its run wrote ({reason}): it was damaged or edited"
+        ) from error
+
+
+def _page(workdir: Path, output: Path) -> str:
     if (workdir / "sweep.json").is_file():
         return sweep_report(read_sweep(workdir), output)
     if RunPaths(workdir).config_file.is_file():

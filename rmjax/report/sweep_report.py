@@ -14,7 +14,7 @@ from rmjax.sweeps.results import SweepResults, fit_in_words, measured_in_words
 from rmjax.sweeps.rows import UNITS, Measure, Row
 from rmjax.sweeps.settings import Setting, setting_label
 from rmjax.training.run import RunPaths
-from rmjax.training.run_files import read_json
+from rmjax.training.run_files import is_figure, read_json
 
 STATUSES = ("finished", "failed", "missing")
 
@@ -23,7 +23,7 @@ def sweep_report(results: SweepResults, output: Path) -> str:
     """The page of a sweep; links are relative to `output`, the file that the page will be written to."""
     counts = {status: sum(row.status == status for row in results.rows) for status in STATUSES}
     figures = [
-        (name, results.path / "figures" / f"{name}.png", figure_caption(kind, titles))
+        (name, figure_file(results, name), figure_caption(kind, titles))
         for name, kind, *titles in results.sweep.figures
     ]
     return render(
@@ -44,6 +44,12 @@ def sweep_report(results: SweepResults, output: Path) -> str:
         environment=next(filter(None, (environment_of(results, row) for row in results.finished)), None),
         data_tables=data_tables,
     )
+
+
+def figure_file(results: SweepResults, name: str) -> Path | None:
+    """The PNG file of a figure; None if the sweep has none of that name."""
+    path = results.path / "figures" / f"{name}.png"
+    return path if path.exists() and is_figure(path, results.path) else None
 
 
 def figure_caption(kind: str, titles: list[str]) -> str:

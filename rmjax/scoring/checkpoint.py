@@ -22,13 +22,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
+from rmjax.data.files import read_json
 from rmjax.data.pretrained_tokenizer import open_tokenizer
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.durable import remove_folder, remove_partial, sync, sync_tree
 from rmjax.errors import InputError
 from rmjax.models.checkpoint_files import PICKLES
+from rmjax.models.reward import RewardTransformer
+from rmjax.models.transformer import LanguageModel, parameter_shapes
 from rmjax.parallel.layout import Layout, make_layout
 from rmjax.parallel.processes import is_main_process, sync_processes
 from rmjax.scoring.contract import Canary, Contract, check_canaries, read_contract
@@ -79,21 +84,31 @@ def list_checkpoints(root: Path) -> list[Path]:
     """Returns the complete checkpoints in `root`, oldest first."""
     if not root.is_dir():
         return []
-    return sorted((path for path in root.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+    # Not isdigit, which is true for "²" too.
+    return sorted((path for path in root.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
 
 
 def verify_files(checkpoint: Path) -> str:
     """Returns an error in a few words if the files of a checkpoint differ from its manifest, otherwise ""."""
     try:
-        manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest = read_json(checkpoint / MANIFEST)
+        listed = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
         return f"no readable {MANIFEST}"
-    for name, entry in manifest.items():
+    for needed in ("contract.json", "params/", "tokenizer/"):
+        if not any(name.startswith(needed) for name in listed):
+            return f"{MANIFEST} does not list {needed}"
+    for name, (size, digest) in listed.items():
         path = checkpoint / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != entry["bytes"] or _sha256(path) != entry["sha256"]:
-            return f"{name} has changed since it was written"
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            return f"{MANIFEST} names {name!r}, which is outside of the checkpoint"
+        try:
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != size or _sha256(path) != digest:
+                return f"{name} has changed since it was written"
+        except OSError as error:
+            return f"{name!r} cannot be read ({error.strerror})"
     return ""
 
 
@@ -172,8 +187,10 @@ def load(
         raise InputError(
             f"{checkpoint} is a language model without scores: train a reward model from it with --config.init={path}"
         )
-    params = over.device_put(load_tree(checkpoint / "params", layout=over))
+    params = over.device_put(load_params(checkpoint, contract, over))
     model = RewardModel(params, contract, load_tokenizer(checkpoint, contract), over)
+    if verify and not contract.canaries:
+        raise InputError(f"{checkpoint} has no canaries to verify: load it with verify=False (--noverify)")
     if verify:
         verify_canaries(model, contract.canaries, checkpoint)
     return model
@@ -199,7 +216,7 @@ def load_tokenizer(checkpoint: Path, contract: Contract) -> Tokenizer:
     """Loads the tokenizer of a checkpoint with the settings of its contract.
 
     Raises:
-        InputError: its template or ending is not that of the contract.
+        InputError: it cannot be read, or its template or ending is not that of the contract.
     """
     tokenizer = open_tokenizer(
         str(checkpoint / "tokenizer"),
@@ -213,6 +230,35 @@ def load_tokenizer(checkpoint: Path, contract: Contract) -> Tokenizer:
     return tokenizer
 
 
+def load_params(checkpoint: Path, contract: Contract, layout: Layout) -> Any:
+    """Loads the parameters of a checkpoint, not replicated.
+
+    Raises:
+        InputError: they cannot be read, are not those of the contract's model, or are not all finite.
+    """
+    path, dtype = checkpoint / "params", jnp.dtype("float32")
+    module: nn.Module = LanguageModel(contract.trunk, dtype)
+    if contract.kind == "reward_model":
+        module = RewardTransformer(contract.trunk, contract.head, dtype)
+    wanted = jax.tree.map(lambda leaf: leaf.shape, parameter_shapes(module))
+    try:
+        found = jax.tree.map(lambda leaf: leaf.shape, _stored(path))
+        params = load_tree(path, layout=layout) if found == wanted else None
+    except Exception as error:  # orbax and tensorstore raise exceptions of many kinds for damaged files
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise InputError(f"{path} cannot be read ({reason}): use another checkpoint") from error
+    if params is None:
+        raise InputError(f"{path} has other parameters than the model of its contract.json: use another checkpoint")
+    if not all(jax.tree.leaves(jax.device_get(_finite(params)))):
+        raise InputError(f"{path} holds NaN or infinite numbers: use an earlier checkpoint")
+    return params
+
+
+@jax.jit
+def _finite(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), tree)
+
+
 def load_tree(path: Path, like: Any = None, *, layout: Layout) -> Any:
     """Loads the pytree in `path`, not replicated, on the devices of the layout, with the structure of `like` if given.
 
@@ -221,10 +267,17 @@ def load_tree(path: Path, like: Any = None, *, layout: Layout) -> Any:
     import orbax.checkpoint as ocp
 
     with ocp.StandardCheckpointer() as checkpointer:
-        if like is None:
-            stored = checkpointer.metadata(path.resolve()).item_metadata.tree
-            like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), stored)
+        like = _stored(path) if like is None else like
         return checkpointer.restore(path.resolve(), layout.restore_args(like))
+
+
+def _stored(path: Path) -> Any:
+    """Returns shapes and dtypes of the pytree in `path`."""
+    import orbax.checkpoint as ocp
+
+    with ocp.StandardCheckpointer() as checkpointer:
+        stored = checkpointer.metadata(path.resolve()).item_metadata.tree
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), stored)
 
 
 def _save_tree(path: Path, tree: Any) -> None:

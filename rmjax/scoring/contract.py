@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from rmjax.data.comparisons import Message, Prompt
+from rmjax.data.files import read_json
 from rmjax.errors import InputError
 from rmjax.models.config import HeadConfig, TransformerConfig, config_from_json, head_from_json
 from rmjax.scoring.link import BRADLEY_TERRY, Link
 
 FORMAT = 4
+KINDS = ("reward_model", "language_model")
+DTYPES = ("float32", "bfloat16")
 
 # Largest difference between a canary's stored and recomputed score, in standard deviations of the head's canaries. A
 # lost head, another template or another truncation differs by far more.
@@ -33,6 +37,11 @@ class Normalization:
     count: int
     source: str
 
+    def __post_init__(self) -> None:
+        _check_finite(self, "a normalization", "mean", "std")
+        if self.std <= 0:
+            raise InputError(f"the std of a normalization must be above 0, found {self.std}")
+
 
 @dataclasses.dataclass(frozen=True)
 class Canary:
@@ -42,6 +51,9 @@ class Canary:
     response: str
     head: str
     score: float
+
+    def __post_init__(self) -> None:
+        _check_finite(self, f"a canary of the head {self.head!r}", "score")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,9 +144,9 @@ def read_contract(path: Path) -> Contract:
         InputError: the file is not a contract, or another version of rmjax wrote it.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         version = record.pop("format")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path} is missing or not a scoring contract: is this a checkpoint of rmjax?") from None
     if version != FORMAT:
         raise InputError(
@@ -142,7 +154,7 @@ def read_contract(path: Path) -> Contract:
             "or export the checkpoint with that version (experiments/export.py) and load the exported folder"
         )
     try:
-        return Contract(
+        contract = Contract(
             **{
                 **record,
                 "trunk": config_from_json(record["trunk"]),
@@ -157,8 +169,43 @@ def read_contract(path: Path) -> Contract:
                 ),
             }
         )
-    except (TypeError, KeyError) as error:
+        _check(contract)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise InputError(f"{path} is not a complete scoring contract ({error})") from None
+    return contract
+
+
+def _check(contract: Contract) -> None:
+    """Raises InputError for values that no contract has; `Tokenizer` checks the settings of the tokenization."""
+    known = set(contract.heads)
+    named = {canary.head for canary in contract.canaries} | contract.normalization.keys()
+    named |= {contract.gate.helpful, contract.gate.safety} if contract.gate else set()
+    prompts = [canary.prompt for canary in contract.canaries]
+    texts = [contract.chat_template, contract.date, *(canary.response for canary in contract.canaries)]
+    texts += [text for prompt in prompts for message in prompt for text in message]
+    numbers = [contract.step, contract.max_prompt, contract.max_response, *contract.ending]
+    if gate := contract.gate:
+        _check_finite(gate, "the gate", "prompt_threshold", "response_threshold", "mean", "std")
+    for wrong, problem in (
+        (contract.kind not in KINDS, f"kind {contract.kind!r}"),
+        (contract.compute_dtype not in DTYPES, f"compute_dtype {contract.compute_dtype!r}"),
+        (gate is not None and gate.std <= 0, "a gate whose std is not above 0"),
+        (contract.kind == "reward_model" and not known, "a reward model without heads"),
+        (len(known) < len(contract.heads) or not named <= known, f"heads {sorted(named)} of {list(contract.heads)}"),
+        (not all(isinstance(text, str) for text in texts), "a text that is none"),
+        (not all(type(number) is int for number in numbers), "a whole number that is none"),
+        (not isinstance(contract.data, dict), "data that is no object"),
+    ):
+        if wrong:
+            raise InputError(problem)
+
+
+def _check_finite(record: Any, name: str, *fields: str) -> None:
+    """Raises InputError unless the fields are finite numbers."""
+    for field in fields:
+        value = getattr(record, field)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(f"the {field} of {name} must be a finite number, found {value!r}")
 
 
 def choose_canaries(

@@ -72,7 +72,7 @@ def load_classifier(
     if not pretrained.labels:
         raise InputError(_no_head(pretrained))
     pad_id = pretrained.hf.pad_token_id if pretrained.config.causal else None
-    stated = {**DEFAULTS, **getattr(pretrained.hf, STATED, {})}
+    stated = _stated(pretrained)
     tokenizer = open_tokenizer(
         str(folder),
         template=template,
@@ -88,6 +88,10 @@ def load_classifier(
     tokenizer.set_limits(max_prompt, max_response or room - max_prompt)
     check_tokenizer(tokenizer, pretrained.config, str(folder))
     head = default_head(pretrained.labels, pretrained.config)
+    try:
+        link = Link(**stated["link"])
+    except TypeError:
+        raise InputError(f'{folder}/config.json: "{STATED}" has a link with unknown fields: export it again') from None
     model = RewardTransformer(pretrained.config, head, jnp.dtype("float32"))
     params, _ = pretrained.load(parameter_shapes(model), heads=pretrained.labels, place=layout.put_param)
     narrow = any(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(params))
@@ -99,9 +103,22 @@ def load_classifier(
         compute_dtype="bfloat16" if narrow else "float32",
         **tokenizer.stated(),
         data={"source": "unknown", "start": str(folder)},
-        link=Link(**stated["link"]),
+        link=link,
     )
     return RewardModel(layout.device_put(params), contract, tokenizer, layout)
+
+
+def _stated(pretrained: Pretrained) -> dict[str, Any]:
+    """Returns the settings of our export, or else the defaults.
+
+    Raises:
+        InputError: a setting has another type than its default.
+    """
+    found = getattr(pretrained.hf, STATED, {})
+    if isinstance(found, dict) and all(type(found.get(name, value)) is type(value) for name, value in DEFAULTS.items()):
+        return {**DEFAULTS, **found}
+    names = ", ".join(DEFAULTS)
+    raise InputError(f'{pretrained.folder}/config.json: "{STATED}" must have the settings of an export ({names})')
 
 
 def _no_head(pretrained: Pretrained) -> str:

@@ -22,7 +22,7 @@ from rmjax.models.sampling import Sampler
 from rmjax.models.token_choice import SamplingSettings
 from rmjax.models.transformer import LanguageModel, model_in_words, parameter_shapes
 from rmjax.parallel.layout import Layout, make_layout
-from rmjax.scoring.checkpoint import find_checkpoint, is_hugging_face, load_tokenizer, load_tree
+from rmjax.scoring.checkpoint import find_checkpoint, is_hugging_face, load_params, load_tokenizer
 from rmjax.scoring.contract import read_contract
 from rmjax.scoring.hub import check_tokenizer
 
@@ -166,7 +166,7 @@ def load_language_model(
     if contract.kind != "language_model":
         sft = f": its language model is in {path / 'sft'}" if (path / "sft").is_dir() else ": name an SFT run"
         raise InputError(f"{checkpoint} is a reward model, which cannot generate{sft}")
-    params = over.device_put(load_tree(checkpoint / "params", layout=over))
+    params = over.device_put(load_params(checkpoint, contract, over))
     dtype = jnp.dtype(contract.compute_dtype)
     tokenizer = load_tokenizer(checkpoint, contract)
     return LoadedLanguageModel(params, contract.trunk, dtype, tokenizer, over, contract.origin_in_words())

@@ -20,7 +20,7 @@ class Link:
         threshold: η of `rao_kupper`.
 
     Raises:
-        InputError: the name is unknown.
+        InputError: the name is unknown, or the threshold is negative or no number.
     """
 
     name: str = "bradley_terry"
@@ -29,6 +29,8 @@ class Link:
     def __post_init__(self) -> None:
         if self.name not in LINKS:
             raise InputError(f"unknown link {self.name!r}: known are {', '.join(LINKS)}")
+        if not isinstance(self.threshold, int | float) or not 0 <= self.threshold < float("inf"):
+            raise InputError(f"the threshold of a link must be a number of at least 0, found {self.threshold!r}")
 
     @property
     def has_odds(self) -> bool:

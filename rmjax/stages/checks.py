@@ -36,7 +36,7 @@ def check_sources(data: DataSettings) -> None:
 
 
 def check_splits(splits: ComparisonSplits, heads: Sequence[str]) -> None:
-    """Raises InputError unless every split has a comparison with a preference for every head.
+    """Raises InputError unless every split has a comparison with a preference between two texts for every head.
 
     A head without data would keep its random weights and still give scores.
     """
@@ -44,7 +44,10 @@ def check_splits(splits: ComparisonSplits, heads: Sequence[str]) -> None:
     for name, comparisons in splits.items():
         untied = dict.fromkeys(heads, 0)
         for comparison in comparisons:
-            untied[heads[head_index(comparison, heads)]] += any(not pair.tied for pair in comparison.pairs)
+            texts = comparison.responses
+            untied[heads[head_index(comparison, heads)]] += any(
+                not pair.tied and texts[pair.winner] != texts[pair.loser] for pair in comparison.pairs
+            )
         for head, count in untied.items():
             if not count:
                 raise InputError(

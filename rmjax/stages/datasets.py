@@ -51,7 +51,7 @@ def load_splits(data: DataSettings) -> ComparisonSplits:
     }
 
     def load(source: str, role: str) -> list[Comparison]:
-        return load_comparisons(source, role, manual_dir=data.manual_dir, notes=notes[role])
+        return load_comparisons(source, role, manual_dir=data.manual_dir, notes=notes[role], reading=data.reading())
 
     train = load(data.train, "train")
     if (share := eval_share(data.eval)) is None:
@@ -117,7 +117,7 @@ def load_demonstration_splits(
     Raises:
         InputError: the source cannot be read.
     """
-    loaded = load_demonstrations(source, "train", manual_dir=data.manual_dir)
+    loaded = load_demonstrations(source, "train", manual_dir=data.manual_dir, reading=data.reading())
     demonstrations = [demonstration for demonstration in loaded if demonstration.prompt not in without]
     return DemonstrationSplits(*hold_out(demonstrations, data.holdout))
 

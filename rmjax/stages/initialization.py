@@ -16,7 +16,7 @@ from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig
 from rmjax.models.pretrained import open_pretrained
 from rmjax.parallel.layout import Layout
-from rmjax.scoring.checkpoint import find_checkpoint, load_tokenizer, load_tree
+from rmjax.scoring.checkpoint import find_checkpoint, load_params, load_tokenizer
 from rmjax.scoring.contract import Contract, read_contract
 from rmjax.scoring.hub import check_tokenizer
 from rmjax.stages.settings import RunSettings, SftSettings
@@ -158,7 +158,7 @@ def init_from_sft_run(settings: RunSettings | SftSettings, path: Path) -> Initia
     origin = f"{contract.data['start']}{ARROW}{path}"
 
     def weights(shapes: Any, layout: Layout) -> dict[str, Any]:
-        return load_tree(checkpoint / "params", layout=layout)
+        return load_params(checkpoint, contract, layout)
 
     return Initialization(tokenizer, contract.trunk, weights, origin)
 

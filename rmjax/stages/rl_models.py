@@ -18,7 +18,7 @@ from rmjax.models.config import TransformerConfig, default_head
 from rmjax.parallel.layout import Layout
 from rmjax.rlhf.actor_critic import ActorCritic, critic_from_reward_model
 from rmjax.rlhf.scores import TextScore, from_gold, from_model
-from rmjax.scoring.checkpoint import find_checkpoint, is_hugging_face, load, load_tokenizer, load_tree
+from rmjax.scoring.checkpoint import find_checkpoint, is_hugging_face, load, load_params, load_tokenizer
 from rmjax.scoring.contract import Contract, read_contract
 from rmjax.scoring.ensemble import Ensemble, average_weights
 from rmjax.scoring.gate import GatedModel
@@ -210,7 +210,7 @@ def start_parameters(settings: RlSettings, start: StartModels, layout: Layout) -
 def language_model_parameters(start: StartModels, layout: Layout) -> dict[str, Any]:
     """Returns the parameters of the language model before RL in float32, not replicated."""
     if not is_hugging_face(start.checkpoint):
-        return dict(load_tree(start.checkpoint / "params", layout=layout))
+        return dict(load_params(start.checkpoint, start.contract, layout))
     params = open_hugging_face(start.checkpoint, layout).params
     return jax.tree.map(lambda x: x.astype(jnp.float32), params)
 

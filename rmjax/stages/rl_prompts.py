@@ -47,13 +47,13 @@ def load_prompts(data: PromptSettings) -> PromptSplits:
     Raises:
         InputError: a source cannot be read.
     """
-    learned = load_records(data.train, "train", manual_dir=data.manual_dir)
+    learned = load_records(data.train, "train", manual_dir=data.manual_dir, reading=data.reading())
     if (share := eval_share(data.eval)) is None:
-        reported = load_records(data.eval, "test", manual_dir=data.manual_dir)
+        reported = load_records(data.eval, "test", manual_dir=data.manual_dir, reading=data.reading())
     else:
         learned, reported = hold_out(learned, share, "eval")
     if data.validation:
-        held_out = load_records(data.validation, "validation", manual_dir=data.manual_dir)
+        held_out = load_records(data.validation, "validation", manual_dir=data.manual_dir, reading=data.reading())
     else:
         learned, held_out = hold_out(learned, data.holdout)
     splits = PromptSplits(

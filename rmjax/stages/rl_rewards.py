@@ -24,7 +24,7 @@ from rmjax.rlhf.rollout import Rollout, SampleFn, language_model_params, make_ro
 from rmjax.rlhf.scores import References, bounded, contrastive, of_responses, reference_scores
 from rmjax.rlhf.token_forward import TokenForward
 from rmjax.rlhf.trained_rewards import Discriminator, RandomDistillation
-from rmjax.scoring.checkpoint import find_checkpoint, load_tokenizer, load_tree
+from rmjax.scoring.checkpoint import find_checkpoint, load_params, load_tokenizer
 from rmjax.scoring.contract import Contract, read_contract
 from rmjax.stages.rl_models import StartModels
 from rmjax.stages.rl_settings import RlSettings
@@ -158,7 +158,7 @@ def self_supervised(settings: RlSettings, start: StartModels, reference: Any, la
         forward = TokenForward(lambda p, batch: apply(p, batch).logprob[..., None], layout)
         return lambda examples: [found[:, 0] for found in forward(params, examples)]
 
-    trained = under(contract, layout.device_put(dict(load_tree(path / "params", layout=layout))))
+    trained = under(contract, layout.device_put(dict(load_params(path, contract, layout))))
     before = under(start.contract, language_model_params(reference))
     return implicit_reward(trained, before, beta=settings.rewards.implicit)
 
@@ -182,5 +182,6 @@ def demonstrations(settings: RlSettings, start: StartModels) -> Sequence[Example
     Raises:
         InputError: the source of the prompts has none.
     """
-    found = load_demonstrations(settings.data.train, "train", manual_dir=settings.data.manual_dir)
+    data = settings.data
+    found = load_demonstrations(data.train, "train", manual_dir=data.manual_dir, reading=data.reading())
     return encode_demonstrations(found[:DEMONSTRATIONS], start.tokenizer)

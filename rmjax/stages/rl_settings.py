@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from rmjax.data import reading
 from rmjax.data.hold_out import eval_share, reported_in_words
 from rmjax.errors import InputError
 from rmjax.models.transformer import REMAT
@@ -30,7 +31,7 @@ def not_negative(settings: Any, *names: str) -> None:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PromptSettings:
+class PromptSettings(reading.Reading):
     """Prompts (`config.data`)."""
 
     train: str
@@ -42,6 +43,7 @@ class PromptSettings:
     eval_prompts: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("validation_prompts", "eval_prompts"):
             at_least(name, getattr(self, name), 2)
         eval_share(self.eval)

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from rmjax.data import reading
 from rmjax.data.ablations import NEGLIGIBLE, PAIRS
 from rmjax.data.hold_out import eval_share, reported_in_words
 from rmjax.errors import InputError
@@ -40,7 +41,7 @@ def at_least(name: str, value: float, least: float) -> None:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DataSettings:
+class DataSettings(reading.Reading):
     """Data of a reward-model run (`config.data`): sources, and changes to the training data for an ablation."""
 
     train: str
@@ -57,6 +58,7 @@ class DataSettings:
     refuse_leaks: bool
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of("pairs", self.pairs, PAIRS)
         one_of("negligible", self.negligible, NEGLIGIBLE)
         eval_share(self.eval)
@@ -68,7 +70,7 @@ class DataSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SftDataSettings:
+class SftDataSettings(reading.Reading):
     """Data of an SFT run (`config.data` of configs/sft.py)."""
 
     train: str
@@ -331,7 +333,12 @@ class RunSettings:
             seed=self.seed,
             init_seed=self.init_seed,
             init="pretrained" if self.model.pretrained else "random",
-            data=SftDataSettings(train=self.sft_source, holdout=self.data.holdout, manual_dir=self.data.manual_dir),
+            data=SftDataSettings(
+                train=self.sft_source,
+                holdout=self.data.holdout,
+                manual_dir=self.data.manual_dir,
+                **self.data.limits(),
+            ),
             tokenizer=self.tokenizer,
             model=self.model,
             train=self.sft,
@@ -342,6 +349,9 @@ class RunSettings:
 def _check_common(settings: SftSettings | RunSettings) -> None:
     at_least("seed", settings.seed, 0)
     at_least("init_seed", settings.init_seed, -1)
+    for name in ("seed", "init_seed"):
+        if getattr(settings, name) >= 2**32:
+            raise InputError(f"{name} must be below 2**32, found {getattr(settings, name)}")
     if not settings.model.pretrained and not settings.tokenizer.vocab_size:
         raise InputError("the configuration lacks the field tokenizer.vocab_size")
     settings.parallel.make_layout()

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+from rmjax.data import files
 from rmjax.errors import InputError
-from rmjax.training.run import Kind, RunDirectory, RunPaths
+from rmjax.training.run import Kind, RunPaths
 
 Json = dict[str, Any]
+
+LARGEST_LOG = 2**30  # bytes of a file of JSON lines
+LARGEST_FIGURE = 16 * 2**20
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +33,7 @@ class RunFiles:
         evaluation: the results; None until the run is finished.
         mistakes: the worst mistakes, the worst first.
         samples: responses of a policy to the same held-out prompts at several steps.
-        figures: the PNG files, by name without the extension.
+        figures: the PNG files, by name without the extension; not those that are links to other folders.
     """
 
     path: Path
@@ -54,42 +60,64 @@ def read_run(path: str | Path) -> RunFiles:
     Raises:
         InputError: the directory holds no run, or one of its files cannot be read.
     """
-    config = read_json(RunPaths(Path(path)).config_file)
+    run = RunPaths(Path(path))
+    config = read_json(run.config_file)
     if config is None:
         raise InputError(f"{path} holds no run (config.json is missing): give a run directory")
-    run = RunDirectory(Path(path), config)
     return RunFiles(
         path=run.path,
         config=config,
         environment=read_json(run.environment),
         audit=read_json(run.data_audit),
         packing=read_json(run.packing),
-        metrics=run.metrics(),
+        metrics=_read_lines(run.metrics_file, complete=True) or [],
         evaluation=read_json(run.evaluation),
         mistakes=_read_lines(run.mistakes),
         samples=_read_lines(run.samples_file),
-        figures={file.stem: file for file in sorted(run.figures.glob("*.png"))},
+        figures={file.stem: file for file in sorted(run.figures.glob("*.png")) if is_figure(file, run.path)},
     )
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> Json | None:
     """The contents of a JSON file; None if there is no such file.
 
     Raises:
-        InputError: the file is not JSON.
+        InputError: the file is not a JSON object.
     """
-    return _parsed(path, path.read_text(encoding="utf-8")) if path.is_file() else None
+    return _checked(path, files.read_json(path)) if path.exists() else None
 
 
-def _read_lines(path: Path) -> list[Any] | None:
+def is_figure(file: Path, run: Path) -> bool:
+    """Returns True for a PNG file inside of the run directory; warns of another file on standard error."""
+    if not file.resolve().is_relative_to(run.resolve()):
+        reason = "is a link to another folder"
+    elif not file.is_file() or file.stat().st_size > LARGEST_FIGURE:
+        reason = f"is no file of at most {LARGEST_FIGURE:,} bytes"
+    elif not file.read_bytes().startswith(PNG):
+        reason = "is not a PNG file"
+    else:
+        return True
+    print(f"warning: {file} {reason}: it is left out", file=sys.stderr)
+    return False
+
+
+def _read_lines(path: Path, *, complete: bool = False) -> list[Json] | None:
+    """The objects of a file of JSON lines; None if there is no such file. `complete`: the last line may be cut."""
+    files.require_regular(path)
     if not path.is_file():
         return None
-    # Not splitlines: JSON does not escape all of its line separators, such as U+2028.
-    return [_parsed(path, line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-
-
-def _parsed(path: Path, text: str) -> Any:
+    if path.stat().st_size > LARGEST_LOG:
+        raise InputError(f"{path} has more than {LARGEST_LOG:,} bytes: it was not written by a run")
     try:
-        return json.loads(text)
-    except ValueError as error:
+        text = path.read_text(encoding="utf-8")
+        # Not splitlines: JSON does not escape all of its line separators, such as U+2028.
+        lines = (text.rpartition("\n")[0] if complete else text).split("\n")
+        return [_checked(path, json.loads(line)) for line in lines if line]
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}): it was damaged or edited after the run") from None
+
+
+def _checked(path: Path, value: Any) -> Json:
+    if not isinstance(value, dict):
+        raise InputError(f"{path} does not hold a JSON object: it was damaged or edited after the run")
+    return value

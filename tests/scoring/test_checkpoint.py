@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import hashlib
 import json
 import shutil
 
@@ -244,7 +245,8 @@ def test_another_format_is_refused(run):
     path = checkpoint / "contract.json"
     path.write_text(path.read_text().replace(f'"format": {FORMAT}', f'"format": {FORMAT + 1}'))
     manifest = json.loads((checkpoint / "manifest.json").read_text())
-    del manifest["contract.json"]
+    content = path.read_bytes()
+    manifest["contract.json"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     (checkpoint / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match=f"has format {FORMAT + 1}, this rmjax reads format {FORMAT}"):
         load(checkpoint)

@@ -30,7 +30,7 @@ def save(root, kind, model, params):
         kind=kind,
         step=3,
         trunk=model.config,
-        head=default_head((), model.config),
+        head=default_head(("a",) if kind == "reward_model" else (), model.config),
         compute_dtype="float32",
         **model.tokenizer.stated(),
         data={"source": "made up", "start": "nothing"},

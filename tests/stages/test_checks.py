@@ -90,6 +90,13 @@ def test_a_head_without_data_is_named_with_the_set(name, head):
 
 
 @pytest.mark.parametrize("name", SETS)
+def test_identical_responses_alone_prefer_nothing(name):
+    same = dataclasses.replace(comparison("safety"), responses=("a", "a"))
+    with pytest.raises(InputError, match=f"the {SETS[name]} data hold no comparison with a preference .* 'safety'"):
+        check_splits(judgements(**{name: [comparison("helpful"), same, same]}), HEADS)
+
+
+@pytest.mark.parametrize("name", SETS)
 def test_ties_alone_prefer_nothing(name):
     tied = [comparison("helpful"), comparison("safety", (1, 1)), comparison("safety", (2, 2, 2))]
     with pytest.raises(InputError, match=f"the {SETS[name]} data hold no comparison with a preference .* 'safety'"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import math
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,13 @@ def test_the_sft_stage_of_a_run_has_the_fields_of_the_sft_page(variant):
         ("data.pairs", "alone", "data.pairs must be one of together, apart, found 'alone'"),
         ("data.negligible", "x", "data.negligible must be one of judged, tied, found 'x'"),
         ("model.compute_dtype", "float16", "model.compute_dtype must be one of float32, bfloat16, found 'float16'"),
+        ("seed", 2**32, "seed must be below 2**32, found 4294967296"),
+        ("data.extra_keys", "x", "data.extra_keys must be one of check, ignore, found 'x'"),
+        ("data.max_depth", 0, "data.max_depth must be at least 1, found 0"),
         ("model.width", 0, "model.width must be positive, found 0"),
+        ("model.layers", 1001, "model.layers must be at most 1000, found 1001"),
+        ("model.rope_theta", math.nan, "model.rope_theta must be a finite number, found nan"),
+        ("model.rope_theta", -1.0, "model.rope_theta above 0, found 1e-05 and -1.0"),
         (
             "head.pooling",
             "no_such_pooling",
