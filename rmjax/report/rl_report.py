@@ -27,15 +27,22 @@ def rl_report(run: RunFiles) -> str:
         kind=run.kind,
         run=run,
         result=run.evaluation,
-        answers=answers(run.samples or []),
+        answers=answers(run.samples or [], (run.evaluation or {}).get("selected")),
         other_figures={name: path for name, path in run.figures.items() if name not in FIGURES},
         data_tables=data_tables,
         rl_tables=rl_tables,
     )
 
 
-def answers(samples: Sequence[dict[str, Any]]) -> list[Answers]:
-    """Returns for every prompt its responses before, in the middle of, and after training, from samples.jsonl."""
+def answers(samples: Sequence[dict[str, Any]], selected: int | None) -> list[Answers]:
+    """Returns for every prompt its responses before, in the middle of, and after training, from samples.jsonl.
+
+    Args:
+        samples: the records.
+        selected: the step of the policy of the run; None if it is not finished. Later responses are left out.
+    """
+    if selected is not None:
+        samples = [record for record in samples if record["step"] <= selected]
     by_prompt: dict[str, list[dict[str, Any]]] = {}
     for record in samples:
         by_prompt.setdefault(repr(record["prompt"]), []).append(record)

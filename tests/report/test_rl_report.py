@@ -47,10 +47,16 @@ def test_responses_before_during_and_after():
         for pair in zip(records(range(0, 50, 10)), records(range(0, 50, 10), "q"), strict=True)
         for record in pair
     ]
-    found = answers(mixed)
+    found = answers(mixed, None)
     assert [[record["step"] for record in each.responses] for each in found] == [[0, 20, 40]] * 2
     assert [record["response"] for record in found[1].responses] == ["q 0", "q 20", "q 40"]
-    assert [[record["step"] for record in each.responses] for each in answers(records([0, 7]))] == [[0, 7]]
+    assert [[record["step"] for record in each.responses] for each in answers(records([0, 7]), None)] == [[0, 7]]
+
+
+def test_responses_after_the_selected_step_are_left_out():
+    """Their checkpoint was deleted."""
+    (found,) = answers(records(range(0, 50, 10)), 20)
+    assert [record["step"] for record in found.responses] == [0, 10, 20]
 
 
 def test_an_unfinished_run_has_a_page_and_texts_are_escaped(tmp_path):
