@@ -80,9 +80,10 @@ def run(case: Case, start: Path, workdir: Path, name: str, seed: int, steps: int
         run(ALGORITHMS["online DPO"], start, workdir, "online DPO", 0, steps)
         changes = {**changes, "rewards.implicit_policy": str(workdir / "online DPO-seed0")}
     config = ppo.get_config(variant)
-    stops = {f"stop.{rule}": 0.0 for rule in ("score", "kl", "entropy", "cut")}
+    stops = {f"stop.{rule}": 0.0 for rule in ("score", "kl", "entropy", "cut")} | {"stop.patience": 0}
     fields = {"policy": str(start), "reward": str(start), "seed": seed, "train.max_steps": steps, **stops}
-    config.update_from_flattened_dict({**fields, "train.evaluate_every": 10, **changes})
+    fields |= {"train.evaluate_every": 20, "train.checkpoint_every": 0, "train.select": "last"}
+    config.update_from_flattened_dict({**fields, **changes})
     folder = workdir / f"{name}-seed{seed}"
     result = train_policy(config, folder)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
