@@ -1,8 +1,8 @@
 """Algorithms or kinds of reward compared: policies trained from one start, with a table and a figure.
 
     python experiments/ppo.py --config=configs/ppo.py --workdir=runs/ppo
-    python benchmarks/rl_runs.py --start=runs/ppo --compare=algorithms --seeds=3
-    python benchmarks/rl_runs.py --start=runs/ppo --compare=kinds --seeds=1
+    PYTHONPATH=. python benchmarks/rl_runs.py --start=runs/ppo --compare=algorithms --seeds=3
+    PYTHONPATH=. python benchmarks/rl_runs.py --start=runs/ppo --compare=kinds --seeds=1
 
 Every run starts from the SFT model and the reward model of --start, and takes --steps iterations with no stop rule. The
 self-supervised reward needs a policy trained by DPO: the first seed of `online DPO`, which is run first if it is
