@@ -42,10 +42,8 @@ def get_config(variant: str = "") -> ConfigDict:
         models.sft.max_steps = 200  # SFT on half of the demonstrations leaves the policy something to learn
     config = ConfigDict()
     config.seed = 0  # seed of the prompts' order and of the samples
-    # SFT run, reward-model run with one, checkpoint, or Hugging Face folder of a language model.
-    config.policy = ""  # empty: the SFT model of the reward model
-    # Reward-model run, checkpoint or Hugging Face folder; several, joined by commas; gold/helpful: the true reward.
-    config.reward = ""  # empty: trained first
+    config.policy = ""  # SFT or reward-model run, checkpoint, Hugging Face folder; empty: SFT of the reward model
+    config.reward = ""  # runs, checkpoints or folders, joined by commas; gold/helpful: true reward; empty: trained
     # shared: on the trunk of the policy. reward, policy: on a second trunk, with weights of that model
     config.critic = "reward" if algorithm == "ppo" else "none"  # trunk of the value function; none: no value function
 
@@ -100,9 +98,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.algorithm.std_floor = 1e-2  # grpo: the least divisor
     config.algorithm.max_gap = 1e-2  # largest mean difference of the log-probabilities of sampler and update, in nats
     config.algorithm.kl = ConfigDict()
-    config.algorithm.kl.coef = (
-        0.1 if not named else 0.05
-    )  # coefficient of the KL penalty, or its first value; beta of online_dpo
+    config.algorithm.kl.coef = 0.1 if not named else 0.05  # coefficient of the KL penalty, or its first value, or beta
     config.algorithm.kl.placement = "reward"  # reward, or loss
     config.algorithm.kl.estimator = "k1"  # k1 in the reward; k2 or k3 in the loss
     config.algorithm.kl.target = 0.0  # KL in nats per response that the coefficient is adapted to; 0: fixed coefficient
