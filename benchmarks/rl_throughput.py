@@ -172,8 +172,9 @@ def rmjax_worker(spec: Spec) -> None:
         first = TrainState(jnp.zeros((), jnp.int32), params, layout.jit_init(optimizer.init, params))
         state["train"] = layout.device_put(first)
         state["decode"] = reward.tokenizer.hf.decode
-        state["prompts"] = random_prompts(spec, spec["rounds"] + 1)
+        state["prompts"] = random_prompts(spec, spec["rounds"] + 2)
         one_round()
+        one_round()  # the first update returns arrays with another layout, for which the second compiles again
         return {}
 
     def one_round() -> dict[str, float]:
