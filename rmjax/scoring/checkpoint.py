@@ -13,6 +13,7 @@ an error, so the manifest is checked before any file is read.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -41,6 +42,17 @@ from rmjax.scoring.hub import load_classifier
 from rmjax.scoring.reward_model import RewardModel
 
 MANIFEST = "manifest.json"
+# Errors of a disk, a network file system, permissions or limits of the process, which say nothing about a file.
+PASSING = {
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+}
 
 
 def save_checkpoint(
@@ -89,7 +101,13 @@ def list_checkpoints(root: Path) -> list[Path]:
 
 
 def verify_files(checkpoint: Path) -> str:
-    """Returns an error in a few words if the files of a checkpoint differ from its manifest, otherwise ""."""
+    """Returns an error in a few words if the files of a checkpoint differ from its manifest, otherwise "".
+
+    Raises:
+        InputError: a file cannot be read just now, so that it is not known whether the checkpoint is damaged.
+    """
+    if (checkpoint / MANIFEST).is_file():
+        _check_readable(checkpoint / MANIFEST)
     try:
         manifest = read_json(checkpoint / MANIFEST)
         listed = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest.items()}
@@ -108,8 +126,25 @@ def verify_files(checkpoint: Path) -> str:
             if path.stat().st_size != size or _sha256(path) != digest:
                 return f"{name} has changed since it was written"
         except OSError as error:
+            _refuse_if_passing(error, path)
             return f"{name!r} cannot be read ({error.strerror})"
     return ""
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        path.read_bytes()
+    except OSError as error:
+        _refuse_if_passing(error, path)
+
+
+def _refuse_if_passing(error: OSError, path: Path) -> None:
+    """Raises InputError for an error of the machine: a checkpoint that is taken for damaged may be deleted."""
+    if error.errno in PASSING:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): whether its checkpoint is damaged is not known; nothing was "
+            "changed; try again when the file system answers"
+        ) from None
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import errno
 import hashlib
 import json
 import shutil
@@ -126,6 +127,18 @@ def test_without_a_manifest_nothing_is_believed(run, text):
     path = run / "checkpoints" / "000012" / "manifest.json"
     path.unlink() if text is None else path.write_text(text)
     assert verify_files(path.parent) == "no readable manifest.json"
+
+
+@pytest.mark.parametrize("reading", ["rmjax.scoring.checkpoint._sha256", "pathlib.Path.read_bytes"])
+def test_an_error_of_the_machine_is_no_damage(run, monkeypatch, reading):
+    """What is taken for damaged would be deleted when a run is resumed."""
+
+    def failing(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(reading, failing)
+    with pytest.raises(InputError, match=r"000012/.* cannot be read \(Input/output error\): whether .* try again"):
+        find_checkpoint(run)
 
 
 def test_when_all_are_damaged_it_is_an_error(run):
