@@ -22,12 +22,8 @@ Score your own text:
 
 def main(config: dict[str, Any], workdir: Path) -> None:
     from rmjax.evaluation.summary import summary
-    from rmjax.stages import audit_reward_data, train_reward_model
+    from rmjax.stages import train_reward_model
 
-    if flags.FLAGS.audit_only:
-        audit_reward_data(config)
-        print("The data can be used. Nothing was trained, and nothing was written.")
-        return
     result = train_reward_model(config, workdir)
     print(f"\nOn {result['data']}, held out:\n\n{summary(result)}\n")
     several, head = len(config["heads"]) > 1, config["heads"][0]
@@ -35,8 +31,25 @@ def main(config: dict[str, Any], workdir: Path) -> None:
     print(NEXT.format(workdir=workdir, head=argument, flag=flag))
 
 
+def audit(config: dict[str, Any]) -> None:
+    """Reads, checks and counts the data of a run."""
+    from rmjax.stages import audit_reward_data
+
+    audit_reward_data(config)
+    print("The data can be used. Nothing was trained, and nothing was written.")
+
+
+def run() -> None:
+    """Does what the flags say."""
+    config = training_flags.config_dict()
+    if flags.FLAGS.audit_only:
+        audit(config)
+    else:
+        main(config, training_flags.workdir())
+
+
 if __name__ == "__main__":
     runtime.prepare_process()
     training_flags.define()
     flags.DEFINE_bool("audit_only", False, "Read, check and count the data of the run, and train nothing.")
-    script.run(lambda: main(training_flags.config_dict(), training_flags.workdir()))
+    script.run(run)
