@@ -11,7 +11,7 @@ import numpy as np
 from absl import flags
 
 from rmjax.cli import checkpoint_flags, reading_flags, runtime, script
-from rmjax.cli.output import beside_output, write_result
+from rmjax.cli.output import console_apart_from, write_result
 from rmjax.data.comparisons import Prompt
 from rmjax.data.sources import load_comparisons
 from rmjax.errors import InputError
@@ -25,7 +25,7 @@ BENCHMARKS = {
 
 
 def main() -> None:
-    with beside_output(flags.FLAGS.output):
+    with console_apart_from(flags.FLAGS.output):
         measure()
 
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from rmjax.cli import checkpoint_flags, reading_flags, runtime, script
-from rmjax.cli.output import beside_output, write_result
+from rmjax.cli.output import console_apart_from, write_result
 from rmjax.data.comparisons import Comparison
 from rmjax.data.sources import load_comparisons
 from rmjax.errors import InputError
@@ -43,7 +43,7 @@ SHOWN = 3  # number of mistakes on the console
 
 
 def main() -> None:
-    with beside_output(flags.FLAGS.output):
+    with console_apart_from(flags.FLAGS.output):
         evaluate()
 
 
@@ -91,8 +91,11 @@ def evaluate() -> None:
     if arguments.against:
         print("", comparison_summary(result["against"], checkpoint, arguments.against[0]), sep="\n")
     if arguments.output:
-        beside = {".outcomes.npz": evaluation.outcomes.to_bytes(), ".mistakes.jsonl": mistakes.as_lines(worst).encode()}
-        write_result(arguments.output, {**about, **result}, beside)
+        further = {
+            ".outcomes.npz": evaluation.outcomes.to_bytes(),
+            ".mistakes.jsonl": mistakes.as_lines(worst).encode(),
+        }
+        write_result(arguments.output, {**about, **result}, further)
 
 
 def read_validation(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from rmjax.cli import runtime, script
-from rmjax.cli.output import beside_output, write_output
+from rmjax.cli.output import console_apart_from, write_output
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
 
     workdir = Path(flags.FLAGS.workdir)
     output = flags.FLAGS.output or str(workdir / "report.html")
-    with beside_output(output if workdir.is_dir() else None):
+    with console_apart_from(output if workdir.is_dir() else None):
         # On standard output the links to the runs of a sweep are relative to the current folder.
         write_output(output, report(workdir, Path(output)))
         print(output)

@@ -13,14 +13,14 @@ from pathlib import Path
 from absl import flags
 
 from rmjax.cli import runtime, script
-from rmjax.cli.output import beside_output, write_output
+from rmjax.cli.output import console_apart_from, write_output
 
 
 def main() -> None:
     from rmjax.report.runs_report import run_tables, runs_page, runs_text
 
     folder, output = flags.FLAGS.folder, flags.FLAGS.output
-    with beside_output(output):
+    with console_apart_from(output):
         tables = run_tables(folder)
         print(runs_text(tables))
         if output:

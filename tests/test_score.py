@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from rmjax.cli.output import beside_output, is_stdout, write_result, written
+from rmjax.cli.output import console_apart_from, is_stdout, write_result, written
 from rmjax.errors import InputError
 
 
@@ -55,9 +55,9 @@ def test_a_file_is_replaced_only_when_all_is_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file.jsonl"]
 
 
-def test_a_result_and_the_files_beside_it_are_named_and_none_is_empty(tmp_path, capsys):
-    beside = {".outcomes.npz": b"123", ".mistakes.jsonl": b""}
-    write_result(f"{tmp_path}/r.json", {"é": 1}, beside)
+def test_a_result_and_its_further_files_are_named_and_none_is_empty(tmp_path, capsys):
+    further = {".outcomes.npz": b"123", ".mistakes.jsonl": b""}
+    write_result(f"{tmp_path}/r.json", {"é": 1}, further)
     assert capsys.readouterr().out == f"\nWritten: {tmp_path}/r.json, {tmp_path}/r.outcomes.npz\n"
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         "r.json": '{\n "é": 1\n}\n',
@@ -67,17 +67,17 @@ def test_a_result_and_the_files_beside_it_are_named_and_none_is_empty(tmp_path, 
 
 def test_a_result_on_standard_output_is_alone_there(tmp_path, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with beside_output("-"):
+    with console_apart_from("-"):
         print("a table")
         write_result("-", [1], {".mistakes.jsonl": b"x"})
     assert capfd.readouterr() == ("[\n 1\n]\n", "a table\n")
-    with beside_output(None):
+    with console_apart_from(None):
         print("a table")
     assert capfd.readouterr() == ("a table\n", "")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_device_is_written_to_and_has_no_files_beside_it():
+def test_a_device_is_written_to_and_has_no_further_files():
     write_result(os.devnull, [1], {".mistakes.jsonl": b"x"})
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
     assert not os.path.exists(f"{os.devnull}.mistakes.jsonl")

@@ -19,7 +19,7 @@ def is_stdout(output: str) -> bool:
 
 
 @contextlib.contextmanager
-def beside_output(output: str | None) -> Iterator[None]:
+def console_apart_from(output: str | None) -> Iterator[None]:
     """Sends what is printed to standard error if the result goes to standard output.
 
     Raises:
@@ -32,13 +32,13 @@ def beside_output(output: str | None) -> Iterator[None]:
         yield
 
 
-def write_result(output: str, result: Any, beside: dict[str, bytes] | None = None) -> None:
-    """Writes a result as JSON, writes the files beside it, and says what it wrote.
+def write_result(output: str, result: Any, further: dict[str, bytes] | None = None) -> None:
+    """Writes a result as JSON with further files in its folder, and prints their names.
 
     Args:
         output: a file, a device, or `-` for standard output.
         result: JSON values.
-        beside: the contents of further files, by the ending that takes the place of that of `output`. Empty ones are
+        further: contents of these files, by the ending that replaces the ending of `output`. Empty ones are
             not written, and none of them next to a device or to standard output, which have no folder for them.
 
     Raises:
@@ -48,7 +48,7 @@ def write_result(output: str, result: Any, beside: dict[str, bytes] | None = Non
     if is_stdout(output) or (os.path.exists(output) and not Path(output).is_file()):
         write_output(output, text)
         return
-    files = {Path(output).with_suffix(ending): content for ending, content in (beside or {}).items() if content}
+    files = {Path(output).with_suffix(ending): content for ending, content in (further or {}).items() if content}
     for path, content in files.items():
         path.write_bytes(content)
     write_output(output, text)  # last: a sweep takes a run with this file as finished

@@ -9,8 +9,8 @@ from rmjax.data.hold_out import eval_share
 from rmjax.data.readers import READERS
 from rmjax.data.sources import parse_sources
 from rmjax.errors import InputError
+from rmjax.stages.data_settings import DataSettings
 from rmjax.stages.datasets import ComparisonSplits
-from rmjax.stages.settings import DataSettings
 from rmjax.training.objectives import LossConfig
 
 

@@ -22,7 +22,7 @@ from rmjax.data.token_cache import cached_groups
 from rmjax.data.token_groups import TokenGroups
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
-from rmjax.stages.settings import DataSettings, SftDataSettings
+from rmjax.stages.data_settings import DataSettings, SftDataSettings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,19 +15,13 @@ from rmjax.rlhf.algorithm import AlgorithmConfig
 from rmjax.scoring.ensemble import METHODS
 from rmjax.scoring.reward_function import SCALES
 from rmjax.stages.parsing import parse, to_dict
-from rmjax.stages.settings import SELECT, ParallelSettings, RunSettings, at_least, one_of
+from rmjax.stages.ranges import at_least, not_negative, one_of
+from rmjax.stages.settings import SELECT, ParallelSettings, RunSettings
 from rmjax.training.optimizer import OptimizerConfig
 
 KINDS = ("sparse", "dense", "shaped", "contrastive", "bounded")
 CRITICS = ("none", "shared", "policy", "reward")
 GOLD = ("gold/helpful", "gold/safety")
-
-
-def not_negative(settings: Any, *names: str) -> None:
-    """Raises InputError unless these fields are finite and not negative."""
-    for name in names:
-        if not 0 <= getattr(settings, name) < math.inf:
-            raise InputError(f"{name} must not be negative, found {getattr(settings, name)}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

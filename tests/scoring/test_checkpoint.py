@@ -131,7 +131,7 @@ def test_without_a_manifest_nothing_is_believed(run, text):
 
 @pytest.mark.parametrize("reading", ["rmjax.scoring.checkpoint._sha256", "pathlib.Path.read_bytes"])
 def test_an_error_of_the_machine_is_no_damage(run, monkeypatch, reading):
-    """What is taken for damaged would be deleted when a run is resumed."""
+    """A resumed run deletes damaged checkpoints, so a sound one must not count as damaged."""
 
     def failing(path):
         raise OSError(errno.EIO, "Input/output error")

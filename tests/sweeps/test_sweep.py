@@ -393,6 +393,6 @@ def test_a_sweep_end_to_end(tmp_path):
     sums = read_sums(run, measures)
     assert {"accuracy", "loss", "ceiling_gain", "calibration.helpful.tempered.loss"} <= sums.keys()
     for path, (sum_K, count_K, _) in sums.items():
-        if values[path] is not None:  # a model with one head has no part of its own for the head's labels
+        if values[path] is not None:  # None for a model with one head: its labels are not reported separately
             assert sum_K.sum() / count_K.sum() == pytest.approx(values[path], rel=1e-5)
     assert "needs at least two" in (out / "results.md").read_text()
