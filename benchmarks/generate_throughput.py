@@ -25,13 +25,14 @@ import numpy as np
 from harness import (
     OURS,
     Contender,
+    device_peak,
     markdown,
     matmul_peak,
     median,
     ratio,
-    resident_peak,
     serve,
     take_turns,
+    torch_peak,
     write_results,
 )
 from shapes import LANGUAGE_MODELS, write_language_model
@@ -150,7 +151,7 @@ def rmjax_worker(spec: Spec) -> None:
         one_round()
         return {"fresh_bound": bound(samples), "shared_bound": bound(1)}
 
-    serve(start, one_round, resident_peak)
+    serve(start, one_round, device_peak)
 
 
 def transformers_worker(spec: Spec) -> None:
@@ -172,6 +173,8 @@ def transformers_worker(spec: Spec) -> None:
             num_return_sequences=n,
             pad_token_id=0,
         )
+        if found.is_cuda:
+            torch.cuda.synchronize()
         return (found.shape[1] - prompts.shape[1]) * len(found) / (time.perf_counter() - began)
 
     def one_round() -> dict[str, float]:
@@ -182,12 +185,13 @@ def transformers_worker(spec: Spec) -> None:
         from transformers import AutoModelForCausalLM
 
         model = AutoModelForCausalLM.from_pretrained(spec["folder"], dtype=getattr(torch, spec["dtype"])).eval()
-        prompts = torch.from_numpy(random_prompts(spec, model.config.vocab_size)).long()
+        model.to("cuda" if torch.cuda.is_available() else "cpu")
+        prompts = torch.from_numpy(random_prompts(spec, model.config.vocab_size)).long().to(model.device)
         state.update(model=model, prompts=prompts)
         one_round()
         return {}
 
-    serve(start, one_round, resident_peak)
+    serve(start, one_round, torch_peak)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,21 @@ def resident_peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
+def device_peak() -> float:
+    """Returns the peak memory of jax on the first GPU or TPU, in GB; that of this process on a CPU."""
+    import jax
+
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return stats["peak_bytes_in_use"] / 1e9 if "peak_bytes_in_use" in stats else resident_peak()
+
+
+def torch_peak() -> float:
+    """Returns the peak memory of torch on its GPU, in GB; that of this process without one."""
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else resident_peak()
+
+
 def take_turns(contenders: dict[str, Contender], rounds: int) -> dict[str, list[Row]]:
     """Runs `rounds` rounds of every contender, in turn; every second round has the reverse order."""
     results: dict[str, list[Row]] = {name: [] for name in contenders}

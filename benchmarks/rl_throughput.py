@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import OURS, Contender, markdown, median, ratio, resident_peak, serve, take_turns, write_results
+from harness import OURS, Contender, device_peak, markdown, median, ratio, serve, take_turns, torch_peak, write_results
 from shapes import write_language_model, write_word_classifier
 
 Spec = dict[str, Any]
@@ -83,7 +83,7 @@ def compare(spec: Spec, rounds: int) -> list[dict[str, Any]]:
             "trainer": name,
             "responses/s": f"{median(results[name], 'rate'):.2f}",
             "of TRL": faster if name == "rmjax" else "",
-            **{f"{phase}, s": f"{median(results[name], phase):.1f}" for phase in PHASES},
+            **{f"{phase}, s": f"{median(results[name], phase):.2f}" for phase in PHASES},
             "memory, GB": f"{memory[name]:.2f}",
         }
         for name in contenders
@@ -191,7 +191,7 @@ def rmjax_worker(spec: Spec) -> None:
         total = time.perf_counter() - began
         return report(spec, total, found.metrics["seconds_sampling"], found.metrics["seconds_update"])
 
-    serve(start, one_round, resident_peak)
+    serve(start, one_round, device_peak)
 
 
 def trl_worker(spec: Spec) -> None:
@@ -211,7 +211,7 @@ def trl_worker(spec: Spec) -> None:
         asked.put("round")
         return answered.get()
 
-    serve(start, one_round, resident_peak)
+    serve(start, one_round, torch_peak)
 
 
 def train_with_trl(spec: Spec, asked: Any, answered: Any) -> None:
@@ -226,18 +226,24 @@ def train_with_trl(spec: Spec, asked: Any, answered: Any) -> None:
     ]
     seconds = {"sampling": 0.0, "before": 0.0}
 
+    def wait_for_device() -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
     class Timed(trainer_class):
         """Measures the seconds of sampling, and of everything before the update."""
 
         def _generate_single_turn(self, *given: Any, **named: Any) -> Any:
             began = time.perf_counter()
             found = super()._generate_single_turn(*given, **named)
+            wait_for_device()
             seconds["sampling"] = time.perf_counter() - began
             return found
 
         def _generate_and_score_completions(self, *given: Any, **named: Any) -> Any:
             began = time.perf_counter()
             found = super()._generate_and_score_completions(*given, **named)
+            wait_for_device()
             seconds["before"] = time.perf_counter() - began
             return found
 
@@ -252,6 +258,7 @@ def train_with_trl(spec: Spec, asked: Any, answered: Any) -> None:
             self.began = time.perf_counter()
 
         def on_step_end(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
+            wait_for_device()
             total = time.perf_counter() - self.began
             answered.put(report(spec, total, seconds["sampling"], total - seconds["before"]))
 

@@ -6,7 +6,7 @@ import tempfile
 import time
 from typing import Any
 
-from harness import matmul_peak, resident_peak, serve
+from harness import device_peak, matmul_peak, serve, torch_peak
 
 Spec = dict[str, Any]
 
@@ -125,13 +125,7 @@ def rmjax_worker(spec: Spec) -> None:
         state["epoch"] += 1
         return rates(seconds, len(state["examples"]), state["tokens"], state["flops"])
 
-    def memory() -> float:
-        import jax
-
-        stats = jax.local_devices()[0].memory_stats() or {}
-        return stats["peak_bytes_in_use"] / 1e9 if "peak_bytes_in_use" in stats else resident_peak()
-
-    serve(start, one_round, memory)
+    serve(start, one_round, device_peak)
 
 
 def rates(seconds: float, pairs: int, tokens: int, flops: float) -> dict[str, float]:
@@ -159,12 +153,7 @@ def trl_worker(spec: Spec) -> None:
         asked.put("round")
         return answered.get()
 
-    def memory() -> float:
-        import torch
-
-        return torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else resident_peak()
-
-    serve(start, one_round, memory)
+    serve(start, one_round, torch_peak)
 
 
 def train_with_trl(spec: Spec, asked: Any, answered: Any) -> None:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import DTypeLike
 
 from rmjax.models.block_sparse_attention import TILE, block_sparse_attention
 from rmjax.models.cache import DecodingStep, LayerCache, SampleKeys, cached_attention, write_entry
@@ -91,10 +92,15 @@ def uses_dense_attention() -> bool:
     """Returns True if attention computes all L x L pairs of tokens of a row, so that rows should be short.
 
     A CPU uses the block-sparse attention: forward and backward over 12 rows of 512 tokens took 130 ms, the dense one
-    403 ms (benchmarks/RESULTS.md). A GPU or TPU uses the dense one: no fused attention is built for them, and none was
-    measured.
+    403 ms (benchmarks/RESULTS.md). A GPU or TPU computes all pairs, also in the fused attention of a GPU.
     """
     return jax.default_backend() != "cpu"
+
+
+def uses_fused_attention(dtype: DTypeLike, head_dim: int, spec: AttentionSpec) -> bool:
+    """Returns True if cuDNN computes the attention: on a GPU, in half precision, without a bound of the logits."""
+    half = dtype in (jnp.bfloat16, jnp.float16)
+    return jax.default_backend() == "gpu" and half and head_dim % 8 == 0 and head_dim <= 128 and not spec.cap
 
 
 class Attention(nn.Module):
@@ -133,17 +139,34 @@ class Attention(nn.Module):
             mixed = cached_attention(q, cached._replace(samples=new), context.step, local, spec)
         else:
             assert context.tokens is not None  # whole rows
-            sparse = not L % TILE and not uses_dense_attention()
-            mixed = (block_sparse_attention if sparse else dense_attention)(q, k, v, context.tokens, local, spec)
+            attend = dense_attention
+            if not L % TILE and not uses_dense_attention():
+                attend = block_sparse_attention
+            elif not L % 2 and uses_fused_attention(q.dtype, c.head_dim, spec):
+                attend = fused_attention
+            mixed = attend(q, k, v, context.tokens, local, spec)
         # Residual branches start small in deep trunks, so that the stream keeps its scale (Radford et al. 2019).
         return Linear(c.width, self.dtype, c.out_bias, 0.5 / c.layers, name="out")(mixed.reshape(R, L, -1)), new
 
 
 def dense_attention(q: Array, k: Array, v: Array, context: TokenContext, local: Array, spec: AttentionSpec) -> Array:
     """softmax(q·k) v of scaled queries `[R, L, H, C]` and keys and values `[R, L, G, C]` -> `[R, L, H, C]`."""
-    index = jnp.arange(q.shape[1], dtype=jnp.int32)[None]
-    mask = attention_mask(context.as_queries(), context.as_keys(), index[:, :, None], index[:, None, :], local, spec)
-    return masked_attention(q, k, v, mask, spec.cap)
+    return masked_attention(q, k, v, _row_mask(context, local, spec), spec.cap)
+
+
+def fused_attention(q: Array, k: Array, v: Array, context: TokenContext, local: Array, spec: AttentionSpec) -> Array:
+    """`dense_attention` by cuDNN, in half precision on a GPU: logits and weights never leave the chip.
+
+    The mask `[R, 1, L, L]` is in memory once for all heads.
+    """
+    mask = _row_mask(context, local, spec)[:, None]
+    return jax.nn.dot_product_attention(q, k, v, mask=mask, scale=1.0, implementation="cudnn")
+
+
+def _row_mask(context: TokenContext, local: Array, spec: AttentionSpec) -> Array:
+    """Returns the mask `[R, L, L]` of whole rows."""
+    index = jnp.arange(context.segments.shape[1], dtype=jnp.int32)[None]
+    return attention_mask(context.as_queries(), context.as_keys(), index[:, :, None], index[:, None, :], local, spec)
 
 
 def masked_attention(q: Array, k: Array, v: Array, mask_RxLxE: Array, cap: float) -> Array:

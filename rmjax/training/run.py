@@ -197,20 +197,29 @@ def _complete_lines(path: Path) -> list[dict[str, Any]]:
 
 def environment() -> dict[str, Any]:
     """Versions, source commit, devices and command, for `environment.json`."""
-    here = Path(__file__).parent
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
-    changed = subprocess.run(["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=False)
+    commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "rmjax": rmjax.__version__,
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "commit": commit.stdout.strip() or None,
-        "uncommitted_changes": bool(changed.stdout.strip()),
+        "commit": commit or None,
+        "uncommitted_changes": bool(changed),
         "devices": [str(device) for device in jax.devices()],
         "processes": jax.process_count(),
         "command": sys.argv,
     }
+
+
+def _git(*arguments: str) -> str:
+    """Returns the output of git in the source folder; empty without git or outside a clone."""
+    try:
+        found = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return ""
+    return found.stdout.strip()
 
 
 def outcomes_path(results: Path) -> Path:

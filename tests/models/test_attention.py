@@ -11,7 +11,7 @@ from naive import make_example, one_bin, random_examples
 
 from rmjax.data.batch import BatchShape
 from rmjax.data.packing import pack_rows, split_into_chunks
-from rmjax.models.attention import apply_rotary, dense_attention, frequencies, rotary
+from rmjax.models.attention import apply_rotary, dense_attention, frequencies, fused_attention, rotary
 from rmjax.models.block_sparse_attention import TILE, _tiles, block_sparse_attention
 from rmjax.models.config import RopeScaling
 from rmjax.models.mask import AttentionSpec, attention_mask, packed_context
@@ -99,6 +99,37 @@ def test_block_sparse_attention_equals_dense_attention(spec, local, kv_heads):
         assert np.isfinite(np.asarray(actual)).all()
         # Sums over many keys and queries: a few values are large, and the rounding of float32 follows their size.
         assert float(jnp.abs(actual - expected).max()) <= 1e-5 * float(jnp.abs(expected).max())
+
+
+@pytest.mark.skipif(jax.default_backend() != "gpu", reason="cuDNN needs a GPU")
+@pytest.mark.parametrize(
+    ("spec", "local", "kv_heads"),
+    [
+        (AttentionSpec(causal=True, window=0, cap=0.0), False, 4),
+        (AttentionSpec(causal=True, window=9, cap=0.0), True, 2),
+        (AttentionSpec(causal=False, window=0, cap=0.0), False, 1),
+    ],
+)
+def test_fused_attention_equals_dense_attention(spec, local, kv_heads):
+    """Values and gradients in bfloat16, against float32 with exact products; rows of padding give no NaN."""
+    batch, _ = one_bin(random_examples(20, longest=90), BatchShape(12, 256, 80, 200), share_prompts=spec.causal)
+    context, local = context_of(batch), jnp.asarray(local)
+    rng = np.random.default_rng(0)
+    R, L = context.segments.shape
+    given = [jnp.asarray(rng.normal(size=(R, L, n, 64)), jnp.bfloat16) for n in (4, kv_heads, kv_heads, 4)]
+    real = (context.prompt_segments > 0)[..., None, None]
+
+    def value_and_gradients(attend, dtype):
+        q, k, v, g = (x.astype(dtype) for x in given)
+        out, back = jax.vjp(lambda *qkv: attend(*qkv, context, local, spec) * real.astype(dtype), q / 8, k, v)
+        return out, *back(g)
+
+    with jax.default_matmul_precision("highest"):
+        exact = value_and_gradients(dense_attention, jnp.float32)
+    for actual, expected in zip(value_and_gradients(fused_attention, jnp.bfloat16), exact, strict=True):
+        assert np.isfinite(np.asarray(actual, np.float32)).all()
+        # bfloat16 has 8 bits: 2^-8 = 0.4 % of the largest weight or logit; several roundings follow one another.
+        assert float(jnp.abs(actual.astype(jnp.float32) - expected).max()) <= 0.02 * float(jnp.abs(expected).max())
 
 
 def test_block_sparse_attention_of_bfloat16_is_computed_in_float32():
