@@ -157,9 +157,11 @@ def dense_attention(q: Array, k: Array, v: Array, context: TokenContext, local: 
 def fused_attention(q: Array, k: Array, v: Array, context: TokenContext, local: Array, spec: AttentionSpec) -> Array:
     """`dense_attention` by cuDNN, in half precision on a GPU: logits and weights never leave the chip.
 
-    The mask `[R, 1, L, L]` is in memory once for all heads.
+    The mask `[R, 1, L, L]` is in memory once for all heads. Keys and values are repeated for the heads that share them:
+    with fewer key/value heads, compiling both passes did not end in 45 s on an H200 (jax 0.11.2).
     """
     mask = _row_mask(context, local, spec)[:, None]
+    k, v = (jnp.repeat(x, q.shape[2] // x.shape[2], axis=2) for x in (k, v))
     return jax.nn.dot_product_attention(q, k, v, mask=mask, scale=1.0, implementation="cudnn")
 
 

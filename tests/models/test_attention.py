@@ -1,6 +1,7 @@
 """Tests of attention: the mask, block-sparse against dense attention, and rotary positions."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -112,13 +113,14 @@ def test_block_sparse_attention_equals_dense_attention(spec, local, kv_heads):
 )
 def test_fused_attention_equals_dense_attention(spec, local, kv_heads):
     """Values and gradients in bfloat16, against float32 with exact products; rows of padding give no NaN."""
-    batch, _ = one_bin(random_examples(20, longest=90), BatchShape(12, 256, 80, 200), share_prompts=spec.causal)
+    batch, _ = one_bin(random_examples(20, longest=90), BatchShape(32, 256, 80, 200), share_prompts=spec.causal)
     context, local = context_of(batch), jnp.asarray(local)
     rng = np.random.default_rng(0)
     R, L = context.segments.shape
     given = [jnp.asarray(rng.normal(size=(R, L, n, 64)), jnp.bfloat16) for n in (4, kv_heads, kv_heads, 4)]
     real = (context.prompt_segments > 0)[..., None, None]
 
+    @functools.partial(jax.jit, static_argnums=(0, 1))
     def value_and_gradients(attend, dtype):
         q, k, v, g = (x.astype(dtype) for x in given)
         out, back = jax.vjp(lambda *qkv: attend(*qkv, context, local, spec) * real.astype(dtype), q / 8, k, v)
