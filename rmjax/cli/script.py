@@ -59,11 +59,14 @@ def _flag_message(error: Exception) -> str:
         text = text.splitlines()[-1].partition("Error: ")[2]
     if text[:1] in ("'", '"') and text[:1] == text[-1:]:  # the message of a KeyError is its repr
         text = ast.literal_eval(text)
-    for name in re.findall(r"--config\.([\w.]+)", " ".join(sys.argv)):
+    names = re.findall(r"--config\.([\w.]+)", " ".join(sys.argv))
+    for name in names:
         if message := renamed(name):
             return message
     if re.fullmatch(r"'?\w+'?", text):  # the whole message of ml_collections if no other field has a similar name
-        text = f"this configuration has no field {text.strip(chr(39))!r}"
+        part = text.strip("'")
+        where = ", ".join(f"--{CONFIG}.{name}" for name in names if part in name.split("."))
+        text = f"this configuration has no field {part!r}: check {where}"
     return " ".join(text.split())
 
 
