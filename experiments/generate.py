@@ -20,16 +20,12 @@ import contextlib
 import itertools
 import json
 import sys
-from collections.abc import Iterator
-from typing import Any
 
 from absl import flags
 
 from rmjax.cli import reading_flags, runtime, script
 from rmjax.cli.output import is_stdout, written
-from rmjax.data.comparisons import Message, Prompt
-from rmjax.data.jsonl import file_path, read_jsonl, read_lines
-from rmjax.data.records import parse_prompt
+from rmjax.data.prompt_file import read_prompts
 from rmjax.errors import InputError
 
 LINES = 256  # prompts that are read, answered and written together
@@ -56,7 +52,7 @@ def main() -> None:
         )
         sampler = model.sampler(settings)
         lines = cut = tokens = limited = 0
-        prompts = read_prompts()
+        prompts = read_prompts(arguments.input, reading_flags.reading(), text=arguments.text)
         while part := list(itertools.islice(prompts, LINES)):
             generated = model.generate(
                 [prompt for prompt, _ in part], arguments.n, seed=arguments.seed, first_prompt=lines, sampler=sampler
@@ -74,20 +70,6 @@ def main() -> None:
         f"were cut at max_response={settings.max_response}"
     )
     print(summary, file=sys.stderr if to_stdout else sys.stdout)
-
-
-def read_prompts() -> Iterator[tuple[Prompt, Any]]:
-    """Yields every prompt with the form of it that the output states."""
-    arguments = flags.FLAGS
-    source, reading = file_path(arguments.input), reading_flags.reading()
-    if arguments.text or source.endswith(".txt"):
-        for line in read_lines(source, reading):
-            yield (Message("user", line),), line
-        return
-    for number, record in read_jsonl(source, reading):
-        prompt = parse_prompt(record, f"{source}:{number}", reading)
-        given = record.get("prompt") if isinstance(record, dict) else None
-        yield prompt, given if given is not None else [message._asdict() for message in prompt]
 
 
 if __name__ == "__main__":

@@ -103,7 +103,16 @@ def batch_indices(count: int, size: int, *, seed: int, step: int) -> np.ndarray:
 
 def gold_rewards(data: PromptSettings) -> tuple[str, ...]:
     """Returns the gold rewards of the prompts, of `helpful` and `safety`; none outside the embedded corpus."""
-    specs = (data.train, data.eval) if eval_share(data.eval) is None else (data.train,)
+    return gold_rewards_of(data.train, *((data.eval,) if eval_share(data.eval) is None else ()))
+
+
+def gold_rewards_of(*specs: str) -> tuple[str, ...]:
+    """Returns the gold rewards of sources, of `helpful` and `safety`; none if one is not the embedded corpus.
+
+    Example:
+        >>> gold_rewards_of("gold/both[:90%]"), gold_rewards_of("gold/helpful,jsonl:mine.jsonl")
+        (('helpful', 'safety'), ())
+    """
     sources = [source for spec in specs for source in parse_sources(spec)]
     if any(source.kind != "gold" for source in sources):
         return ()
