@@ -23,7 +23,7 @@ import sys
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import flags
@@ -177,7 +177,8 @@ def write_winners(prompts: Sequence[Prompt], found: Candidates, n: int) -> None:
 def scores_file(found: Candidates) -> bytes:
     """Returns the scores and gold rewards of all samples as the content of an npz file."""
     file = io.BytesIO()
-    np.savez_compressed(file, score=found.score, **{f"gold_{name}": gold for name, gold in found.gold.items()})
+    arrays: dict[str, Any] = {"score": found.score, **{f"gold_{name}": gold for name, gold in found.gold.items()}}
+    np.savez_compressed(file, **arrays)
     return file.getvalue()
 
 

@@ -20,6 +20,7 @@ SCRIPTS = {
     "evaluate": ["--checkpoint", "--data"],
     "score": ["--checkpoint", "--input", "--output"],
     "benchmark": ["--checkpoint"],
+    "best_of_n": ["--checkpoint", "--policy"],
     "export": ["--checkpoint", "--output"],
     "report": ["--workdir"],
 }

@@ -1,4 +1,4 @@
-"""Best-of-n over n: KL divergence, score, gold reward and win rate with intervals, and the n of the best gold reward."""
+"""Best-of-n over n: KL divergence, score, gold reward and win rate with intervals, and the n with the most gold."""
 
 from __future__ import annotations
 
