@@ -49,16 +49,18 @@ def main() -> None:
 
 def measure() -> None:
     """Samples and scores the responses, prints the table, and writes the results."""
-    from rmjax.rlhf.candidates import draw_candidates
-    from rmjax.rlhf.scores import from_gold
-    from rmjax.scoring.language_model import load_language_model
-    from rmjax.stages.rl_models import language_model_of
-
     arguments = flags.FLAGS
     ns = sample_numbers()
     samples = arguments.samples or 2 * ns[-1]
     if ns[-1] > samples:
         raise InputError(f"--n={ns[-1]} is more than --samples={samples}: draw at least as many")
+    if arguments.data and arguments.input:
+        raise InputError("--data and --input both name prompts: give one of them")
+    from rmjax.rlhf.candidates import draw_candidates
+    from rmjax.rlhf.scores import from_gold
+    from rmjax.scoring.language_model import load_language_model
+    from rmjax.stages.rl_models import language_model_of
+
     path = language_model_of(Path(arguments.policy))
     prompts, source, rewards = choose_prompts(path)
     stated = {name: getattr(arguments, f"policy_{name}") for name in ("template", "max_prompt", "date")}
@@ -95,7 +97,7 @@ def measure() -> None:
         f"cut at {settings.max_response} tokens"
     )
     best = {}
-    for name, gold in found.gold.items():
+    for name, gold in found.gold.items() if ns[-1] > 1 else ():
         best[name] = hedge_tune(found.score, gold, max_n=ns[-1], bootstrap=bootstrap)
         end = "more samples make it worse" if best[name].peaked else "it is the largest n: no peak was found"
         interval = interval_text(best[name].interval, ", 95 % interval {}", scale=1)
@@ -137,8 +139,6 @@ def choose_prompts(policy: Path) -> tuple[list[Prompt], str, tuple[str, ...]]:
     from rmjax.stages.rl_prompts import gold_rewards_of
 
     arguments, reading = flags.FLAGS, reading_flags.reading()
-    if arguments.data and arguments.input:
-        raise InputError("--data and --input both name prompts: give one of them")
     if arguments.prompts < 1:
         raise InputError(f"--prompts={arguments.prompts} must be at least 1")
     if arguments.input:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import rmjax
+from rmjax.data.records import parse_demonstrations
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
@@ -410,36 +411,36 @@ def test_errors_of_generate_are_one_sentence(finished, tmp_path):
         assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_the_best_of_n_is_measured_and_its_winners_are_trained_on(finished, tmp_path):
-    """Prompts of the corpus with the gold reward, then SFT from the policy on the winners, then prompts of a file."""
+def test_the_best_of_n_is_measured_and_its_winners_are_demonstrations(finished, tmp_path):
+    """Prompts of the corpus with the gold reward, then prompts of a file."""
     workdir, _ = finished
-    base = [f"--checkpoint={workdir}", f"--policy={workdir}", "--max_tokens=9", "--bootstrap=50", "--top_p=0.9"]
+    base = [f"--checkpoint={workdir}", f"--policy={workdir}", "--bootstrap=50", "--max_tokens=40"]
     output = [f"--output={tmp_path}/r.json", f"--winners={tmp_path}/w.jsonl"]
-    done = call("best_of_n", *base, *output, "--n=4,1", "--samples=6", "--prompts=12")
+    done = call("best_of_n", *base, *output, "--n=4,1", "--samples=6", "--prompts=48", "--top_p=0.9")
     assert done.returncode == 0, done.stderr
-    assert "12 prompts of gold/helpful, 6 samples each" in done.stdout
+    assert "48 prompts of gold/helpful, 6 samples each" in done.stdout
     assert f"Written: {tmp_path}/r.json, {tmp_path}/r.scores.npz" in done.stdout
     result = json.loads((tmp_path / "r.json").read_text())
     assert [row["n"] for row in result["curve"]] == [1, 4]
     assert result["sampling"]["top_p"] == 0.9
     assert result["policy"] == f"{workdir}/sft"
     scores = np.load(tmp_path / "r.scores.npz")
-    assert scores["score"].shape == scores["gold_helpful"].shape == (12, 6)
+    assert scores["score"].shape == scores["gold_helpful"].shape == (48, 6)
     one, four = result["curve"]
     assert one["score"] == pytest.approx(scores["score"].mean(), abs=1e-5)
     assert one["score"] < four["score"] <= scores["score"].max(1).mean()
     assert 1 <= result["best_n"]["helpful"]["n"] <= 4
     winners = [json.loads(line) for line in (tmp_path / "w.jsonl").read_text().splitlines()]
-    assert f"{len(winners)} winners of 4; {12 - len(winners)} were cut and are left out" in done.stdout
-    texts = {(json.dumps(w["prompt"]), w["response"]) for w in winners}
+    assert f"{len(winners)} winners of 4; {48 - len(winners)} were cut and are left out" in done.stdout
     model = rmjax.load(workdir)
-    for winner in winners[:3]:
+    assert winners
+    for winner in winners:
+        (demonstration,) = parse_demonstrations(winner)
+        assert [m._asdict() for m in demonstration.prompt] == winner["prompt"]
+        assert demonstration.response == winner["response"]
         assert model.score(winner["prompt"], winner["response"]) == pytest.approx(winner["score"], abs=1e-4)
-    assert len(texts) == len(winners)
-
     (tmp_path / "in.txt").write_text("Hi, how are you?\nWhy?\n")
-    given = [*base, f"--input={tmp_path}/in.txt", "--n=2", "--gold=safety", "--output=-"]
-    done = call("best_of_n", *given)
+    done = call("best_of_n", *base, f"--input={tmp_path}/in.txt", "--n=2", "--gold=safety", "--output=-")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["prompts"], result["samples"], list(result["best_n"])) == (2, 4, ["safety"])
@@ -447,9 +448,7 @@ def test_the_best_of_n_is_measured_and_its_winners_are_trained_on(finished, tmp_
     for wrong, words in (
         (["--n=4", "--samples=3"], "draw at least as many"),
         (["--n=two"], "must be whole numbers"),
-        (["--n=2", "--temperature=0"], "temperature must be above 0"),
         (["--n=2", "--data=gold/helpful", f"--input={tmp_path}/in.txt"], "give one of them"),
-        (["--n=2", f"--output={tmp_path}/none/r.json"], "does not exist"),
     ):
         done = call("best_of_n", *base, *wrong)
         assert done.returncode == 1

@@ -46,7 +46,7 @@ def curve(
         values = {"kl": kl_of_samples(score_PxN, n)}
         for name, value_PxN in ascending.items():
             best = value_PxN @ weight
-            values |= {name: best, f"{name}_gain": best - value_PxN.mean(1)}
+            values |= {name: best, f"{name}_gain": best - value_PxN @ rank_weights(samples, 1)}
         if n < samples:
             values["win_rate"] = win_rate(score_PxN, n)
         row: dict[str, Any] = {"n": n, "kl_bound": kl_bound(n), "win_rate_bound": n / (n + 1), "win_rate": None}

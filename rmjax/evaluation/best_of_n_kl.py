@@ -68,8 +68,8 @@ def kl_of_samples(score_PxN: np.ndarray, n: float) -> np.ndarray:
     The formula of `kl_of_distribution` with the shares of the samples as probabilities, where a score that several
     samples have is discrete. A score of one sample counts as part of a continuous distribution: with u the quantile,
     it adds the integral of n u^(n-1) ln(n u^(n-1)) over its share. So the estimate is `kl_bound(n)` if no scores are
-    tied, and between 0 and this bound always. A rare response that was drawn once counts as continuous, which matters
-    if n is not small compared with N.
+    tied, and between 0 and this bound always. It is biased if n is not small compared with N, because the probabilities
+    of rare responses are then known roughly: more samples of the same prompts show by how much.
 
     Raises:
         InputError: as `ranks`, or n is below 1.
