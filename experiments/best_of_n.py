@@ -36,6 +36,7 @@ from rmjax.data.sources import load_prompts, parse_sources
 from rmjax.errors import InputError
 from rmjax.evaluation.best_of_n_curve import curve, curve_rows, hedge_tune
 from rmjax.evaluation.bootstrap import Bootstrap
+from rmjax.evaluation.evaluate import json_safe
 from rmjax.evaluation.text_table import interval_text, text_table
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def measure() -> None:
         raise InputError(f"--n={ns[-1]} is more than --samples={samples}: draw at least as many")
     if arguments.data and arguments.input:
         raise InputError("--data and --input both name prompts: give one of them")
+    if arguments.winners and (is_stdout(arguments.winners) or not Path(arguments.winners).parent.is_dir()):
+        raise InputError(f"--winners={arguments.winners} must be a file in a folder that exists")
     from rmjax.rlhf.candidates import draw_candidates
     from rmjax.rlhf.scores import from_gold
     from rmjax.scoring.language_model import load_language_model
@@ -92,6 +95,7 @@ def measure() -> None:
     print(text_table(curve_rows(rows)) + "\n")
     if found.cut_prompts:
         print(f"warning: {found.cut_prompts} prompts are too long and lost their first tokens", file=sys.stderr)
+    truncation = checkpoint_flags.report_truncation(lost)
     print(
         f"{found.distinct:.0f} of the {samples} samples of a prompt are different texts; {100 * found.cut:.1f} % were "
         f"cut at {settings.max_response} tokens"
@@ -116,11 +120,11 @@ def measure() -> None:
             "sampling": dataclasses.asdict(settings) | {"seed": arguments.seed},
             "distinct": found.distinct,
             "cut": found.cut,
-            "truncation": checkpoint_flags.report_truncation(lost),
+            "truncation": truncation,
             "best_n": {name: each._asdict() for name, each in best.items()},
             "curve": rows,
         }
-        write_result(arguments.output, result, {".scores.npz": scores_file(found)})
+        write_result(arguments.output, json_safe(result), {".scores.npz": scores_file(found)})
 
 
 def sample_numbers() -> list[int]:
@@ -164,7 +168,7 @@ def corpus_of(policy: Path) -> str:
 def write_winners(prompts: Sequence[Prompt], found: Candidates, n: int) -> None:
     """Writes the winners as demonstrations."""
     output, kept = flags.FLAGS.winners, 0
-    with written(output, is_stdout(output)) as file:
+    with written(output, to_stdout=False) as file:
         for prompt, winner, score in zip(prompts, found.winners, found.winner_score.tolist(), strict=True):
             if winner.stopped:
                 turns = [message._asdict() for message in prompt]

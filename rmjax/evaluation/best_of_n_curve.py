@@ -51,7 +51,7 @@ def curve(
             values["win_rate"] = win_rate(score_PxN, n)
         row: dict[str, Any] = {"n": n, "kl_bound": kl_bound(n), "win_rate_bound": n / (n + 1), "win_rate": None}
         for name, value_P in values.items():
-            row |= {name: float(value_P.mean()), f"{name}_ci95": list(bootstrap.interval(value_P, every))}
+            row |= {name: float(value_P.mean()), f"{name}_ci95": bootstrap.interval(value_P, every)}
         rows.append(row)
     return rows
 
