@@ -52,6 +52,8 @@ def test_scores_are_those_of_the_samples_and_the_winner_is_the_best_of_the_first
     np.testing.assert_allclose(found.gold["spaces"], spaces)
     assert found.winners == [group[np.argmax(row[:3])] for group, row in zip(groups, found.score, strict=True)]
     np.testing.assert_allclose(found.winner_score, found.score[:, :3].max(1))
+    assert draw(policy, sampler, winner_of=1).winners == [group[0] for group in groups]
+    assert (found.score[:, 0] < found.score.max(1)).any()  # else the best of all would be the same
     assert found.cut == pytest.approx(np.mean([not r.stopped for group in groups for r in group]))
     assert found.distinct == pytest.approx(np.mean([len(set(group)) for group in texts]))
     assert found.cut_prompts == 1
