@@ -2,7 +2,19 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TEST = ["datasets", "ipykernel", "nbclient", "nbformat", "pyarrow", "pytest", "pytest-xdist", "submitit"]
+SERVE = ["prometheus-client", "starlette>=1", "uvicorn"]
+TEST = [
+    *SERVE,
+    "datasets",
+    "httpx2",
+    "ipykernel",
+    "nbclient",
+    "nbformat",
+    "pyarrow",
+    "pytest",
+    "pytest-xdist",
+    "submitit",
+]
 
 setup(
     name="rmjax",
@@ -13,7 +25,12 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["rmjax", "rmjax.*"]),
-    package_data={"rmjax": ["py.typed"], "rmjax.data.hh_rlhf": ["*.tsv"], "rmjax.report": ["templates/*"]},
+    package_data={
+        "rmjax": ["py.typed"],
+        "rmjax.data.hh_rlhf": ["*.tsv"],
+        "rmjax.report": ["templates/*"],
+        "rmjax.serving": ["pages/*"],
+    },
     install_requires=[
         "absl-py",
         "array-record",
@@ -37,6 +54,7 @@ setup(
     extras_require={
         "cuda": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
+        "serve": SERVE,
         "slurm": ["submitit"],
         "parquet": ["pyarrow"],
         "hf": ["datasets"],

@@ -13,7 +13,7 @@ ORDER = [
     {"data", "parallel"},
     {"models", "evaluation"},
     {"scoring"},
-    {"training"},
+    {"training", "serving"},
     {"sweeps", "rlhf"},
     {"report"},
     {"stages"},

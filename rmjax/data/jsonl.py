@@ -33,7 +33,7 @@ def read_jsonl(path: str | os.PathLike, reading: Reading = DEFAULT) -> Iterator[
     path, count = file_path(path), 0
     for number, text in _numbered_lines(path, reading):
         count += 1
-        yield number, _loaded(text, f"{path}:{number}", reading)
+        yield number, decoded_json(text, f"{path}:{number}", reading)
     if not count:
         raise InputError(f"{path}: has no records, expected one JSON record per line")
 
@@ -96,7 +96,13 @@ def _decoded(line: bytes, origin: str) -> str:
         raise InputError(f"{origin}: not UTF-8 text (byte {error.start + 1} of the line)") from None
 
 
-def _loaded(text: str, origin: str, reading: Reading) -> Any:
+def decoded_json(text: str, origin: str, reading: Reading = DEFAULT) -> Any:
+    """Returns the value of a JSON text.
+
+    Raises:
+        InputError: it is not JSON, or has a key twice, a number that is not finite, half of a surrogate pair, or more
+            than `reading.max_depth` levels.
+    """
     try:
         record = json.loads(text, parse_constant=_no_number, parse_float=_float, object_pairs_hook=_object)
         if text.count("[") + text.count("{") > reading.max_depth:

@@ -73,13 +73,8 @@ class GatedModel(RewardFunction):
 
     def score_groups(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> Scored:
         """Returns whitened combined scores `[K, 1]` of the K responses to each prompt, and the tokens that were cut."""
-        gate = self.gate
-        inputs, cut = read_inputs(self.model, self.model.contract.normalization, gate, prompts, responses)
-        raw = [
-            ((combine(each, gate.prompt_threshold, gate.response_threshold) - gate.mean) / gate.std)[:, None]
-            for each in inputs
-        ]
-        return Scored(raw, cut)
+        inputs, cut = read_inputs(self.model, self.model.contract.normalization, self.gate, prompts, responses)
+        return Scored([whitened(each, self.gate)[:, None] for each in inputs], cut)
 
     def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:
         """The raw scores are whitened, so they are the normalized ones; `probability` is their sigmoid."""
@@ -100,18 +95,29 @@ def read_inputs(
     The refusal is scored along with the responses.
     """
     scored = model.score_groups(prompts, [[*group, gate.refusal] for group in responses])
-    columns = [model.heads.index(head) for head in (gate.helpful, gate.safety)]
+    return inputs_of(scored.raw, model.heads, normalization, gate), [cut_Kx2[:-1] for cut_Kx2 in scored.cut]
+
+
+def inputs_of(
+    raw: Sequence[np.ndarray], heads: Sequence[str], normalization: dict[str, Normalization], gate: Gate
+) -> list[Inputs]:
+    """Returns the inputs of the gate from the raw scores `[K + 1, Z]` of K responses and, last, of the refusal."""
+    columns = [heads.index(head) for head in (gate.helpful, gate.safety)]
     mean_2 = np.array([normalization[head].mean for head in (gate.helpful, gate.safety)], np.float32)
     std_2 = np.array([normalization[head].std for head in (gate.helpful, gate.safety)], np.float32)
-    scores = [(scores_KxZ[:, columns] - mean_2) / std_2 for scores_KxZ in scored.raw]
-    inputs = [Inputs(each[:-1, 0], each[:-1, 1], float(sigmoid(each[-1, 1]))) for each in scores]
-    return inputs, [cut_Kx2[:-1] for cut_Kx2 in scored.cut]
+    scores = [(scores_KxZ[:, columns] - mean_2) / std_2 for scores_KxZ in raw]
+    return [Inputs(each[:-1, 0], each[:-1, 1], float(sigmoid(each[-1, 1]))) for each in scores]
 
 
 def combine(inputs: Inputs, prompt_threshold: float, response_threshold: float) -> np.ndarray:
     """Returns the normalized score `[K]` of each response under the head that the gate chooses."""
     judged_by_safety_K = (inputs.refusal > prompt_threshold) | (sigmoid(inputs.safety_K) < response_threshold)
     return np.where(judged_by_safety_K, inputs.safety_K, inputs.helpful_K)
+
+
+def whitened(inputs: Inputs, gate: Gate) -> np.ndarray:
+    """Returns the combined score `[K]` of each response, with mean 0 and standard deviation 1 on the gate's data."""
+    return (combine(inputs, gate.prompt_threshold, gate.response_threshold) - gate.mean) / gate.std
 
 
 def fit_gate(

@@ -1,0 +1,223 @@
+"""Throughput of the server with many clients compared with `RewardModel.score`, and a server that is killed under load.
+
+    python benchmarks/serve_throughput.py --checkpoint=runs/helpful
+
+The texts are the responses of the corpus' test comparisons. A round scores all of them, by one call of `score` in a
+process of its own, and by requests of --clients clients to a server in another process. The two take turns. Every
+answer is compared with the score of the first round of `score`. `/score` requests have --prompts comparisons each.
+
+Then the server is killed (SIGKILL) in the middle of a round and started again. Clients ask again after an error. It
+counts the answers and errors, and compares every answer.
+
+Prints Markdown tables and writes them as JSON to --output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from harness import OURS, Contender, markdown, median, ratio, resident_peak, serve, write_results
+
+Row = dict[str, Any]
+PORT = 8471
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--prompts", default="1,4,16", help="comparisons in a request, several joined by commas")
+    parser.add_argument("--comparisons", type=int, default=4096)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=Path("serve_throughput.json"))
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        return worker(json.loads(arguments.worker))
+    spec = {"checkpoint": str(arguments.checkpoint), "comparisons": arguments.comparisons, "environment": OURS}
+    direct = Contender(__file__, spec)
+    expected = np.load(direct.facts["scores"])
+    records = json.loads(Path(direct.facts["texts"]).read_text(encoding="utf-8"))
+    texts = len(expected)
+    rows = []
+    for size in map(int, arguments.prompts.split(",")):
+        requests = [records[i : i + size] for i in range(0, len(records), size)]
+        alone, served = [], []
+        with Server(arguments.checkpoint) as server:
+            asyncio.run(load(requests, arguments.clients))  # compiles shapes that come up
+            for turn in range(arguments.rounds):
+                if turn % 2:
+                    alone.append(direct.round())
+                began = time.perf_counter()
+                found, seconds, errors = asyncio.run(load(requests, arguments.clients))
+                took = time.perf_counter() - began
+                assert not errors
+                compare(found, expected)
+                served.append(
+                    {"texts_per_second": texts / took, "p50": quantile(seconds, 50), "p99": quantile(seconds, 99)}
+                )
+                if turn % 2 == 0:
+                    alone.append(direct.round())
+            metrics = server.metrics()
+        share = "{:.0%} ({:.0%} to {:.0%})".format(*ratio(served, alone, "texts_per_second"))
+        rows.append(
+            {
+                "texts in a request": f"{texts / len(requests):.1f}",
+                "requests": len(requests),
+                "score, texts/s": f"{median(alone, 'texts_per_second'):.0f}",
+                "server, texts/s": f"{median(served, 'texts_per_second'):.0f}",
+                "share": share,
+                "p50, ms": f"{median(served, 'p50'):.0f}",
+                "p99, ms": f"{median(served, 'p99'):.0f}",
+                "requests in a batch": f"{metrics['rmjax_batch_requests_sum'] / metrics['rmjax_batch_requests_count']:.1f}",
+            }
+        )
+        print(markdown(rows), flush=True)
+    direct.close()
+    killed = kill(
+        arguments.checkpoint, [records[i : i + 4] for i in range(0, len(records), 4)], expected, arguments.clients
+    )
+    print(markdown([killed]))
+    write_results(arguments.output, [*rows, killed])
+
+
+class Server:
+    """A server in a process of its own, from its first answer to the end of the block."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+
+    def __enter__(self) -> Server:
+        script = Path(__file__).resolve().parent.parent / "experiments" / "serve.py"
+        command = [sys.executable, str(script), f"--checkpoint={self.checkpoint}", f"--port={PORT}"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert "scores with" in self.process.stdout.readline()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+
+    def metrics(self) -> dict[str, float]:
+        """Returns the metrics without labels."""
+        import httpx2
+
+        lines = httpx2.get(f"http://127.0.0.1:{PORT}/metrics").text.splitlines()
+        return {line.split()[0]: float(line.split()[1]) for line in lines if line[0] != "#"}
+
+
+async def load(
+    requests: list[list[Row]], clients: int, *, kill_at: int = -1, kill_server: Any = None
+) -> tuple[list[Any], list[float], int]:
+    """Sends all requests; each client has one in progress. Returns the scores, the seconds of answers, and the errors.
+
+    After an error, a client sends its request again. `kill_server` is called after `kill_at` answers.
+    """
+    import httpx2
+
+    found: list[Any] = [None] * len(requests)
+    seconds: list[float] = []
+    errors = 0
+    waiting = iter(enumerate(requests))
+    answers = 0
+
+    async def client() -> None:
+        nonlocal errors, answers
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=120) as http:
+            for number, records in waiting:
+                while found[number] is None:
+                    began = time.perf_counter()
+                    try:
+                        answer = await http.post("/score", json={"records": records})
+                        answer.raise_for_status()
+                    except httpx2.HTTPError:
+                        errors += 1
+                        await asyncio.sleep(1)
+                        continue
+                    seconds.append(time.perf_counter() - began)
+                    found[number] = [score for each in answer.json()["results"] for score in each["scores"]["helpful"]]
+                    answers += 1
+                    if answers == kill_at:
+                        await asyncio.to_thread(kill_server)
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return found, seconds, errors
+
+
+def kill(checkpoint: Path, requests: list[list[Row]], expected: np.ndarray, clients: int) -> Row:
+    """Returns the row of a server that is killed after a third of the answers, and started again."""
+    server = Server(checkpoint).__enter__()
+
+    def restart() -> None:
+        server.process.kill()
+        server.process.wait()
+        server.__enter__()
+
+    found, _, errors = asyncio.run(load(requests, clients, kill_at=len(requests) // 3, kill_server=restart))
+    server.__exit__()
+    assert errors > 0
+    return {
+        "requests": len(requests),
+        "answered": sum(each is not None for each in found),
+        "errors that clients saw": errors,
+        "largest difference from score": f"{compare(found, expected):.1e}",
+    }
+
+
+def compare(found: list[Any], expected: np.ndarray) -> float:
+    """Returns the largest difference of scores; more than rounding is an error."""
+    scores = np.array([score for each in found for score in each])
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-3)
+    return float(np.abs(scores - expected).max())
+
+
+def quantile(seconds: list[float], percent: float) -> float:
+    """Returns a percentile in milliseconds."""
+    return float(np.percentile(seconds, percent)) * 1000
+
+
+def worker(spec: Row) -> None:
+    """Scores all texts with one call of `RewardModel.score`."""
+    state: Row = {}
+
+    def one_round() -> Row:
+        began = time.perf_counter()
+        state["scores"] = state["model"].score(state["prompts"], state["responses"])
+        return {"texts_per_second": len(state["responses"]) / (time.perf_counter() - began)}
+
+    def start() -> Row:
+        from rmjax.cli.runtime import prepare_process
+
+        prepare_process()
+        import tempfile
+
+        import rmjax
+        from rmjax.data.sources import load_comparisons
+
+        state["model"] = rmjax.load(spec["checkpoint"])
+        comparisons = load_comparisons("gold/helpful", "test", manual_dir="")[: spec["comparisons"]]
+        # Equal prompts share their computation in both ways, as far as they are in one batch.
+        state["prompts"] = [c.prompt for c in comparisons for _ in c.responses]
+        state["responses"] = [text for c in comparisons for text in c.responses]
+        one_round()
+        one_round()
+        folder = Path(tempfile.mkdtemp())
+        np.save(folder / "scores.npy", state["scores"])
+        records = [{"prompt": [m._asdict() for m in c.prompt], "responses": c.responses} for c in comparisons]
+        (folder / "texts.json").write_text(json.dumps(records), encoding="utf-8")
+        return {"scores": str(folder / "scores.npy"), "texts": str(folder / "texts.json")}
+
+    serve(start, one_round, resident_peak)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A reward model over HTTP: requests of many clients, scored together."""
