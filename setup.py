@@ -2,7 +2,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-SERVE = ["prometheus-client", "starlette>=1", "uvicorn"]
+SERVE = ["httptools", "prometheus-client", "starlette>=1", "uvicorn"]
 TEST = [
     *SERVE,
     "datasets",

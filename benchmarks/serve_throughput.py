@@ -17,10 +17,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +36,7 @@ PORT = 8471
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, help="a run of configs/helpful.py")
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--prompts", default="1,4,16", help="comparisons in a request, several joined by commas")
     parser.add_argument("--comparisons", type=int, default=4096)
@@ -50,24 +53,29 @@ def main() -> None:
     texts = len(expected)
     rows = []
     for size in map(int, arguments.prompts.split(",")):
-        requests = [records[i : i + size] for i in range(0, len(records), size)]
+        requests = encoded(records, size)
         alone, served = [], []
         with Server(arguments.checkpoint) as server:
             asyncio.run(load(requests, arguments.clients))  # compiles shapes that come up
             for turn in range(arguments.rounds):
                 if turn % 2:
                     alone.append(direct.round())
-                began = time.perf_counter()
+                began, cpu = time.perf_counter(), server.cpu_seconds()
                 found, seconds, errors = asyncio.run(load(requests, arguments.clients))
                 took = time.perf_counter() - began
                 assert not errors
                 compare(found, expected)
                 served.append(
-                    {"texts_per_second": texts / took, "p50": quantile(seconds, 50), "p99": quantile(seconds, 99)}
+                    {
+                        "texts_per_second": texts / took,
+                        "cpu": (server.cpu_seconds() - cpu) / texts,
+                        "p50": quantile(seconds, 50),
+                        "p99": quantile(seconds, 99),
+                    }
                 )
                 if turn % 2 == 0:
                     alone.append(direct.round())
-            metrics = server.metrics()
+            metrics = server.requests_in_a_batch()
         share = "{:.0%} ({:.0%} to {:.0%})".format(*ratio(served, alone, "texts_per_second"))
         rows.append(
             {
@@ -76,18 +84,22 @@ def main() -> None:
                 "score, texts/s": f"{median(alone, 'texts_per_second'):.0f}",
                 "server, texts/s": f"{median(served, 'texts_per_second'):.0f}",
                 "share": share,
+                "CPU time of score / of the server": f"{median(alone, 'cpu') / median(served, 'cpu'):.0%}",
                 "p50, ms": f"{median(served, 'p50'):.0f}",
                 "p99, ms": f"{median(served, 'p99'):.0f}",
-                "requests in a batch": f"{metrics['rmjax_batch_requests_sum'] / metrics['rmjax_batch_requests_count']:.1f}",
+                "requests in a batch": f"{metrics:.1f}",
             }
         )
         print(markdown(rows), flush=True)
     direct.close()
-    killed = kill(
-        arguments.checkpoint, [records[i : i + 4] for i in range(0, len(records), 4)], expected, arguments.clients
-    )
+    killed = kill(arguments.checkpoint, encoded(records, 4), expected, arguments.clients)
     print(markdown([killed]))
     write_results(arguments.output, [*rows, killed])
+
+
+def encoded(records: list[Row], size: int) -> list[bytes]:
+    """Returns the bodies of requests with `size` records each."""
+    return [json.dumps({"records": records[i : i + size]}).encode() for i in range(0, len(records), size)]
 
 
 class Server:
@@ -107,53 +119,73 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait()
 
-    def metrics(self) -> dict[str, float]:
-        """Returns the metrics without labels."""
-        import httpx2
+    def cpu_seconds(self) -> float:
+        """Returns the CPU time that the process has taken, as Linux counts it."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-        lines = httpx2.get(f"http://127.0.0.1:{PORT}/metrics").text.splitlines()
-        return {line.split()[0]: float(line.split()[1]) for line in lines if line[0] != "#"}
+    def requests_in_a_batch(self) -> float:
+        """Returns the mean number of requests that were computed together."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/metrics") as answer:
+            lines = [line.split() for line in answer.read().decode().splitlines()]
+        total, count = (
+            float(next(v for k, v in (line for line in lines if len(line) == 2) if k == f"rmjax_batch_requests_{n}"))
+            for n in ("sum", "count")
+        )
+        return total / count
 
 
 async def load(
-    requests: list[list[Row]], clients: int, *, kill_at: int = -1, kill_server: Any = None
+    bodies: Sequence[bytes], clients: int, *, kill_at: int = -1, kill_server: Any = None
 ) -> tuple[list[Any], list[float], int]:
-    """Sends all requests; each client has one in progress. Returns the scores, the seconds of answers, and the errors.
+    """Sends all requests; each client has one in progress. Returns the answers, their seconds, and the errors.
 
-    After an error, a client sends its request again. `kill_server` is called after `kill_at` answers.
+    After an error, a client sends its request again. `kill_server` is called after `kill_at` answers. A client writes
+    and reads the bytes of HTTP itself, so that little of the machine's time is that of the clients.
     """
-    import httpx2
-
-    found: list[Any] = [None] * len(requests)
+    found: list[Any] = [None] * len(bodies)
     seconds: list[float] = []
-    errors = 0
-    waiting = iter(enumerate(requests))
-    answers = 0
+    errors = answers = 0
+    waiting = iter(range(len(bodies)))
 
     async def client() -> None:
         nonlocal errors, answers
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=120) as http:
-            for number, records in waiting:
-                while found[number] is None:
-                    began = time.perf_counter()
-                    try:
-                        answer = await http.post("/score", json={"records": records})
-                        answer.raise_for_status()
-                    except httpx2.HTTPError:
-                        errors += 1
-                        await asyncio.sleep(1)
-                        continue
-                    seconds.append(time.perf_counter() - began)
-                    found[number] = [score for each in answer.json()["results"] for score in each["scores"]["helpful"]]
-                    answers += 1
-                    if answers == kill_at:
-                        await asyncio.to_thread(kill_server)
+        streams = None
+        for number in waiting:
+            while found[number] is None:
+                began = time.perf_counter()
+                try:
+                    streams = streams or await asyncio.open_connection("127.0.0.1", PORT)
+                    answer = await post(*streams, bodies[number])
+                except (OSError, asyncio.IncompleteReadError):
+                    errors, streams = errors + 1, None
+                    await asyncio.sleep(1)
+                    continue
+                seconds.append(time.perf_counter() - began)
+                found[number] = answer
+                answers += 1
+                if answers == kill_at:
+                    await asyncio.to_thread(kill_server)
+        if streams:
+            streams[1].close()
 
     await asyncio.gather(*(client() for _ in range(clients)))
     return found, seconds, errors
 
 
-def kill(checkpoint: Path, requests: list[list[Row]], expected: np.ndarray, clients: int) -> Row:
+async def post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes) -> bytes:
+    """Returns the body of the answer; raises OSError for another status than 200."""
+    header = f"POST /score HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    writer.write(header.encode() + b"\r\n\r\n" + body)
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    status, length = head.split()[1], head.partition("content-length: ")[2].split()[0]
+    answer = await reader.readexactly(int(length))
+    if status != "200":
+        raise OSError(answer.decode())
+    return answer
+
+
+def kill(checkpoint: Path, requests: Sequence[bytes], expected: np.ndarray, clients: int) -> Row:
     """Returns the row of a server that is killed after a third of the answers, and started again."""
     server = Server(checkpoint).__enter__()
 
@@ -175,7 +207,8 @@ def kill(checkpoint: Path, requests: list[list[Row]], expected: np.ndarray, clie
 
 def compare(found: list[Any], expected: np.ndarray) -> float:
     """Returns the largest difference of scores; more than rounding is an error."""
-    scores = np.array([score for each in found for score in each])
+    results = [result for answer in found for result in json.loads(answer)["results"]]
+    scores = np.array([score for result in results for score in result["scores"]["helpful"]])
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-3)
     return float(np.abs(scores - expected).max())
 
@@ -190,9 +223,12 @@ def worker(spec: Row) -> None:
     state: Row = {}
 
     def one_round() -> Row:
-        began = time.perf_counter()
+        began, cpu, texts = time.perf_counter(), time.process_time(), len(state["responses"])
         state["scores"] = state["model"].score(state["prompts"], state["responses"])
-        return {"texts_per_second": len(state["responses"]) / (time.perf_counter() - began)}
+        return {
+            "texts_per_second": texts / (time.perf_counter() - began),
+            "cpu": (time.process_time() - cpu) / texts,
+        }
 
     def start() -> Row:
         from rmjax.cli.runtime import prepare_process
