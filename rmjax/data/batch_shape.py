@@ -43,6 +43,23 @@ def rounded_shape(shape: BatchShape) -> BatchShape:
     )
 
 
+def coarse_shape(shape: BatchShape) -> BatchShape:
+    """Returns the next larger shape of a shorter list than that of `rounded_shape`, for batches of any size.
+
+    The row length is a power of two or three quarters of one, so that up to a third is padding. It has a slot for every
+    eight tokens, and twice as many as often as needed; so a row length usually means one shape.
+    """
+    longest = power_of_two(max(128, shape.row_length))
+    row_length = longest * 3 // 4 if 128 <= shape.row_length <= longest * 3 // 4 else longest
+    rows = power_of_two(shape.rows)
+    return BatchShape(
+        rows=rows,
+        row_length=row_length,
+        responses=power_of_two(max(shape.responses, rows * row_length // 8)),
+        pairs=power_of_two(shape.pairs),
+    )
+
+
 def _round_up(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 

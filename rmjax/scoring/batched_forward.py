@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -36,10 +36,14 @@ class BatchedForward:
         model: the module that scores a packed batch.
         layout: the devices to run on.
         precision: of matrix products, as in `jax.default_matmul_precision`; None for the backend's own.
+
+    Attributes:
+        rounding: the shape that is compiled for the smallest shape of a batch.
     """
 
     def __init__(self, model: RewardTransformer, layout: Layout, precision: str | None = None) -> None:
         self.layout = layout
+        self.rounding: Callable[[BatchShape], BatchShape] = rounded_shape
         self._share_prompts = model.config.causal
         forward = apply_fn(model)
 
@@ -68,7 +72,7 @@ class BatchedForward:
         index, count = self.layout.process
         computed = []
         for bins in plan_batches(examples, self.layout.shards, share_prompts=self._share_prompts):
-            batch, slots = build_batch(examples, bins, block_shape(examples, bins))
+            batch, slots = build_batch(examples, bins, self.rounding(smallest_block_shape(examples, bins)))
             mine = slice(index * len(bins) // count, (index + 1) * len(bins) // count)
             # Results are read after the last batch was started, so the device does not wait for packing.
             computed.append((slots, self._apply(params, jax.tree.map(lambda x, mine=mine: x[mine], batch))))
@@ -120,5 +124,10 @@ def _evened(rows: Sequence[Sequence[Chunk]], shards: int) -> list[list[list[Chun
 
 def block_shape(examples: Sequence[Example], blocks: Sequence[Block]) -> BatchShape:
     """Returns a rounded shape that holds every block."""
+    return rounded_shape(smallest_block_shape(examples, blocks))
+
+
+def smallest_block_shape(examples: Sequence[Example], blocks: Sequence[Block]) -> BatchShape:
+    """Returns the smallest shape that holds every block."""
     row_length = max(row_tokens(row) for block in blocks for row in block)
-    return rounded_shape(smallest_shape(examples, blocks, row_length))
+    return smallest_shape(examples, blocks, row_length)

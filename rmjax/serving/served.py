@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from rmjax.data.batch_shape import coarse_shape
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.scoring.ensemble import Ensemble
 from rmjax.scoring.gate import GatedModel
@@ -47,6 +48,8 @@ class Served:
     ) -> Served:
         """Returns a served reward function; a reward model with a gate is served with all heads and the gate.
 
+        From then on its models compute batches of fewer shapes, with more padding.
+
         Args:
             model: the reward function.
             name: its name.
@@ -59,7 +62,10 @@ class Served:
         """
         if isinstance(model, RewardModel) and model.contract.gate is not None:
             model = HeadsAndGate(model)
-        tokenizer = _tokenizer(model)
+        members = _members(model)
+        for member in members:  # requests come in all sizes, and each further shape is a wait for the compiler
+            member.forward.scores.rounding = coarse_shape
+        tokenizer = members[0].tokenizer
         head = model.pick_head(head)
         model.rescale(np.zeros(0, np.float32), scale, head)  # raises if the scale is not defined
         return cls(model, name, head, scale, tokenizer, RenderedReader(policy or tokenizer))
@@ -70,10 +76,11 @@ class Served:
         return self.model.heads.index(self.head)
 
 
-def _tokenizer(model: RewardFunction) -> Tokenizer:
+def _members(model: RewardFunction) -> tuple[RewardModel, ...]:
+    """Returns the reward models that a reward function is made of."""
     if isinstance(model, Ensemble):
-        return model.members[0].tokenizer
+        return model.members
     if isinstance(model, GatedModel | HeadsAndGate):
-        return model.model.tokenizer
+        return (model.model,)
     assert isinstance(model, RewardModel)  # there are no other reward functions
-    return model.tokenizer
+    return (model,)

@@ -10,14 +10,14 @@ PROMPT, RESPONSE = "How do I boil an egg?", "Put it in boiling water for seven m
 
 
 def warm_up(served: Served, batch_tokens: int) -> None:
-    """Scores 1, 2, 4, ... prompts with one response each, up to a full batch.
+    """Scores 1, 2, 3, 4, 5, 7, ... prompts with one response each, up to a full batch: every shape of short texts.
 
-    Texts of other lengths have other shapes, which are compiled when they come; the compilation cache keeps them for
-    the next start.
+    Longer texts and groups of many responses have further shapes, which are compiled when they come. The compilation
+    cache keeps all of them for the next start.
     """
     count = 1
     one = estimated_tokens([(Message("user", PROMPT),)], [[RESPONSE]])
     while count * one <= batch_tokens:
         prompts = [(Message("user", f"{PROMPT} {number}"),) for number in range(count)]
         served.model.score_groups(prompts, [[RESPONSE]] * count)
-        count *= 2
+        count += max(1, count * 2 // 5)

@@ -4,7 +4,7 @@ import pytest
 from naive import make_example
 
 from rmjax.data.batch import BatchShape, Chunk
-from rmjax.data.batch_shape import rounded_shape, smallest_shape
+from rmjax.data.batch_shape import coarse_shape, rounded_shape, smallest_shape
 
 
 def test_the_smallest_shape_by_hand():
@@ -35,3 +35,18 @@ def test_rounding_enlarges_is_idempotent_and_gives_few_shapes():
         assert shape.rows.bit_count() == shape.responses.bit_count() == shape.pairs.bit_count() == 1
         assert size < 512 or shape.row_length - size < shape.row_length / 8
     assert len({shape.row_length for shape in shapes.values()}) < 40
+
+
+def test_coarse_rounding_gives_fewer_shapes_and_at_most_a_third_of_padding():
+    shapes = {length: coarse_shape(BatchShape(1, length, max(8, length // 16), 8)) for length in range(1, 3000)}
+    for length, shape in shapes.items():
+        assert min(shape) >= 1
+        assert shape.row_length >= length
+        assert shape.responses >= length // 16
+        assert coarse_shape(shape) == shape
+        assert length < 128 or (shape.row_length - length) * 3 < shape.row_length + 3
+    assert sorted({shape.row_length for shape in shapes.values()}) == [
+        128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072,
+    ]  # fmt: skip
+    assert len(set(shapes.values())) == 10
+    assert coarse_shape(BatchShape(3, 128, 200, 8)) == BatchShape(4, 128, 256, 8)

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 
+from rmjax.errors import InputError
 from rmjax.scoring.link import NO_ODDS
 from rmjax.scoring.reward_function import RewardFunction, Scored
 from rmjax.serving.app import ServerLimits, make_app
@@ -25,8 +26,6 @@ class Held(RewardFunction):
         self.released, self.batches = threading.Event(), []
 
     def score_groups(self, prompts, responses):
-        from rmjax.errors import InputError
-
         self.batches.append([text for group in responses for text in group])
         assert self.released.wait(20)
         if any(text == "refused" for group in responses for text in group):
@@ -42,17 +41,21 @@ class Held(RewardFunction):
 
 @contextlib.contextmanager
 def running(model, tokenizer=None, *, address=None, **limits):
-    """Yields (server, port) of a running server."""
+    """Yields (server, port) of a running server of scores."""
     address = address or Address(port=0)
-    rendered = None
     if tokenizer is None:
-        served = Served(model, "tiny", model.heads[0], "raw", tokenizer, rendered)
+        served = Served(model, "tiny", model.heads[0], "raw", None, None)
     else:
         served = Served.create(model, "tiny", head=model.heads[0])
     settings = ServerLimits(**{"seconds": 20, **limits})
-    server = make_server(
-        make_app(served, address, settings), connections=settings.connections, seconds=settings.seconds
-    )
+    with started(make_app(served, address, settings), address) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def started(app, address):
+    """Yields (server, port) of an application that runs in a thread."""
+    server = make_server(app, connections=1024, seconds=20)
     with address.bind() as listening:
         thread = threading.Thread(target=lambda: server.run(sockets=[listening]), daemon=True)
         thread.start()

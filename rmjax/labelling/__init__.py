@@ -1,0 +1,1 @@
+"""Judgements of people: a page that asks for rankings, and the file that they are written to."""
