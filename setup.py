@@ -29,6 +29,7 @@ setup(
         "rmjax": ["py.typed"],
         "rmjax.data.hh_rlhf": ["*.tsv"],
         "rmjax.report": ["templates/*"],
+        "rmjax.labelling": ["pages/*"],
         "rmjax.serving": ["pages/*"],
     },
     install_requires=[

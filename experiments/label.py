@@ -1,13 +1,14 @@
 """A page where a person ranks responses; the judgements train as they are.
 
     python experiments/label.py --input=RESPONSES.jsonl --output=LABELS.jsonl --rater=NAME --heads=helpful,safety
-    python experiments/train.py --config=configs/joint.py --config.data.train=jsonl:LABELS.jsonl --config.data.eval=holdout
+    python experiments/train.py --config=configs/joint.py \\
+        --config.data.train=jsonl:LABELS.jsonl --config.data.eval=holdout
 
 A line of the input has a prompt and two to nine responses: the output of experiments/generate.py, or any record that
 experiments/score.py reads. Rankings that it states are not shown. The page is at http://127.0.0.1:8001/.
 
-A line of the output is `{"prompt", "responses", "ranks", "unsafe", "head", "rater", "item", "time"}`, and `strength` for
-two responses. Every judgement is on the disk before the next item is shown. The same command goes on where a rater
+A line of the output is `{"prompt", "responses", "ranks", "unsafe", "head", "rater", "item", "time"}`, and `strength`
+for two responses. Every judgement is on the disk before the next item is shown. The same command goes on where a rater
 stopped. Each rater who works at the same time needs a file; --compare=FILE,FILE shows the agreement with other files.
 
 --order=disagreement asks first for items that the reward models of --checkpoint=A,B,C judge most differently.

@@ -14,7 +14,7 @@ ORDER = [
     {"models", "evaluation"},
     {"scoring"},
     {"training", "serving"},
-    {"sweeps", "rlhf"},
+    {"sweeps", "rlhf", "labelling"},
     {"report"},
     {"stages"},
     {"cli"},

@@ -23,6 +23,8 @@ SCRIPTS = {
     "best_of_n": ["--checkpoint", "--policy"],
     "export": ["--checkpoint", "--output"],
     "report": ["--workdir"],
+    "serve": ["--checkpoint"],
+    "label": ["--input", "--output", "--rater"],
 }
 
 

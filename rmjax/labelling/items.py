@@ -31,7 +31,7 @@ class Item(NamedTuple):
 
 
 def read_items(path: str, reading: Reading = DEFAULT) -> list[Item]:
-    """Returns the items of a file of JSON lines: records of experiments/score.py, or the output of experiments/generate.py.
+    """Returns the items of a file of JSON lines: records of experiments/score.py, or output of experiments/generate.py.
 
     Equal responses to a prompt are shown once, and so are equal items. Rankings that the file states are not shown.
 

@@ -73,9 +73,9 @@ def score(body: dict[str, Any], served: Served) -> Task:
 
 
 def prefixes(body: dict[str, Any], served: Served) -> Task:
-    """`POST /prefixes`: `{"prompt", "response"}`; the answer has the pieces of the response and the raw score after each.
+    """`POST /prefixes`: `{"prompt", "response"}`; the answer has the pieces of the response and the score after each.
 
-    The first score is that of the empty response, or null if that has no score.
+    Scores are raw. The first score is that of the empty response, or null if that has no score.
 
     Raises:
         InputError: as `parse_scoring`, or several responses.
@@ -157,8 +157,8 @@ def _vllm(body: dict[str, Any], served: Served, kind: str, entry: Callable[[int,
     """Returns the task of a request of vLLM.
 
     Raises:
-        InputError: another model is named, there is neither `input` nor `messages`, the input is token ids, or a text is
-            no conversation.
+        InputError: another model is named, there is neither `input` nor `messages`, the input is token ids, or a text
+            is no conversation.
     """
     model = body.get("model")
     if model is not None and model != served.name:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from running_server import send, started
@@ -64,8 +65,8 @@ def judgement(state, best_first, *, strength="better", heads=HEADS, unsafe=()):
     ranks = [rank[text] for text in state["responses"]]
     return {
         "item": state["item"],
-        "ranks": {head: ranks for head in heads},
-        "strength": {head: strength for head in heads},
+        "ranks": dict.fromkeys(heads, ranks),
+        "strength": dict.fromkeys(heads, strength),
         "unsafe": [text in unsafe for text in state["responses"]],
     }
 
@@ -301,7 +302,8 @@ def test_the_ensemble_asks_first_where_its_members_differ():
     assert [item.key for item in ordered] == ["b", "c", "a"]
 
 
-def test_the_file_trains(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("quick_compilation")
+def test_the_file_trains(tmp_path):
     from stages.test_reward_data import settings
 
     import rmjax
@@ -315,5 +317,6 @@ def test_the_file_trains(tmp_path, monkeypatch):
         state = session.judge(judgement(state, pair_order(state)))
     sets = dict.fromkeys(("train", "validation", "test"), f"jsonl:{output}")
     config = settings(sets, init="random", **{"data.eval": "holdout:30%", "data.validation": ""})
-    reward_stage.train_reward_model(config, tmp_path / "run")
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+        reward_stage.train_reward_model(config, tmp_path / "run")
     assert rmjax.load(tmp_path / "run").heads == HEADS

@@ -1,6 +1,7 @@
 """A running server with real clients: load, limits, errors, the token, and its end."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import random
@@ -42,7 +43,7 @@ def wait_for(condition):
 
 def test_many_clients_get_their_own_scores_in_their_order(port, reward_model):
     rng = random.Random(0)
-    words = "Paris egg boil help water minutes of course not seven the".split()
+    words = ["Paris", "egg", "boil", "help", "water", "minutes", "of", "course", "not", "seven", "the"]
     requests = [
         {"prompt": rng.choice(QUESTIONS), "responses": [" ".join(rng.choices(words, k=3)) for _ in range(1 + i % 7)]}
         for i in range(96)
@@ -188,8 +189,8 @@ def test_requests_in_progress_are_answered_when_the_server_ends(held):
         second = pool.submit(send, port, "/score", {"prompt": "?", "response": "second one"})
         wait_for(lambda: "rmjax_waiting_requests 1.0" in send(port, "/metrics")[1])
         server.should_exit = True
-        with pytest.raises((ConnectionError, http.client.HTTPException)):
-            for _ in range(200):
+        with contextlib.suppress(ConnectionError, http.client.HTTPException):
+            while True:  # until no further connection is accepted
                 send(port, "/health")
                 time.sleep(0.02)
         held.released.set()

@@ -151,6 +151,7 @@ function hint() {
 }
 
 function draw() {
+  const focused = [...document.querySelectorAll(".card")].indexOf(document.activeElement);
   element("heads").replaceChildren(...item.heads.map((name) => button(
     (isComplete(name) ? "✓ " : "") + name, "", name === head, () => { head = name; draw(); },
   )));
@@ -162,6 +163,11 @@ function draw() {
     card.setAttribute("role", "button");
     card.setAttribute("aria-label", `Answer ${i + 1}`);
     card.addEventListener("click", () => place(i));
+    card.addEventListener("keydown", (event) => {
+      if (event.key !== " " || event.target !== card) return;
+      event.preventDefault();
+      place(i);
+    });
     const line = make("div", "", "row");
     line.append(
       make("kbd", String(i + 1)),
@@ -171,6 +177,7 @@ function draw() {
     card.append(make("div", text, "text"), line);
     return card;
   }));
+  document.querySelectorAll(".card")[focused]?.focus();
   element("strengths").replaceChildren(...(needsStrength(head) ? item.strengths : []).map((name, i) => button(
     name.replaceAll("_", " "), STRENGTH_KEYS[i].toUpperCase(), strengths[head] === name, () => strengthen(name),
   )));
