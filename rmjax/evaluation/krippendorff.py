@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 Distance = Callable[[float, float], float]
 
@@ -18,7 +19,7 @@ def interval(a: float, b: float) -> float:
     return (a - b) ** 2
 
 
-def krippendorff_alpha(units: Mapping[Hashable, Sequence[float]], distance: Distance = nominal) -> float | None:
+def krippendorff_alpha(units: Mapping[Any, Sequence[float]], distance: Distance = nominal) -> float | None:
     """α = 1 - D_o / D_e: 1 for full agreement, 0 for that of chance, below 0 for less.
 
         D_o = (1/n) Σ_u Σ_{i≠j in u} δ(v_i, v_j) / (m_u - 1)
