@@ -80,3 +80,11 @@ def send(port, path, body=None, headers=None, method=None):
     connection.close()
     is_json = response.headers.get("content-type", "").startswith("application/json")
     return response.status, json.loads(text) if is_json else text, response.headers
+
+
+def wait_for(condition):
+    """Waits until a condition is true."""
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -39,7 +39,9 @@ def test_a_checkpoint_is_served_until_it_is_told_to_end(command, reward_model):
     texts = ["Paris.", "I will not help."]
     status, answer, _ = send(port, "/get_reward", {"query": ["Why?" + text for text in texts], "prompts": ["Why?"] * 2})
     assert status == 200
-    np.testing.assert_allclose(answer["rewards"], reward_model.score("Why?", texts, head="safety"), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        answer["rewards"], reward_model.score("Why?", texts, head="safety"), rtol=1e-4, atol=1e-5
+    )
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=60)[0] == "stopped: every request that was taken is answered\n"
     assert process.returncode == 0

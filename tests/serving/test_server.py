@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx2
 import numpy as np
 import pytest
-from running_server import Held, running, send
+from running_server import Held, running, send, wait_for
 
 from rmjax.errors import InputError
 from rmjax.serving.web import Address
@@ -32,13 +32,6 @@ def held():
     model = Held()
     yield model
     model.released.set()
-
-
-def wait_for(condition):
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_many_clients_get_their_own_scores_in_their_order(port, reward_model):
