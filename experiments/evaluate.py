@@ -49,8 +49,7 @@ def main() -> None:
 
 def evaluate() -> None:
     """Evaluates the model of the flags, prints the tables, and writes the result."""
-    from rmjax.scoring.gate import GatedModel
-    from rmjax.stages.evaluation import evaluate_model
+    from rmjax.stages.evaluation import evaluate_model, own_gate
 
     arguments = flags.FLAGS
     notes: collections.Counter[str] = collections.Counter()
@@ -68,8 +67,6 @@ def evaluate() -> None:
         return
     validation = read_validation(comparisons) if arguments.validation else []
     model = choose_member(validation) if arguments.combine == "best" else checkpoint_flags.load_checkpoint()
-    # The gate is compared with its heads if the comparisons state theirs.
-    gate = model if isinstance(model, GatedModel) and all(c.head in model.model.heads for c in comparisons) else None
     evaluation = evaluate_model(
         model,
         comparisons,
@@ -77,7 +74,7 @@ def evaluate() -> None:
         bootstrap=arguments.bootstrap,
         seed=arguments.seed,
         mistakes=arguments.mistakes,
-        gate=gate,
+        gate=own_gate(model, comparisons),
     )
     for head in evaluation.unfitted:
         print(f"warning: --validation holds no pair to fit the temperature of the head {head!r} on", file=sys.stderr)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import runpy
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 from absl import flags
 
+from rmjax.cli.configurations import page_function
 from rmjax.cli.runtime import repository
 from rmjax.cli.training_flags import flat_fields
 from rmjax.errors import InputError
@@ -114,7 +114,7 @@ def _configuration(named: str) -> Iterator[str]:
     if not file.is_file():
         raise InputError(f"--config={named}: no such file")
     try:
-        build = runpy.run_path(str(file))["get_config"]
+        build = page_function(file)
         config = dict(flat_fields(build(variant) if colon else build()))
     except Exception as error:  # a configuration is a program of the user's
         raise InputError(f"--config={named}: {error}") from None

@@ -106,6 +106,16 @@ def evaluate_model(
     return Evaluation(metrics, worst, scores, cut, outcomes, unfitted)
 
 
+def own_gate(model: RewardFunction, comparisons: Sequence[Comparison]) -> GatedModel | None:
+    """Returns a model that is a gate if all comparisons state the head that they were made for, else None.
+
+    Then `evaluate_model` can compare it with its heads.
+    """
+    if isinstance(model, GatedModel) and all(comparison.head in model.model.heads for comparison in comparisons):
+        return model
+    return None
+
+
 def compare_models(
     comparisons: Sequence[Comparison],
     scores: Sequence[np.ndarray],
