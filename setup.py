@@ -13,6 +13,7 @@ TEST = [
     "pyarrow",
     "pytest",
     "pytest-xdist",
+    "setuptools",
     "submitit",
 ]
 
@@ -24,6 +25,9 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
+    # This makes pip install -e . put the clone on the path. Otherwise, in the folder above a clone named rmjax, Python
+    # would take that folder for the package.
+    package_dir={"": "."},
     packages=find_packages(include=["rmjax", "rmjax.*"]),
     package_data={
         "rmjax": ["py.typed"],
