@@ -64,6 +64,7 @@ setup(
         "parquet": ["pyarrow"],
         "hf": ["datasets"],
         "notebooks": ["jupyterlab"],
+        "docs": ["mkdocs-material", "mkdocstrings[python]", "ruff"],  # ruff sets the lines of signatures
         "test": TEST,
         "parity": [*TEST, "torch==2.13.0"],
         "bench": ["datasets", "torch==2.13.0", "trl==1.16.0"],

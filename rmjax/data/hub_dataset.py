@@ -12,7 +12,7 @@ def hub_records(name: str, role: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields (origin, record) for every row of a dataset; the origin is "hf:NAME, row NUMBER".
 
     Args:
-        name: OWNER/NAME[:CONFIG][:SPLIT]. One part after the dataset is its configuration if it has one of that name,
+        name: `OWNER/NAME[:CONFIG][:SPLIT]`. One part after the dataset is its configuration if it has one of that name,
             else a split. The path of a local folder is read too.
         role: the split if `name` states none.
 

@@ -83,8 +83,9 @@ def _part(
 def rounded(count: int) -> int:
     """Returns the next size of a short list, at most a quarter more than `count`.
 
-    >>> [rounded(count) for count in (1, 3, 5, 9, 33, 65, 100)]
-    [1, 3, 5, 10, 40, 80, 112]
+    Example:
+        >>> [rounded(count) for count in (1, 3, 5, 9, 33, 65, 100)]
+        [1, 3, 5, 10, 40, 80, 112]
     """
     unit = max(1, power_of_two(count) // 8)
     return -(-count // unit) * unit
@@ -93,8 +94,9 @@ def rounded(count: int) -> int:
 def rounded_length(length: int) -> int:
     """Returns the next length of a shorter list, at least 8 and below 1.5 times `length` above that.
 
-    >>> [rounded_length(length) for length in (1, 9, 13, 17, 25, 33, 128)]
-    [8, 12, 16, 24, 32, 48, 128]
+    Example:
+        >>> [rounded_length(length) for length in (1, 9, 13, 17, 25, 33, 128)]
+        [8, 12, 16, 24, 32, 48, 128]
     """
     power = power_of_two(max(length, 8))
     return power * 3 // 4 if length <= power * 3 // 4 and power > 8 else power
