@@ -15,6 +15,8 @@ TEST = [
     "pytest-xdist",
     "setuptools",
     "submitit",
+    "tensorboardX",
+    "wandb",
 ]
 
 setup(
@@ -63,6 +65,8 @@ setup(
         "slurm": ["submitit"],
         "parquet": ["pyarrow"],
         "hf": ["datasets"],
+        "tensorboard": ["tensorboardX"],
+        "wandb": ["wandb"],
         "notebooks": ["jupyterlab"],
         "docs": ["mkdocs-material", "mkdocstrings[python]", "ruff"],  # ruff sets the lines of signatures
         "test": TEST,

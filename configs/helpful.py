@@ -32,6 +32,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.heads = ("helpful",)  # names of the reward heads; a single head trains on every comparison
     config.gate = ()  # names of the helpfulness and the safety head, for the gate of Llama 2; empty: no gate
     config.init = "sft"  # initial weights: sft (this run trains them first), random, pretrained, or an SFT run's folder
+    config.loggers = ""  # copies of metrics.jsonl (docs/logging.md): tensorboard, wandb, or both joined by a comma
 
     config.data = ConfigDict()
     config.data.train = "gold/helpful"  # training comparisons, by source name (rmjax/data/sources.py)

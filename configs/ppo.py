@@ -46,6 +46,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.reward = ""  # runs, checkpoints or folders, joined by commas; gold/helpful: true reward; empty: trained
     # shared: on the trunk of the policy. reward, policy: on a second trunk, with weights of that model
     config.critic = "reward" if algorithm == "ppo" else "none"  # trunk of the value function; none: no value function
+    config.loggers = models.loggers  # copies of metrics.jsonl: tensorboard, wandb, or both joined by a comma
 
     config.data = ConfigDict()
     config.data.train = models.data.train  # prompts to train on, by source name (rmjax/data/sources.py)
@@ -136,6 +137,6 @@ def get_config(variant: str = "") -> ConfigDict:
     config.evaluation.bootstrap = models.evaluation.bootstrap  # bootstrap resamples of the prompts for 95 % intervals
 
     config.parallel = models.parallel
-    del models.parallel
+    del models.parallel, models.loggers
     config.models = models  # fields of configs/helpful.py, for the models that this run trains
     return config

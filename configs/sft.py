@@ -32,6 +32,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.seed = base.seed
     config.init_seed = base.init_seed
     config.init = "pretrained" if variant else "random"  # or the folder of an SFT run to continue
+    config.loggers = base.loggers
     config.data = ConfigDict()
     config.data.train = base.data.train  # training demonstrations, by source name (rmjax/data/sources.py)
     config.data.holdout = base.data.holdout

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import json
 import re
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from rmjax.errors import InputError
 from rmjax.rlhf.kl import KLConfig
 from rmjax.rlhf.policy import PolicyLossConfig
 from rmjax.stages import rl_settings, settings, train_language_model, train_policy, train_reward_model
+from rmjax.training.loggers import LOGGERS
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -56,7 +58,9 @@ def shrunk(name: str) -> dict:
     if name == "ppo":
         for part, fields in SHRINK_POLICY.items():
             config[part] |= fields
-        config["models"] = {field: value for field, value in shrunk("helpful").items() if field != "parallel"}
+        config["models"] = {
+            field: value for field, value in shrunk("helpful").items() if field not in ("parallel", "loggers")
+        }
         config["data"] |= {field: config["models"]["data"][field] for field in ("train", "eval")}
         return config
     for part, fields in SHRINK.items():
@@ -124,7 +128,7 @@ def test_the_pages_differ_in_what_they_learn_from():
 def test_the_models_of_a_policy_are_those_of_their_own_page():
     """Except for a shorter SFT."""
     models = build("helpful")
-    del models["parallel"]
+    del models["parallel"], models["loggers"]
     models["sft"]["max_steps"] = 200
     assert build("ppo")["models"] == models
 
@@ -197,6 +201,34 @@ def test_every_page_trains_and_every_field_is_read(name, unread, tmp_path, capsy
     # The SFT stage inside a reward-model run gets tokenizer and data from that run; its settings only record them.
     recorded = () if name == "sft" else ("SftSettings", "SftDataSettings")
     assert {field for field in unread() if field[0] not in recorded} <= CONDITIONAL
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_stage_gives_all_of_its_rows_to_the_loggers(name, tmp_path, monkeypatch, capsys):
+    received = {}
+
+    class Recorder:
+        def __init__(self, run):
+            self.rows = received.setdefault(run.path, [])
+
+        def begin(self, rows, removed):
+            self.rows += rows
+
+        def log(self, row):
+            self.rows.append(row)
+
+        def close(self):
+            self.rows.append("closed")
+
+    monkeypatch.setitem(LOGGERS, "recorder", (Recorder, "json"))
+    train = TRAIN.get(name, train_reward_model)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+        train({**shrunk(name), "loggers": "recorder"}, tmp_path / "run")
+    logged = {path.parent: path.read_text() for path in tmp_path.rglob("metrics.jsonl")}
+    assert len(logged) == {"sft": 1, "ppo": 3}.get(name, 2)
+    assert {path: rows[-1] for path, rows in received.items()} == dict.fromkeys(logged, "closed")
+    for path, text in logged.items():
+        assert "".join(json.dumps(row) + "\n" for row in received[path][:-1]) == text
 
 
 def test_a_configuration_may_be_a_config_dict(tmp_path, capsys):

@@ -112,6 +112,7 @@ def run_reward_stage(
         settings=settings.train,
         seed=settings.seed,
         weights_seed=settings.weights_seed,
+        loggers=settings.loggers,
         model=module,
         start=start,
         objective=make_objective(module, settings.loss),

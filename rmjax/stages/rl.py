@@ -31,6 +31,7 @@ from rmjax.stages.rl_prompts import Prompts, PromptSplits, encode_prompts, gold_
 from rmjax.stages.rl_rewards import make_rewards
 from rmjax.stages.rl_settings import RlSettings
 from rmjax.training.lock import locked
+from rmjax.training.loggers import logging_to
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.run import RunDirectory, write_json
 from rmjax.training.step import TrainState
@@ -72,7 +73,8 @@ def run_rl_stage(settings: RlSettings, run: RunDirectory, start: StartModels, pr
         f"{settings.algorithm.name}: {len(prompts.train)} prompts to train on, {len(prompts.validation)} to validate "
         f"on; {settings.rollout.prompts} prompts × {settings.algorithm.samples} responses an iteration"
     )
-    stop = trainer.fit()
+    with logging_to(run, settings.loggers):
+        stop = trainer.fit()
     print(f"the run ends: {stop.sentence}")
     selected = trainer.select()
     held_out = encode_prompts(prompts.eval, start.tokenizer, settings.rollout.max_response, "evaluation")

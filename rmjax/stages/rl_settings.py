@@ -17,6 +17,7 @@ from rmjax.scoring.reward_function import SCALES
 from rmjax.stages.parsing import parse, to_dict
 from rmjax.stages.ranges import at_least, not_negative, one_of
 from rmjax.stages.settings import SELECT, ParallelSettings, RunSettings
+from rmjax.training.loggers import parse_loggers
 from rmjax.training.optimizer import OptimizerConfig
 
 KINDS = ("sparse", "dense", "shaped", "contrastive", "bounded")
@@ -168,6 +169,7 @@ class RlSettings:
     policy: str
     reward: str
     critic: str
+    loggers: str
     models: Mapping[str, Any]
     data: PromptSettings
     rollout: RolloutSettings
@@ -197,6 +199,7 @@ class RlSettings:
                 "algorithm.credit=token"
             )
         self.parallel.make_layout()
+        parse_loggers(self.loggers)
         if not (self.policy and self.reward):
             self.model_settings()
 
@@ -218,7 +221,7 @@ class RlSettings:
         Raises:
             InputError: a field of `models` is wrong.
         """
-        fields = {**self.models, "parallel": to_dict(self.parallel)}
+        fields = {**self.models, "parallel": to_dict(self.parallel), "loggers": self.loggers}
         if self.policy:
             fields["init"] = self.policy
         return parse(RunSettings, fields, "models.")

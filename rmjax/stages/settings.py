@@ -19,6 +19,7 @@ from rmjax.parallel.layout import Layout, make_layout
 from rmjax.stages.data_settings import DataSettings, SftDataSettings, TokenizerSettings
 from rmjax.stages.parsing import parse
 from rmjax.stages.ranges import at_least, one_of
+from rmjax.training.loggers import parse_loggers
 from rmjax.training.objectives import LossConfig, link_of
 from rmjax.training.optimizer import OptimizerConfig
 
@@ -172,6 +173,7 @@ class SftSettings:
     seed: int
     init_seed: int
     init: str
+    loggers: str
     data: SftDataSettings
     tokenizer: TokenizerSettings
     model: ModelSettings
@@ -197,6 +199,7 @@ class RunSettings:
     heads: tuple[str, ...]
     gate: tuple[str, ...]
     init: str
+    loggers: str
     data: DataSettings
     tokenizer: TokenizerSettings
     model: ModelSettings
@@ -249,6 +252,7 @@ class RunSettings:
             seed=self.seed,
             init_seed=self.init_seed,
             init="pretrained" if self.model.pretrained else "random",
+            loggers=self.loggers,
             data=SftDataSettings(
                 train=self.sft_source,
                 holdout=self.data.holdout,
@@ -271,3 +275,4 @@ def _check_common(settings: SftSettings | RunSettings) -> None:
     if not settings.model.pretrained and not settings.tokenizer.vocab_size:
         raise InputError("the configuration lacks the field tokenizer.vocab_size")
     settings.parallel.make_layout()
+    parse_loggers(settings.loggers)

@@ -98,6 +98,7 @@ def fit_language_model(
         settings=settings.train,
         seed=settings.seed,
         weights_seed=settings.weights_seed,
+        loggers=settings.loggers,
         model=model,
         start=start,
         objective=objective,

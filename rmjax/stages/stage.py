@@ -24,6 +24,7 @@ from rmjax.scoring.contract import Contract
 from rmjax.stages.initialization import Initialization
 from rmjax.stages.settings import RunSettings, SftSettings, StageSettings
 from rmjax.training.callbacks import Callback
+from rmjax.training.loggers import logging_to
 from rmjax.training.loop import fit, not_finite
 from rmjax.training.objectives import LossFn
 from rmjax.training.optimizer import make_optimizer
@@ -41,6 +42,7 @@ class Stage:
         settings: batch size, epochs, optimizer and intervals.
         seed: of the order of the data.
         weights_seed: of random weights.
+        loggers: names of the loggers of the run; see `rmjax.training.loggers`.
         model: the Flax module.
         start: tokenizer, and the weights that the trunk starts from.
         objective: the loss.
@@ -54,6 +56,7 @@ class Stage:
     settings: StageSettings
     seed: int
     weights_seed: int
+    loggers: str
     model: nn.Module
     start: Initialization
     objective: LossFn
@@ -79,7 +82,6 @@ def run_stage(stage: Stage, run: RunDirectory, layout: Layout) -> TrainState:
         params = initial_parameters(stage, shapes, layout)
         state = TrainState(jnp.zeros((), jnp.int32), params, layout.jit_init(optimizer.init, params))
         del params
-    run.rewind(done)
     state = layout.device_put(state)
     if isinstance(layout, Sharded):
         print(describe(layout, state.params))
@@ -93,22 +95,24 @@ def run_stage(stage: Stage, run: RunDirectory, layout: Layout) -> TrainState:
         tokenizer = stage.start.tokenizer
         save_checkpoint(run.checkpoints, contract, tokenizer, saved.params, optimizer_state, keep=settings.keep)
 
-    state = fit(
-        state,
-        step_fn,
-        stream,
-        run,
-        start=done,
-        stop=stop,
-        schedule=schedule,
-        log_every=settings.log_every,
-        callbacks=(
-            Callback(lambda state, _: stage.evaluate(state), every=settings.evaluate_every),
-            Callback(save, every=settings.checkpoint_every, on_stop=True),
-        ),
-        title=stage.title,
-        unit=stage.unit,
-    )
+    with logging_to(run, stage.loggers):
+        run.rewind(done)
+        state = fit(
+            state,
+            step_fn,
+            stream,
+            run,
+            start=done,
+            stop=stop,
+            schedule=schedule,
+            log_every=settings.log_every,
+            callbacks=(
+                Callback(lambda state, _: stage.evaluate(state), every=settings.evaluate_every),
+                Callback(save, every=settings.checkpoint_every, on_stop=True),
+            ),
+            title=stage.title,
+            unit=stage.unit,
+        )
     return select_best(run, state, layout) if settings.select == "best" else state
 
 

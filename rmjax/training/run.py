@@ -9,9 +9,9 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import jax
 
@@ -25,6 +25,17 @@ PACKAGES = ("flax", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint", "toke
 
 
 Kind = Literal["reward_model", "language_model", "policy"]
+WITHOUT_EFFECT = ("loggers",)  # fields of a configuration that may change when a run is resumed
+
+
+class RowLogger(Protocol):
+    """Interface that receives the rows of `metrics.jsonl`; see rmjax.training.loggers."""
+
+    def begin(self, rows: Sequence[Mapping[str, Any]], removed: int) -> None:
+        """Receives the rows that the run has, and the number of those after them, which will be logged again."""
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Receives a row that was written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +73,16 @@ class RunPaths:
     def metrics_file(self) -> Path:
         """The training log, one line for each logged step."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's copy of the log."""
+        return self.path / "tensorboard"
+
+    @property
+    def wandb_file(self) -> Path:
+        """The id of the copy of the log at Weights & Biases."""
+        return self.path / "wandb.json"
 
     @property
     def samples_file(self) -> Path:
@@ -115,11 +136,14 @@ class RunDirectory(RunPaths):
     def __init__(self, path: Path | str, config: Mapping[str, Any]) -> None:
         super().__init__(Path(path))
         self.config = _jsonable(config)
+        self.loggers: list[RowLogger] = []
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file: give another --workdir")
         stored = self.config_file
         if stored.is_file():
-            differences = list(_differences(json.loads(stored.read_text(encoding="utf-8")), self.config))
+            before = json.loads(stored.read_text(encoding="utf-8"))
+            old, new = ({k: v for k, v in each.items() if k not in WITHOUT_EFFECT} for each in (before, self.config))
+            differences = list(_differences(old, new))
             if differences:
                 raise InputError(
                     f"{self.path} holds a run with another configuration ({'; '.join(differences[:3])}): "
@@ -162,8 +186,10 @@ class RunDirectory(RunPaths):
         return self.figures / name
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """Appends one line to metrics.jsonl."""
+        """Appends one line to metrics.jsonl, and gives it to the loggers."""
         _append(self.metrics_file, row)
+        for logger in self.loggers:
+            logger.log(row)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The complete lines of metrics.jsonl."""
@@ -175,10 +201,14 @@ class RunDirectory(RunPaths):
 
     def rewind(self, step: int) -> None:
         """Removes the lines of both logs after `step`: a resumed run logs those steps again."""
+        before = self.metrics()
         for file in (self.metrics_file, self.samples_file):
             if file.is_file():
                 rows = [row for row in _complete_lines(file) if row["step"] <= step]
                 write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
+        kept = [row for row in before if row["step"] <= step]
+        for logger in self.loggers:
+            logger.begin(kept, len(before) - len(kept))
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:
