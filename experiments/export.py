@@ -15,9 +15,18 @@ from rmjax.errors import InputError
 
 def main() -> None:
     from rmjax.parallel.layout import make_layout
-    from rmjax.scoring.checkpoint import find_checkpoint, load, load_tokenizer, load_tree, verify_canaries
+    from rmjax.scoring.checkpoint import (
+        find_checkpoint,
+        list_checkpoints,
+        load,
+        load_tokenizer,
+        load_tree,
+        verify_canaries,
+    )
     from rmjax.scoring.contract import read_contract
     from rmjax.scoring.hub import export_language_model, export_reward_model, load_classifier
+    from rmjax.training.run import RunPaths
+    from rmjax.training.run_files import read_json
 
     arguments = flags.FLAGS
     output = Path(arguments.output)
@@ -32,7 +41,10 @@ def main() -> None:
         print(f"{output}: open it with AutoModelForCausalLM and AutoTokenizer")
         return
     model = load(checkpoint, verify=arguments.verify)
-    export_reward_model(model, output, head=arguments.head, dtype=arguments.dtype)
+    # The results of a run are those of its last checkpoint.
+    last = checkpoint == list_checkpoints(checkpoint.parent)[-1]
+    results = read_json(RunPaths(checkpoint.parent.parent).evaluation) if last else None
+    export_reward_model(model, output, head=arguments.head, dtype=arguments.dtype, results=results)
     reopened = load_classifier(output, model.layout)
     if arguments.dtype == "float32":  # rounding to bfloat16 changes the scores by more than the canaries allow
         head = model.pick_head(arguments.head)

@@ -191,6 +191,8 @@ def test_one_head_of_several_is_exported_and_scores_the_same(joint, tmp_path):
     )
     card = (output / "README.md").read_text()
     assert "meta-llama/Llama-2-7b-hf" in card
+    accuracy = json.loads((joint / "evaluation.json").read_text())["heads"]["safety"]["accuracy"]
+    assert f"| accuracy | {100 * accuracy:.1f} % (95 % interval" in card
 
 
 def test_the_language_model_inside_is_exported_too(joint, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -105,13 +106,17 @@ def _write_config(
 def _write_shards(folder: Path, shards: list[dict[str, np.ndarray]]) -> None:
     from safetensors.numpy import save_file
 
+    def save(shard: dict[str, np.ndarray], file: str) -> None:
+        save_file(shard, folder / file, metadata={"format": "pt"})
+        shutil.copymode(folder / "config.json", folder / file)  # save_file lets only the owner read
+
     if len(shards) == 1:
-        save_file(shards[0], folder / "model.safetensors", metadata={"format": "pt"})
+        save(shards[0], "model.safetensors")
         return
     weight_map: dict[str, str] = {}
     for i, shard in enumerate(shards, 1):
         file = f"model-{i:05d}-of-{len(shards):05d}.safetensors"
-        save_file(shard, folder / file, metadata={"format": "pt"})
+        save(shard, file)
         weight_map |= dict.fromkeys(shard, file)
     size = sum(tensor.nbytes for shard in shards for tensor in shard.values())
     index = {"metadata": {"total_size": size}, "weight_map": weight_map}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,9 @@ def _no_head(pretrained: Pretrained) -> str:
     )
 
 
-def export_reward_model(model: RewardModel, output: Path, *, head: str | None, dtype: str) -> None:
+def export_reward_model(
+    model: RewardModel, output: Path, *, head: str | None, dtype: str, results: Mapping[str, Any] | None = None
+) -> None:
     """Writes a folder that `AutoModelForSequenceClassification` and `AutoTokenizer` open, with a model card.
 
     Args:
@@ -142,6 +145,7 @@ def export_reward_model(model: RewardModel, output: Path, *, head: str | None, d
         output: a folder that does not exist yet, or is empty.
         head: the exported head, because the format has a single score; None if the model has one head.
         dtype: `float32` or `bfloat16`.
+        results: the contents of `evaluation.json` of the run, for the model card; None if there is none.
 
     Raises:
         InputError: several heads and none named, a head that the format cannot express, or `output` holds files.
@@ -165,7 +169,7 @@ def export_reward_model(model: RewardModel, output: Path, *, head: str | None, d
     fields = {**_special_ids(hf), STATED: {name: contract[name] for name in DEFAULTS}}
     write_pretrained(output, config, params, head=head, dtype=jnp.dtype(dtype), fields=fields)
     hf.save_pretrained(output)
-    (output / "README.md").write_text(model_card(model, head, dtype), encoding="utf-8")
+    (output / "README.md").write_text(model_card(model, head, dtype, output, results), encoding="utf-8")
 
 
 def check_head(head: HeadConfig, config: TransformerConfig) -> None:

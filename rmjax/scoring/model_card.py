@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rmjax.evaluation.text_table import interval_text, markdown_table, percent
 from rmjax.scoring.reward_model import RewardModel
 
 # Description of each pooling that can be exported; see `rmjax.scoring.hub.check_head`.
@@ -10,6 +16,7 @@ POOLINGS = {"last": "the last token of the text", "first": "the first token of t
 CARD = """---
 library_name: transformers
 pipeline_tag: text-classification
+license: unknown  # the author's choice, within the licences of the start and of the data
 tags: [reward-model, rmjax]
 ---
 
@@ -21,8 +28,9 @@ A scalar reward for an answer to a conversation, trained and exported by rmjax a
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-tokenizer = AutoTokenizer.from_pretrained(FOLDER)
-model = AutoModelForSequenceClassification.from_pretrained(FOLDER)
+folder = {folder}  # this folder, or its name on the hub
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForSequenceClassification.from_pretrained(folder)
 conversation = [
     {{"role": "user", "content": "Hi, how are you?"}},
     {{"role": "assistant", "content": "Great, and you?"}},
@@ -32,6 +40,10 @@ inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt")
 with torch.no_grad():
     print(model(**inputs).logits[0, 0].item())
 ```
+
+## Results
+
+{results}
 
 ## What a score depends on
 
@@ -50,8 +62,18 @@ with torch.no_grad():
 """
 
 
-def model_card(model: RewardModel, head: str, dtype: str) -> str:
-    """Returns the README.md of an exported reward model."""
+def model_card(
+    model: RewardModel, head: str, dtype: str, folder: Path, results: Mapping[str, Any] | None = None
+) -> str:
+    """Returns the README.md of an exported reward model.
+
+    Args:
+        model: the reward model.
+        head: the exported head.
+        dtype: of the weights.
+        folder: the folder of the export, for the code on the card.
+        results: the contents of `evaluation.json` of the run, if it has evaluated the model.
+    """
     contract = model.contract
     scale = "Only differences between scores of one prompt mean anything: no reference texts fix their scale."
     if reference := contract.normalization.get(head):
@@ -62,6 +84,8 @@ def model_card(model: RewardModel, head: str, dtype: str) -> str:
         )
     return CARD.format(
         head=head,
+        folder=json.dumps(folder.as_posix()),
+        results=results_in_words(head, results),
         step=contract.step,
         ending=model.tokenizer.hf.decode(contract.ending).replace("\n", "\\n"),
         pooling=POOLINGS[contract.head.pooling],
@@ -74,3 +98,20 @@ def model_card(model: RewardModel, head: str, dtype: str) -> str:
         source=contract.data["source"],
         start=contract.data["start"],
     )
+
+
+def results_in_words(head: str, results: Mapping[str, Any] | None) -> str:
+    """Returns the main results of a head as a Markdown table."""
+    found = results and results["heads"].get(head)
+    if not results or not found:
+        return "Not evaluated by the run that trained it."
+    calibration, ceiling = found["calibration_error"], found["ceiling"]
+    rows = [
+        ["", f"on {results['data']}, held out"],
+        ["accuracy", percent(found["accuracy"]) + interval_text(found["accuracy_ci95"], " (95 % interval {})")],
+        ["pairs, prompts", f"{found['pairs']:,}, {found['prompts']:,}"],
+        ["the longer text wins", percent(found["length_baseline"])],
+        ["ceiling of noisy labels", "unknown" if ceiling is None else percent(ceiling)],
+        ["calibration error", "none" if calibration is None else percent(calibration)],
+    ]
+    return markdown_table(rows)

@@ -170,7 +170,7 @@ def test_the_code_on_the_model_card_prints_the_score(ours):
     model, folder = ours
     (code,) = re.findall("```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(code, {"FOLDER": str(folder)})
+        exec(code, {})
     expected = model.score("Hi, how are you?", "Great, and you?", head="safety")
     spread = float(np.std(score_here(model, head="safety")))
     assert float(printed.getvalue()) == pytest.approx(float(expected), abs=TOLERANCE * spread)

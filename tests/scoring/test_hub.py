@@ -1,9 +1,13 @@
 """Reward models in Hugging Face's format: equal scores after export and loading, and refused folders."""
 
+import ast
 import copy
 import dataclasses
 import json
+import re
 import shutil
+import stat
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -130,7 +134,9 @@ def test_the_model_card_names_the_pooling(model, causal, place):
     other = copy.copy(model)
     head = default_head(model.heads, dataclasses.replace(model.contract.trunk, causal=causal))
     other.contract = dataclasses.replace(model.contract, head=head)
-    assert f"The score is read at the {place} token of the text." in model_card(other, "helpful", "float32")
+    assert f"The score is read at the {place} token of the text." in model_card(
+        other, "helpful", "float32", Path("out")
+    )
 
 
 def test_an_export_states_what_its_scores_depend_on(tmp_path, model, tokenizer):
@@ -285,6 +291,32 @@ def test_the_model_card_says_what_a_score_depends_on(model, exported):
     for fact in ("# Reward model (safety)", "after 321 steps", "Trained on: hh-rlhf", "Started from: runs/sft"):
         assert fact in card
     assert "helpful" not in card
+
+
+def test_the_model_card_has_the_licence_field_the_results_and_code_that_names_its_folder(tmp_path, model):
+    result = {"accuracy": 0.625, "accuracy_ci95": [0.5, 0.75], "pairs": 1600, "prompts": 400, "length_baseline": 0.475}
+    result |= {"ceiling": None, "calibration_error": 0.02}
+    results = {"data": "hh_rlhf/test", "heads": {"safety": result, "helpful": None}}
+    export_reward_model(model, tmp_path / "out", head="safety", dtype="float32", results=results)
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "\nlicense: unknown  #" in card.split("---")[1]
+    assert f'folder = "{tmp_path}/out"' in card
+    (code,) = re.findall("```python\n(.*?)```", card, re.DOTALL)
+    names = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+    assert "FOLDER" not in names
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in card.splitlines() if line[:1] == "|"]
+    assert ["accuracy", "62.5 % (95 % interval 50.0 to 75.0)"] in cells
+    assert ["pairs, prompts", "1,600, 400"] in cells
+    assert ["ceiling of noisy labels", "unknown"] in cells
+    export_reward_model(model, tmp_path / "none", head="helpful", dtype="float32", results=results)
+    assert "Not evaluated by the run" in (tmp_path / "none" / "README.md").read_text(encoding="utf-8")
+
+
+def test_exported_files_have_the_permissions_of_other_files(tmp_path, exported):
+    (tmp_path / "new").touch()
+    modes = {file.name: stat.filemode(file.stat().st_mode) for file in exported.iterdir()}
+    assert set(modes.values()) == {stat.filemode((tmp_path / "new").stat().st_mode)}, modes
+    assert "model.safetensors" in modes
 
 
 def test_a_card_without_reference_texts_says_so(tmp_path, model):
