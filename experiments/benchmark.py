@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from absl import flags
+from tqdm import tqdm
 
 from rmjax.cli import checkpoint_flags, reading_flags, runtime, script
 from rmjax.cli.output import console_apart_from, write_result
@@ -18,6 +19,7 @@ from rmjax.errors import InputError
 from rmjax.evaluation.benchmarks import probes, rewardbench
 from rmjax.evaluation.benchmarks.rewardbench_items import read_rewardbench, read_rewardbench2
 
+SLICE = 256  # prompts that are scored between two updates of the progress bar
 BENCHMARKS = {
     "rewardbench": (read_rewardbench, rewardbench.evaluate_rewardbench),
     "rewardbench2": (read_rewardbench2, rewardbench.evaluate_rewardbench2),
@@ -47,9 +49,15 @@ def measure() -> None:
     cut: list[np.ndarray] = []
 
     def score(prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        scored = model.score_groups(prompts, responses)
-        cut.extend(scored.cut)
-        return [scores_KxZ[:, model.heads.index(head)] for scores_KxZ in scored.raw]
+        found = []
+        with tqdm(total=len(prompts), desc="scoring", unit=" prompts", dynamic_ncols=True) as bar:
+            for start in range(0, len(prompts), SLICE):
+                part = slice(start, start + SLICE)
+                scored = model.score_groups(prompts[part], responses[part])
+                cut.extend(scored.cut)
+                found += [scores_KxZ[:, model.heads.index(head)] for scores_KxZ in scored.raw]
+                bar.update(len(prompts[part]))
+        return found
 
     results, tables = {}, []
     for name, group in items.items():

@@ -22,10 +22,16 @@ Score your own text:
 
 def main(config: dict[str, Any], workdir: Path) -> None:
     from rmjax.evaluation.summary import summary
+    from rmjax.report.run_report import sft_of
+    from rmjax.report.runs_report import time_in_words
     from rmjax.stages import train_reward_model
+    from rmjax.training.run_files import read_run
 
     result = train_reward_model(config, workdir)
     print(f"\nOn {result['data']}, held out:\n\n{summary(result)}\n")
+    run = read_run(workdir)
+    if took := time_in_words(run, sft_of(run)):
+        print(f"{took}\n")
     several, head = len(config["heads"]) > 1, config["heads"][0]
     argument, flag = (f", head='{head}'", f" --head={head}") if several else ("", "")
     print(NEXT.format(workdir=workdir, head=argument, flag=flag))

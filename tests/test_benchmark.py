@@ -82,6 +82,8 @@ def test_all_three_in_one_call(model, checkpoint, tmp_path):
     assert (cut["texts"], cut["prompts_truncated"], cut["responses_truncated"]) == (2 * len(SUBSETS), 0, 1)
     assert f"warning: rewardbench: truncation cut {cut['tokens_cut']:,} tokens" in done.stderr
     assert result["rewardbench2"]["truncation"] == {**dict.fromkeys(cut, 0), "texts": 4 * 4 + 5}
+    for part in (f"{len(SUBSETS)}/{len(SUBSETS)}", "5/5"):  # the progress
+        assert part in done.stderr
     for words in ("RewardBench  ", "RewardBench 2", "no items of: Math", "Edits that make no response better"):
         assert words in done.stdout
     assert np.isfinite(result["probes"]["score_std"])

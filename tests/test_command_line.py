@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -84,6 +85,9 @@ def test_a_run_leaves_everything_it_promises_and_says_where(finished):
     ]
     assert (workdir / "sft" / "evaluation.json").is_file()
     assert f"Everything is in {workdir}" in printed
+    assert "demonstrations of gold/helpful[:96] (SFT), 3 of 14 steps" in printed
+    assert "from its weights, 11 of 14 steps" in printed
+    assert re.search(r"\nTraining took 0:\d\d:\d\d \(SFT 0:\d\d:\d\d, reward model 0:\d\d:\d\d\)\.\n", printed)
     assert f"--checkpoint={workdir}" in printed
     steps = [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert steps[-1] == 11  # 86 of 96 prompts are left to train on, 8 in a batch

@@ -238,6 +238,17 @@ def test_a_configuration_may_be_a_config_dict(tmp_path, capsys):
     assert result == train_language_model(small.to_dict(), tmp_path / "run")  # finished, and the same run
 
 
+def test_more_steps_than_the_data_have_are_said(tmp_path, capsys):
+    config = shrunk("sft")
+    config["data"] |= {"train": "gold/helpful[:12]"}
+    config["train"] |= {"max_steps": 100, "batch_size": 4, "epochs": 2}
+    with jax.numpy_dtype_promotion("standard"):
+        train_language_model(config, tmp_path / "run")
+    steps = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+    said = f"SFT: max_steps=100 is more than the data have: {steps} steps in 2 epochs; raise epochs for more\n"
+    assert said in capsys.readouterr().out
+
+
 def test_weights_that_are_not_finite_are_not_saved(tmp_path, monkeypatch):
     """The loss of a step is that of the weights before its update, so it can be finite."""
 

@@ -15,7 +15,6 @@ def run_report(run: RunFiles) -> str:
     measured = run.evaluation if run.kind == "reward_model" else None
     heads = {} if measured is None else measured_heads(measured)
     named = {"training", *(f"{figure}-{head}" for head in heads for figure in ("rewards", "reliability"))}
-    sft = RunPaths(run.path / "sft")
     return render(
         "run.html",
         name=run.path.resolve().name,
@@ -25,11 +24,17 @@ def run_report(run: RunFiles) -> str:
         measured=measured is not None,
         heads=heads,
         verdicts=[] if measured is None else verdicts(measured, heads),
-        sft=read_run(sft.path) if run.config["init"] == "sft" and sft.config_file.is_file() else None,
+        sft=sft_of(run),
         other_figures={name: path for name, path in run.figures.items() if name not in named},
         metric_tables=metric_tables,
         data_tables=data_tables,
     )
+
+
+def sft_of(run: RunFiles) -> RunFiles | None:
+    """The SFT stage inside a run; None if it has none."""
+    sft = RunPaths(run.path / "sft")
+    return read_run(sft.path) if run.config["init"] == "sft" and sft.config_file.is_file() else None
 
 
 def verdicts(result: Metrics, heads: dict[str, Metrics]) -> list[str]:

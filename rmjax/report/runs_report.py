@@ -70,11 +70,26 @@ def runs_page(folder: str | Path, tables: Sequence[RunTable], output: Path) -> s
 
 def duration(run: RunFiles) -> str:
     """Returns the time of the logged steps as HOURS:MM:SS; a dash if the log has none."""
+    total = training_seconds(run)
+    return str(datetime.timedelta(seconds=round(total))) if total else ABSENT
+
+
+def training_seconds(run: RunFiles) -> float:
+    """Returns the time of the logged steps, with the evaluations and checkpoints between them."""
     seconds = [row["seconds"] for row in run.metrics if "seconds" in row]
     # The seconds of a log begin again where a run was resumed.
     ends = [time for time, after in itertools.pairwise([*seconds, 0.0]) if after < time]
-    total = sum(ends) + sum(row["seconds/total"] for row in run.metrics if "seconds/total" in row)
-    return str(datetime.timedelta(seconds=round(total))) if total else ABSENT
+    return sum(ends) + sum(row["seconds/total"] for row in run.metrics if "seconds/total" in row)
+
+
+def time_in_words(run: RunFiles, sft: RunFiles | None) -> str:
+    """Returns the time of training, of all stages and of each; empty if the log has none."""
+    stages = {"SFT": sft, "reward model": run} if sft else {"": run}
+    total = sum(map(training_seconds, filter(None, stages.values())))
+    if not total:
+        return ""
+    each = ", ".join(f"{name} {duration(stage)}" for name, stage in stages.items() if stage)
+    return f"Training took {datetime.timedelta(seconds=round(total))}" + (f" ({each})" if sft else "") + "."
 
 
 def results(run: RunFiles) -> dict[str, str]:

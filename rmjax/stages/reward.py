@@ -30,7 +30,7 @@ from rmjax.stages.parsing import parse, plain_dict
 from rmjax.stages.reward_data import RewardData, load_reward_data
 from rmjax.stages.settings import RunSettings
 from rmjax.stages.sft import run_sft_stage
-from rmjax.stages.stage import Stage, base_contract, run_stage
+from rmjax.stages.stage import Stage, base_contract, planned_steps, run_stage
 from rmjax.training.lock import locked
 from rmjax.training.objectives import LossConfig, LossFn, link_of, ranking_objective, rating_objective
 from rmjax.training.run import RunDirectory, write_bytes, write_json, write_text
@@ -66,11 +66,16 @@ def train_reward_model(config: Mapping[str, Any], workdir: Path | str) -> dict[s
         start = data.start
         if data.sft is not None:
             source = settings.sft_source
-            print(f"Stage 1 of 2: a language model on {len(data.sft.learned)} demonstrations of {source} (SFT)")
+            first = planned_steps(len(data.sft.learned), settings.sft)
+            both = first + planned_steps(len(data.examples), settings.train)
+            print(
+                f"Stage 1 of 2: a language model on {len(data.sft.learned)} demonstrations of {source} (SFT), "
+                f"{first:,} of {both:,} steps"
+            )
             run_sft_stage(settings.sft_stage(), run.path / "sft", start, data.sft)
             gc.collect()  # frees what it leaves on the devices; Python would do so much later
             start = init_from_sft_run(settings, run.path / "sft")
-            print("Stage 2 of 2: the reward model, from its weights")
+            print(f"Stage 2 of 2: the reward model, from its weights, {both - first:,} of {both:,} steps")
         return run_reward_stage(settings, run, start, data)
 
 

@@ -108,6 +108,8 @@ class Trainer:
             self.evaluate()
             self.save()
         stop = self.broken_rule()
+        if stop is None and self.done < self.settings.train.max_steps:
+            print("compiling: the first iteration takes longer than the others", flush=True)
         with catch_signals() as caught:
             while stop is None and self.done < self.settings.train.max_steps:
                 try:

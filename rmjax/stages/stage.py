@@ -71,6 +71,11 @@ def run_stage(stage: Stage, run: RunDirectory, layout: Layout) -> TrainState:
     stream = make_stream(stage.examples, settings, layout, seed=stage.seed, share_prompts=stage.start.trunk.causal)
     report_packing(stream, run)
     stop = min(settings.max_steps or len(stream), len(stream))
+    if settings.max_steps > stop:
+        print(
+            f"{stage.title}: max_steps={settings.max_steps} is more than the data have: {stop} steps in "
+            f"{settings.epochs} {'epoch' if settings.epochs == 1 else 'epochs'}; raise epochs for more"
+        )
     optimizer, schedule = make_optimizer(settings.optimizer, stop)
     step_fn = make_train_step(stage.objective, optimizer, layout)
 
@@ -138,6 +143,18 @@ def make_stream(
         seed=seed,
         share_prompts=share_prompts,
     )
+
+
+def planned_steps(count: int, settings: StageSettings) -> int:
+    """Returns the number of steps of a stage on `count` examples, as `run_stage` runs them.
+
+    Example:
+        >>> import types
+        >>> planned_steps(33, types.SimpleNamespace(batch_size=16, epochs=2, max_steps=0))
+        6
+    """
+    steps = -(-count // settings.batch_size) * settings.epochs
+    return min(settings.max_steps or steps, steps)
 
 
 def report_packing(stream: BatchStream, run: RunDirectory) -> None:

@@ -70,7 +70,7 @@ def fit(
     bar = tqdm(
         total=sum(sizes),
         initial=sum(sizes[:start]),
-        desc=title,
+        desc=f"{title}, compiling",
         unit=f" {unit}",
         disable=not is_main_process(),
         mininterval=0.5 if sys.stderr.isatty() else 15,
@@ -78,13 +78,23 @@ def fit(
     )
     pending: list[tuple[int, dict[str, jax.Array]]] = []
 
+    def advance(done: int) -> None:
+        if done - 1 > start:
+            bar.update(sizes[done - 1])
+            return
+        # The first step compiles: its time would make the estimate of the rest too long.
+        bar.n += sizes[start]
+        bar.initial = bar.last_print_n = bar.n
+        bar.unpause()
+        bar.set_description(title)
+
     def read_metrics() -> None:
         while pending:
             done, device_metrics = pending.pop()
             metrics = {name: float(value) for name, value in jax.device_get(device_metrics).items()}
             if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
                 raise not_finite(run, f"{title}: {bad[0]} is not finite at step {done}")
-            bar.update(sizes[done - 1])
+            advance(done)
             if done % log_every == 0 or done == stop:
                 rate = float(schedule(done - 1))
                 run.log({"step": done, **metrics, "learning_rate": rate, "seconds": time.monotonic() - began})

@@ -3,12 +3,14 @@
 import math
 import os
 import signal
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from naive import random_examples
+from tqdm import tqdm
 
 from rmjax.data.loader import BatchStream
 from rmjax.errors import InputError
@@ -266,3 +268,30 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(recorder, se
         recorder(step_fn=step_fn)
     assert sorted(recorder.saved) == [step for step in (3, 6, 9) if step < bad_step]
     assert all(math.isfinite(row.get("loss", 0)) for row in recorder.run.metrics())
+
+
+def test_the_estimated_time_leaves_the_first_step_out_which_compiles(recorder, setting, monkeypatch):
+    bars = []
+
+    class Bar(tqdm):
+        def __init__(self, *args, **kwargs):
+            bars.append(self)
+            super().__init__(*args, **kwargs)
+            self.created, self.titles = self.start_t, [self.desc]
+
+        def set_description(self, desc=None, refresh=True):
+            self.titles.append(desc)
+            super().set_description(desc, refresh)
+
+    def slow_at_first(state, batch):
+        if int(setting.layout.unreplicate(state).step) == 0:
+            time.sleep(0.5)
+        return setting.step_fn(state, batch)
+
+    monkeypatch.setattr("rmjax.training.loop.tqdm", Bar)
+    recorder(step_fn=slow_at_first)
+    (bar,) = bars
+    assert bar.titles == ["test, compiling: ", "test"]
+    assert bar.start_t - bar.created >= 0.5
+    assert bar.n == bar.total == 40
+    assert bar.initial == 4
