@@ -1,6 +1,8 @@
 """Evaluation of a reward model on RewardBench, RewardBench 2, and robustness probes.
 
-python experiments/benchmark.py --checkpoint=runs/helpful --rewardbench=allenai/reward-bench --probes=gold/helpful
+    python experiments/benchmark.py --checkpoint=runs/helpful --rewardbench=allenai/reward-bench --probes=gold/helpful
+
+With --output=RUN/benchmark.json, the report of the run shows the results.
 """
 
 from __future__ import annotations

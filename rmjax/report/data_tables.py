@@ -102,9 +102,11 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 
 def environment_rows(environment: Json) -> list[tuple[str, str]]:
-    """Commit, versions and devices."""
+    """Date, commit, versions and devices."""
     changed = ", with uncommitted changes" if environment["uncommitted_changes"] else ""
+    date = [("Date", environment["date"])] if "date" in environment else []  # runs of earlier versions state none
     return [
+        *date,
         ("Commit", (environment["commit"] or "unknown") + changed),
         ("rmjax, Python", f"{environment['rmjax']}, {environment['python']}"),
         ("Platform", environment["platform"]),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from rmjax.report import data_tables, rl_tables
 from rmjax.report.rendering import render
+from rmjax.report.runs_report import speed_in_words, time_in_words
 from rmjax.training.run_files import RunFiles
 
 FIGURES = ("training", "kl", "rewards")
@@ -26,6 +27,7 @@ def rl_report(run: RunFiles) -> str:
         name=run.path.resolve().name,
         kind=run.kind,
         run=run,
+        time=" ".join(filter(None, (time_in_words(run, None), speed_in_words(run)))),
         result=run.evaluation,
         answers=answers(run.samples or [], (run.evaluation or {}).get("selected")),
         other_figures={name: path for name, path in run.figures.items() if name not in FIGURES},

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from rmjax.evaluation.benchmarks import probes, rewardbench
 from rmjax.evaluation.metrics import Metrics
 from rmjax.evaluation.summary import measured_heads, verdict
 from rmjax.report import data_tables, metric_tables
 from rmjax.report.rendering import render
+from rmjax.report.runs_report import speed_in_words, time_in_words
 from rmjax.training.run import RunPaths
 from rmjax.training.run_files import RunFiles, read_run
 
@@ -25,10 +29,24 @@ def run_report(run: RunFiles) -> str:
         heads=heads,
         verdicts=[] if measured is None else verdicts(measured, heads),
         sft=sft_of(run),
+        time=" ".join(filter(None, (time_in_words(run, sft_of(run)), speed_in_words(run)))),
+        benchmarks=benchmarks(run.benchmark or {}),
         other_figures={name: path for name, path in run.figures.items() if name not in named},
         metric_tables=metric_tables,
         data_tables=data_tables,
     )
+
+
+def benchmarks(results: dict[str, Any]) -> list[tuple[str, list[str], list[tuple[str, ...]]]]:
+    """Title, notes and rows of every benchmark, and of the probes, that experiments/benchmark.py has measured."""
+    found = []
+    for name in ("rewardbench", "rewardbench2"):
+        if name in results:
+            result = results[name]
+            found.append((result["benchmark"], rewardbench.notes(result), rewardbench.rows(result)))
+    if "probes" in results:
+        found.append(("Probes", [probes.about(results["probes"])], probes.rows(results["probes"])))
+    return found
 
 
 def sft_of(run: RunFiles) -> RunFiles | None:

@@ -82,6 +82,23 @@ def training_seconds(run: RunFiles) -> float:
     return sum(ends) + sum(row["seconds/total"] for row in run.metrics if "seconds/total" in row)
 
 
+def speed_in_words(run: RunFiles) -> str:
+    """Returns the steps a second of the last process after its first logged step; empty if there are none.
+
+    Evaluations and checkpoints between the steps count. The compilation before the first one does not.
+    """
+    if total := sum(row["seconds/total"] for row in run.metrics[1:] if "seconds/total" in row):
+        steps = sum("seconds/total" in row for row in run.metrics[1:])
+        return f"{steps / total:.2f} iterations a second."
+    timed = [row for row in run.metrics if "seconds" in row]
+    began = [i for i, (row, after) in enumerate(itertools.pairwise(timed), 1) if after["seconds"] < row["seconds"]]
+    timed = timed[began[-1] if began else 0 :]
+    if len(timed) < 2 or timed[-1]["seconds"] <= timed[0]["seconds"]:
+        return ""
+    rate = (timed[-1]["step"] - timed[0]["step"]) / (timed[-1]["seconds"] - timed[0]["seconds"])
+    return f"{rate:.2f} steps a second, of up to {run.config['train']['batch_size']} examples."
+
+
 def time_in_words(run: RunFiles, sft: RunFiles | None) -> str:
     """Returns the time of training, of all stages and of each; empty if the log has none."""
     stages = {"SFT": sft, "reward model": run} if sft else {"": run}

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from rmjax.report import data_tables
 from rmjax.report.rendering import render
 from rmjax.sweeps.power import power_in_words
-from rmjax.sweeps.results import SweepResults, fit_in_words, measured_in_words
+from rmjax.sweeps.results import SweepResults, fit_in_words, found_in_words, measured_in_words
 from rmjax.sweeps.rows import UNITS, Measure, Row
 from rmjax.sweeps.settings import Setting, setting_label
 from rmjax.training.run import RunPaths
@@ -35,6 +35,7 @@ def sweep_report(results: SweepResults, output: Path) -> str:
         axes=len(results.sweep.settings[0].at),
         differences=results.differences,
         statuses=", ".join(f"{count} {status}" for status, count in counts.items() if count),
+        found=found_in_words(results),
         complete=counts["finished"] == len(results.rows),
         notes=[*filter(None, (fit_in_words(results), measured_in_words(results), power_in_words(results.sweep)))],
         figures=figures,

@@ -12,12 +12,14 @@ from typing import Any
 
 from rmjax.errors import InputError
 from rmjax.evaluation.crossed import CrossedInterval
-from rmjax.sweeps.rows import Measure, Row, at_setting, read_sums, settings
+from rmjax.sweeps.rows import Measure, Row, at_setting, read_sums, settings, show
 from rmjax.sweeps.scaling import fit_logarithms
-from rmjax.sweeps.settings import Sweep, parse_sweep
-from rmjax.sweeps.statistics import mean_interval
-from rmjax.sweeps.tables import caption, difference_table, differences, table
+from rmjax.sweeps.settings import Sweep, parse_sweep, setting_label
+from rmjax.sweeps.statistics import LEVEL, holm, mean_interval, p_value
+from rmjax.sweeps.tables import caption, difference_in_words, difference_table, differences, table
 from rmjax.training.run_files import read_json
+
+MOST_SENTENCES = 4  # on differences that are not clear; more are counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +121,34 @@ def measured_in_words(results: SweepResults) -> str:
         f"{100 * seed_sd:.1f} points, and a variance over prompts of {discordant:.3f}, which the assumed share of "
         "differing prompts bounds."
     )
+
+
+def found_in_words(results: SweepResults) -> list[str]:
+    """Returns what the sweep has found: a sentence for every difference in its first measure; many are counted.
+
+    A difference is clear if it remains significant at 5 % after Holm's correction, as the marks of the table.
+    """
+    sweep = results.sweep
+    measures = [measure for measure in results.measures if measure.unit != "count"]
+    compared = differences(results.rows, results.measures, sweep.compare, sweep.against)
+    if not compared or not measures:
+        return []
+    first, unit = measures[0], "points" if measures[0].unit == "%" else ""
+    corrected = holm([p_value(each) for _, _, intervals in compared for each in intervals])[:: len(measures)]
+    clear, unclear, unknown = [], [], []
+    for (at, reference, (found, *_)), p in zip(compared, corrected, strict=True):
+        names = f"{setting_label(at)} against {show(reference[sweep.compare])}"
+        if math.isnan(found.error):
+            unknown.append(names)
+            continue
+        size = " ".join(filter(None, (difference_in_words(found, first.unit), unit)))
+        word = "no clear difference" if p > 1 - LEVEL else "higher" if found.mean > 0 else "lower"
+        (unclear if p > 1 - LEVEL else clear).append(f"{names}: {first.title} {size}, {word}.")
+    if len(unclear) > MOST_SENTENCES:
+        unclear = [f"{len(unclear)} other comparisons show no clear difference in {first.title}."]
+    if unknown:
+        unclear.append(f"{len(unknown)} comparisons have too few finished seeds for an interval.")
+    return clear + unclear
 
 
 def fit_in_words(results: SweepResults) -> str:

@@ -48,7 +48,7 @@ def difference_table(
     corrected = iter(holm([p_value(each) for _, _, intervals in found for each in intervals]))
     for at, reference, intervals in found:
         cells = [
-            _difference(each, m.unit) + MARK * (next(corrected) <= 1 - LEVEL)
+            difference_in_words(each, m.unit) + MARK * (next(corrected) <= 1 - LEVEL)
             for each, m in zip(intervals, without_counts, strict=True)
         ]
         lines.append([*(show(at[name]) for name in names), show(reference[axis]), *cells])
@@ -157,7 +157,8 @@ def _mean(values: MeanInterval, unit: str, runs: int) -> str:
     return (text if math.isnan(values.error) else f"{text} ± {factor * values.error:.{digits}f}") + fewer
 
 
-def _difference(values: Interval, unit: str) -> str:
+def difference_in_words(values: Interval, unit: str) -> str:
+    """Returns a difference with its 95 % interval; a dash without values."""
     if not values.n:
         return "-"
     form, scale = f"+.{_digits(unit)}f", UNITS[unit]

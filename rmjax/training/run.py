@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import importlib.metadata
 import json
 import os
@@ -93,6 +94,11 @@ class RunPaths:
     def mistakes(self) -> Path:
         """The pairs that the model orders most strongly against the raters, one a line."""
         return self.path / "mistakes.jsonl"
+
+    @property
+    def benchmark(self) -> Path:
+        """The results of experiments/benchmark.py, if its --output names this file."""
+        return self.path / "benchmark.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -226,9 +232,10 @@ def _complete_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, source commit, devices and command, for `environment.json`."""
+    """Date, versions, source commit, devices and command, for `environment.json`."""
     commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "rmjax": rmjax.__version__,

@@ -31,6 +31,7 @@ class RunFiles:
         packing: shape of the batches and share of padding.
         metrics: the logged lines; empty if there are none.
         evaluation: the results; None until the run is finished.
+        benchmark: results of benchmarks and probes, if experiments/benchmark.py wrote them there.
         mistakes: the worst mistakes, the worst first.
         samples: responses of a policy to the same held-out prompts at several steps.
         figures: the PNG files, by name without the extension; not those that are links to other folders.
@@ -43,6 +44,7 @@ class RunFiles:
     packing: Json | None
     metrics: list[Json]
     evaluation: Json | None
+    benchmark: Json | None
     mistakes: list[Json] | None
     samples: list[Json] | None
     figures: dict[str, Path]
@@ -72,6 +74,7 @@ def read_run(path: str | Path) -> RunFiles:
         packing=read_json(run.packing),
         metrics=_read_lines(run.metrics_file, complete=True) or [],
         evaluation=read_json(run.evaluation),
+        benchmark=read_json(run.benchmark),
         mistakes=_read_lines(run.mistakes),
         samples=_read_lines(run.samples_file),
         figures={file.stem: file for file in sorted(run.figures.glob("*.png")) if is_figure(file, run.path)},

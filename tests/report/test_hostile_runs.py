@@ -17,6 +17,7 @@ FILES = (
     "data_audit.json",
     "packing.json",
     "evaluation.json",
+    "benchmark.json",
     "mistakes.jsonl",
     "metrics.jsonl",
 )

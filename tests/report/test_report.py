@@ -242,7 +242,7 @@ def test_heads_on_data_of_each_other_and_their_agreement(complete):
 
 def test_a_gate_between_the_heads(complete, tmp_path):
     folder, result = complete
-    assert "No gate between heads" in read(folder).text
+    assert "Heads and domains" in read(folder).texts
     part = {"accuracy": 0.731, "accuracy_ci95": [0.7, 0.76], "pairs": 400}
     fitted = {"helpful": "helpful", "safety": "safety", "prompt_threshold": 0.62, "response_threshold": 0.15}
     labels = {"helpful": {**part, "accuracy": 0.802}, "safety": {**part, "accuracy_ci95": None}}
@@ -328,8 +328,6 @@ def test_missing_files_and_values_are_named(tmp_path):
         "the number of parameters was not recorded",
         "No accuracy by user turns of the prompt",
         "No accuracy by extra characters of the winner",
-        "No table of heads on data of other labels",
-        "No agreement of heads",
         "There is no figures/training.png.",
         "There is no figures/rewards-helpful.png.",
         "There is no figures/reliability-helpful.png.",
@@ -344,6 +342,8 @@ def test_missing_files_and_values_are_named(tmp_path):
         "without an interval, so chance cannot be excluded",
     ):
         assert text in page.text, text
+    for title in ("Heads and domains", "Benchmarks"):  # no sections without contents
+        assert title not in page.texts
 
 
 def test_a_run_without_mistakes_and_a_head_without_data(tmp_path):
@@ -463,6 +463,8 @@ def test_the_page_of_a_sweep(tmp_path):
     assert page.tables[1] == difference_table(rows, [ACCURACY, SIZE], "margin", ())
     assert read_sweep(tmp_path / "sweep").caption in page.text
     assert "6 runs: 4 finished, 2 failed." in page.text
+    assert "3 comparisons" not in page.text
+    assert "2 comparisons have too few finished seeds for an interval." in page.text
     assert ["margin bad", "0", "bad is unknown, really", "log"] in page.rows
     assert ["margin bad", "1", "bad is unknown, really", "no log"] in page.rows
     assert ["margin 4,000", "loss.margin=4000"] in page.rows
@@ -473,6 +475,53 @@ def test_the_page_of_a_sweep(tmp_path):
     assert power_in_words(read_sweep(tmp_path / "sweep").sweep) in page.text
     assert len(page.values("img", "src")) == 1
     assert ["Commit", "abc123, with uncommitted changes"] in page.rows
+
+
+def test_the_page_of_a_sweep_says_what_was_found(tmp_path):
+    """A difference of 10 ± 0.1 points in each of three seeds is clear, and one of 0 ± 1 is not."""
+    make_sweep(tmp_path)
+    measured = {"none": (0.6, 0.62, 0.64), 4000: (0.701, 0.72, 0.739), "bad": (0.61, 0.62, 0.63)}
+    rows = [
+        Row({"margin": name}, seed, "finished", {"accuracy": value, "size": 10.0}, "", f"runs/{name}-seed{seed}")
+        for name, values in measured.items()
+        for seed, value in enumerate(values)
+    ]
+    write(tmp_path, "results.csv", to_csv(rows, [ACCURACY, SIZE]))
+    page = read(tmp_path)
+    # Student's t with 2 degrees of freedom: 4.303 standard errors, of 0.1 / sqrt(3) and 1 / sqrt(3).
+    assert "margin 4,000 against none: accuracy +10.0 (+9.8 to +10.2) points, higher." in page.text
+    assert "margin bad against none: accuracy +0.0 (-2.5 to +2.5) points, no clear difference." in page.text
+    assert "Failed runs" not in page.texts
+
+
+def test_the_page_of_a_run_says_when_how_long_and_how_fast(tmp_path):
+    make_run(tmp_path)
+    rows = [{"step": 10, "seconds": 31.0}, {"step": 20, "seconds": 36.0}, {"step": 21, "seconds": 30.0}]
+    rows += [{"step": 41, "seconds": 40.0}]  # resumed after step 20
+    write(tmp_path, "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write(tmp_path / "sft", "metrics.jsonl", json.dumps({"step": 5, "seconds": 64.0}) + "\n")
+    config = json.loads((tmp_path / "config.json").read_text())
+    write(tmp_path, "config.json", {**config, "train": {"batch_size": 8}})
+    write(tmp_path, "environment.json", {**ENVIRONMENT, "date": "2026-07-05 12:30 UTC"})
+    page = read(tmp_path)
+    assert "Training took 0:02:20 (SFT 0:01:04, reward model 0:01:16)." in page.text
+    assert "2.00 steps a second, of up to 8 examples." in page.text
+    assert ["Date", "2026-07-05 12:30 UTC"] in page.rows
+
+
+def test_the_page_of_a_run_has_its_benchmarks_and_probes(tmp_path):
+    make_run(tmp_path)
+    part = {"score": 0.75, "score_ci95": [0.7, 0.8], "items": 100, "prompts": 100}
+    bench = {"benchmark": "RewardBench", "baseline": 0.5, "sections": {"Chat": part}, "missing": ["Safety"], **part}
+    probe = {"about": "adds spaces", "mean_change": 0.25, "mean_change_ci95": None, "rises": 0.6, "rises_ci95": None}
+    probe |= {"unchanged": 0.1, "flips": 0.05, "flips_ci95": None}
+    probes = {"responses": 4, "pairs": 2, "prompts": 2, "score_std": 1.0, "probes": {"spaces": probe}}
+    bench |= {"score_ties": 0, "sizes": {}}
+    write(tmp_path, "benchmark.json", {"checkpoint": "x", "rewardbench": bench, "probes": probes})
+    page = read(tmp_path)
+    assert ["Chat", "75.0 % (100 items, 95 % interval 70.0 to 80.0)"] in page.rows
+    assert "No overall score, because there are no items of: Safety." in page.text
+    assert ["spaces", "+0.25", "60.0", "10.0", "5.0", "adds spaces"] in page.rows
 
 
 def test_a_setting_that_combines_others_and_one_that_changes_nothing(tmp_path):

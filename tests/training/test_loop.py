@@ -291,7 +291,7 @@ def test_the_estimated_time_leaves_the_first_step_out_which_compiles(recorder, s
     monkeypatch.setattr("rmjax.training.loop.tqdm", Bar)
     recorder(step_fn=slow_at_first)
     (bar,) = bars
-    assert bar.titles == ["test, compiling: ", "test"]
+    assert bar.titles == ["test, compiling", "test"]
     assert bar.start_t - bar.created >= 0.5
     assert bar.n == bar.total == 40
     assert bar.initial == 4

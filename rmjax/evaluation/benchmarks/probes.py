@@ -129,9 +129,14 @@ def evaluate_probes(score_fn: TextScorer, comparisons: Sequence[Comparison], *, 
 
 def summary(result: Metrics) -> str:
     """Returns the result of `evaluate_probes` as a table for the console."""
-    rows = [("edit", "mean change, std", "responses that rise", "unchanged", "pairs that flip", "")]
+    return f"{about(result)}\n{text_table(rows(result))}"
+
+
+def rows(result: Metrics) -> list[tuple[str, ...]]:
+    """Returns heading and rows of the result of `evaluate_probes`."""
+    found = [("edit", "mean change, std", "responses that rise", "unchanged", "pairs that flip", "")]
     for name, probe in result["probes"].items():
-        rows.append(
+        found.append(
             (
                 name,
                 _cell(probe, "mean_change", "+.2f", 1.0),
@@ -141,12 +146,16 @@ def summary(result: Metrics) -> str:
                 probe["about"],
             )
         )
-    header = (
+    return found
+
+
+def about(result: Metrics) -> str:
+    """Returns what the rows are."""
+    return (
         f"Edits that make no response better, of {result['responses']} responses to {result['prompts']} prompts "
         f"({result['pairs']} pairs).\nShares in %, 95 % intervals in brackets; if the model "
         "truncates a response it does not see an edit at the end."
     )
-    return f"{header}\n{text_table(rows)}"
 
 
 def _cell(probe: Metrics, name: str, form: str, scale: float) -> str:

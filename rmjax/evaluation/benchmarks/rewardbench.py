@@ -130,11 +130,21 @@ def evaluate_rewardbench2(items: Sequence[Item], scores: Sequence[np.ndarray], *
 
 def summary(result: Metrics) -> str:
     """Returns a result as a table for the console, with notes on differences from the published benchmark."""
-    rows = [(result["benchmark"], _cell(result) + f", random {percent(result['baseline'])}")]
+    return "\n".join([text_table(rows(result)), *notes(result)])
+
+
+def rows(result: Metrics) -> list[tuple[str, ...]]:
+    """Returns the score of a result, and that of every section and part."""
+    found = [(result["benchmark"], _cell(result) + f", random {percent(result['baseline'])}")]
     for name, section in result["sections"].items():
-        rows.append((f"  {name}", _cell(section)))
-        rows += [(f"    {column}", _cell(part)) for column, part in section.get("parts", {}).items()]
-    lines = [text_table(rows)]
+        found.append((f"  {name}", _cell(section)))
+        found += [(f"    {column}", _cell(part)) for column, part in section.get("parts", {}).items()]
+    return found
+
+
+def notes(result: Metrics) -> list[str]:
+    """Returns the differences from the published benchmark, and ties."""
+    lines = []
     if result["score_ties"]:
         lines.append(f"{result['score_ties']} chosen responses score the same as the best rejected one.")
     if result["missing"]:
@@ -142,7 +152,7 @@ def summary(result: Metrics) -> str:
     if result["sizes"]:
         sizes = (f"{name} {found} of {published}" for name, (found, published) in result["sizes"].items())
         lines.append(f"Not the published items, so not comparable: {', '.join(sizes)}.")
-    return "\n".join(lines)
+    return lines
 
 
 def _cell(part: Metrics) -> str:
