@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fork_server import ForkServer, Outcome
-from tiny_runs import command, contents, differences, write_data
+from tiny_runs import command, contents, differences, tree_digest, write_data
 
 IDENTICAL, REFUSED = "identical", "refused"
 
@@ -30,35 +30,36 @@ class Bench:
         server: starts the runs.
         folder: temporary files.
         reference: digests of the uninterrupted run.
-        stopped: a run directory that was killed in the middle of its second stage, with two checkpoints.
+        changes: the changes of files of a run, in their order.
+        states: (change, copy of the run directory before it), without those that are equal to the one before.
+        stopped: a run directory as it is in the middle of the second stage, with two checkpoints.
         finished: the directory of the uninterrupted run.
-        expected: what `train_again`, `report` and `score` give for it.
+        expected: what `train_again` and `report` give for it.
         seconds: of the uninterrupted run, with a filled compilation cache.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.server = ForkServer(folder)
+        self.changes: list[str] = []
+        self.states: list[tuple[str, Path]] = []
         self.data = folder / "data.jsonl"
         write_data(self.data)
         self.work = folder / "work" / "run"  # runs state their folder, so all have the same
         self.work.parent.mkdir()
         self.server.run(self.command())  # fills the compilation cache
-        self._clear()
-        listing = folder / "changes"
         began = time.monotonic()
-        outcome = self.server.run(self.command(), hook={"folder": str(self.work), "list_in": str(listing)})
+        outcome = self._record()
         self.seconds = time.monotonic() - began
         if outcome.status != 0:
             raise SystemExit(outcome.output)
-        self.changes = listing.read_text().splitlines()
         self.reference = contents(self.work)
         self.finished = folder / "finished"
         shutil.copytree(self.work, self.finished)
-        readers = (self.train_again, self.report, self.score)
+        readers = (self.train_again, self.report)
         self.expected = {reader.__name__: reader()[1] for reader in readers}
         self.stopped = folder / "stopped"
-        self._stop()
+        shutil.copytree(next(copy for what, copy in self.states if "checkpoints/000003.partial" in what), self.stopped)
 
     def command(self) -> list[str]:
         """The command of the run."""
@@ -67,7 +68,7 @@ class Bench:
     def begin(self, state: Path | None = None) -> None:
         """Makes the run directory a copy of another one, or removes it."""
         self._clear()
-        if state:
+        if state and state.is_dir():
             shutil.copytree(state, self.work)
 
     def train_again(self) -> tuple[Outcome, str]:
@@ -77,19 +78,10 @@ class Bench:
 
     def report(self) -> tuple[Outcome, str]:
         """Writes the report; returns the page."""
-        return self._written("report", f"--workdir={self.work}")
-
-    def score(self) -> tuple[Outcome, str]:
-        """Scores the data with the last checkpoint; returns the records."""
-        checkpoint = max((self.finished / "checkpoints").iterdir()).name
-        flags = (f"--checkpoint={self.work / 'checkpoints' / checkpoint}", f"--input={self.data}")
-        return self._written("score", *flags)
-
-    def _written(self, script: str, *flags: str) -> tuple[Outcome, str]:
-        output = self.folder / "written"
-        output.unlink(missing_ok=True)
-        outcome = self.server.run([f"experiments/{script}.py", *flags, f"--output={output}"])
-        return outcome, output.read_text() if output.exists() else ""
+        page = self.folder / "page.html"
+        page.unlink(missing_ok=True)
+        outcome = self.server.run(["experiments/report.py", f"--workdir={self.work}", f"--output={page}"])
+        return outcome, page.read_text() if page.exists() else ""
 
     def resumed(self, fault: str, said: Callable[[str], bool] = lambda sentence: True, **options: bool) -> Result:
         """Runs the same command again, and judges how it ended."""
@@ -113,13 +105,21 @@ class Bench:
         names = [str(path.relative_to(self.work)) for path in self.work.rglob("*")]
         return ", ".join(name for name in names if ".partial" in name or "tmp" in name or name.endswith("run.lock"))
 
-    def _stop(self) -> None:
-        """Stops a run after the first checkpoint of its second stage was followed by another."""
-        wanted = f"{self.work}/checkpoints/000003.partial"
-        number = next(i for i, line in enumerate(self.changes, 1) if wanted in line)
-        self.begin()
-        self.server.run(self.command(), hook={"folder": str(self.work), "kill_at": number})
-        shutil.copytree(self.work, self.stopped)
+    def _record(self) -> Outcome:
+        """Runs the command, and keeps the run directory as it is before each change of a file."""
+        copies = self.folder / "copies"
+        copies.mkdir()
+        self._clear()
+        outcome = self.server.run(self.command(), hook={"folder": str(self.work), "copy_to": str(copies)})
+        last = ""
+        for number in range(1, len(list(copies.glob("*.txt"))) + 1):
+            copy = copies / str(number)
+            state = tree_digest(copy)
+            self.changes.append((copies / f"{number}.txt").read_text().replace(str(self.work), "RUN"))
+            if state != last:
+                self.states.append((f"change {number}, {self.changes[-1]}", copy))
+            last = state
+        return outcome
 
     def _clear(self) -> None:
         shutil.rmtree(self.work, ignore_errors=True)

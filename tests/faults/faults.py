@@ -48,7 +48,10 @@ def main() -> int:
     failed = 0
     with tempfile.TemporaryDirectory(prefix="rmjax-faults-", dir=arguments.folder) as folder:
         bench = Bench(Path(folder))
-        print(f"one run: {bench.seconds:.1f} s, {len(bench.changes)} changes of files", flush=True)
+        print(
+            f"one run: {bench.seconds:.1f} s, {len(bench.changes)} changes of files, {len(bench.states)} states",
+            flush=True,
+        )
         for name in arguments.kinds.split(","):
             kind, draw = KINDS[name], random.Random(arguments.seed)
             count = kind.counts[arguments.quick] if arguments.count is None else arguments.count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -14,21 +15,22 @@ CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.syml
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
-def install(folder: str, kill_at: int = 0, list_in: str = "") -> None:
+def install(folder: str, kill_at: int = 0, copy_to: str = "") -> None:
     """Counts every change of a file in a folder: opened for writing, synced, renamed, removed, created.
 
     Args:
         folder: the changes in it count; those before it exists do not.
         kill_at: SIGKILL before the change with this number; 0: never.
-        list_in: a file that receives a line for every change.
+        copy_to: a folder that receives a copy of the folder, N, before the change N, and what the change is, N.txt.
     """
     numbers = itertools.count(1)
-    listing = os.open(list_in, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600) if list_in else -1
 
     def change(what: str, path: Any) -> None:
         number = next(numbers)
-        if listing >= 0:
-            os.write(listing, f"{what} {path}\n".encode())
+        if copy_to:
+            Path(copy_to, f"{number}.txt").write_text(f"{what} {path}")
+            if os.path.isdir(folder):
+                shutil.copytree(folder, Path(copy_to, str(number)))
         if number == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 

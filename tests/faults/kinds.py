@@ -14,6 +14,9 @@ from typing import Any, ClassVar
 
 from bench import IDENTICAL, REFUSED, Bench, Result
 
+from rmjax.errors import InputError
+from rmjax.scoring.checkpoint import find_checkpoint
+
 MANY = 10_000  # cases of a kind that could go on for ever
 SOON = 10.0  # seconds in which a signal must be obeyed
 
@@ -21,19 +24,25 @@ Case = Any
 
 
 class Kills:
-    """SIGKILL before a change of a file: opened for writing, synced, renamed, removed, or created."""
+    """The end of the process before a change of a file: opened for writing, synced, renamed, removed, or created.
 
-    title = "SIGKILL before each change of a file"
-    counts = (0, 3)
+    The run directory is a copy of what it was at that moment, for every tenth state the one that SIGKILL left.
+    """
+
+    title = "the process ends before a change of a file"
+    counts = (0, 4)
 
     def cases(self, bench: Bench, draw: random.Random) -> list[Case]:
-        return list(range(1, len(bench.changes) + 1))
+        return list(enumerate(bench.states))
 
-    def run(self, bench: Bench, number: Case) -> Result:
-        bench.begin()
-        bench.server.run(bench.command(), hook={"folder": str(bench.work), "kill_at": number})
-        what = bench.changes[number - 1].replace(str(bench.work), "RUN")
-        return bench.resumed(f"killed at change {number}, {what}")
+    def run(self, bench: Bench, case: Case) -> Result:
+        i, (change, copy) = case
+        if i % 10 == 5:
+            bench.begin()
+            bench.server.run(bench.command(), hook={"folder": str(bench.work), "kill_at": int(copy.name)})
+            return bench.resumed(f"killed at {change}")
+        bench.begin(copy)
+        return bench.resumed(f"ended at {change}")
 
 
 class Moments:
@@ -108,7 +117,7 @@ class TwoAtOnce:
 
 
 class BitFlips:
-    """One bit of a stopped run, then the same command; or of a finished run, then train, report or score."""
+    """One bit of a stopped run, then the same command; or of a finished run, then train, report or load."""
 
     title = "one bit of a file flipped"
     counts = (1000, 4)
@@ -183,16 +192,19 @@ def _stopped_read(bench: Bench, fault: str, path: Path, **options: bool) -> Resu
 
 
 def _finished_read(bench: Bench, fault: str, path: Path) -> Result:
-    """Reads a finished run with a damaged file: by its command and by its report, or a checkpoint by its scores."""
-    readers = (
-        [bench.score] if "checkpoints" in path.relative_to(bench.work).parts else [bench.train_again, bench.report]
-    )
+    """Reads a finished run with a damaged file: by its command and by its report; its checkpoints as all loads do."""
+    if "checkpoints" in path.relative_to(bench.work).parts:
+        try:
+            find_checkpoint(next(folder for folder in path.parents if folder.parent.name == "checkpoints"))
+        except InputError as error:
+            return Result(fault, REFUSED if named(str(error), path, bench.work) else f"unclear: {error}", str(error))
+        return Result(fault, "not noticed")
     said = ""
-    for reader, expected in ((reader, bench.expected[reader.__name__]) for reader in readers):
+    for reader in (bench.train_again, bench.report):
         outcome, content = reader()
         if outcome.refusal and named(outcome.refusal, path, bench.work):
             said = outcome.refusal
-        elif outcome.status != 0 or content != expected:
+        elif outcome.status != 0 or content != bench.expected[reader.__name__]:
             return Result(fault, f"{reader.__name__}: {outcome.last_lines}")
     return Result(fault, REFUSED if said else IDENTICAL, said)
 

@@ -16,7 +16,7 @@ from rmjax.scoring.checkpoint import list_checkpoints, load_tree
 
 MODEL = {"width": 8, "layers": 1, "heads": 2, "kv_heads": 1, "head_dim": 4, "mlp_width": 8}
 STAGE = {"batch_size": 8, "epochs": 3, "checkpoint_every": 1, "evaluate_every": 2, "log_every": 1, "keep": 2}
-WORDS = "red green blue seven apples how many cats tall is the tower".split()
+WORDS = ("red", "green", "blue", "seven", "apples", "how", "many", "cats", "tall", "is", "the", "tower")
 # Files that state when, where and how a run was made.
 NOT_COMPARED = ("environment.json", "run.lock")
 
@@ -76,6 +76,14 @@ def differences(folder: Path, reference: dict[str, str]) -> str:
     mine = contents(folder)
     names = [name for name in sorted(mine.keys() | reference.keys()) if mine.get(name) != reference.get(name)]
     return ", ".join(names[:4])
+
+
+def tree_digest(folder: Path) -> str:
+    """Returns a digest of all names and bytes in a folder; "" if it does not exist."""
+    parts = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        parts.update(f"{path.relative_to(folder)}\0".encode() + (path.read_bytes() if path.is_file() else b"/") + b"\0")
+    return parts.hexdigest() if folder.is_dir() else ""
 
 
 def _without_times(path: Path) -> bytes:

@@ -70,7 +70,9 @@ def test_a_run_states_its_data_and_goes_on_with_the_same(tmp_path):
 def test_other_data_under_the_same_names_are_refused_and_nothing_changes(tmp_path, data, names):
     run = created(tmp_path / "run")
     before = contents(run.path)
-    with pytest.raises(InputError, match=rf"the data \({names}\) have changed since .* was begun: .*--workdir"):
+    with pytest.raises(
+        InputError, match=rf"the data \({names}\) are not those of .*data_fingerprint.json: .*--workdir"
+    ):
         created(tmp_path / "run", data=data)
     assert contents(run.path) == before
 
