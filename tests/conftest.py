@@ -43,7 +43,10 @@ def pytest_configure(config):
 
 
 # Files that call scripts as a user would, minutes long: begun first, so that no worker is left alone with one of them.
-LONG = {f"test_{name}.py" for name in ("several_processes", "sweep", "command_line", "pretrained_runs", "notebook")}
+LONG = {
+    f"test_{name}.py"
+    for name in ("faults", "several_processes", "sweep", "command_line", "pretrained_runs", "notebook")
+}
 
 
 def pytest_collection_modifyitems(items):

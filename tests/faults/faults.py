@@ -73,9 +73,9 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def spread(cases: list[Any], count: int) -> list[Any]:
-    """Returns `count` of the cases: the first of a list without end, or evenly spread; all if `count` is 0."""
-    if not count or count >= len(cases):
+def spread(cases: list[Any], count: int | None) -> list[Any]:
+    """Returns `count` of the cases: the first of a list without end, or evenly spread; all if `count` is None."""
+    if count is None or count >= len(cases):
         return cases
     if len(cases) == MANY:
         return cases[:count]

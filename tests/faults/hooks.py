@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import os
@@ -29,7 +30,7 @@ def install(folder: str, kill_at: int = 0, copy_to: str = "") -> None:
         number = next(numbers)
         if copy_to:
             Path(copy_to, f"{number}.txt").write_text(f"{what} {path}")
-            if os.path.isdir(folder):
+            with contextlib.suppress(OSError):  # not there yet, or a thread of orbax renames a file
                 shutil.copytree(folder, Path(copy_to, str(number)))
         if number == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -18,7 +18,7 @@ from rmjax.errors import InputError
 from rmjax.scoring.checkpoint import find_checkpoint
 
 MANY = 10_000  # cases of a kind that could go on for ever
-SOON = 10.0  # seconds in which a signal must be obeyed
+SOON = 10.0  # seconds in which a signal must be obeyed, or half a run on a busy machine
 
 Case = Any
 
@@ -30,7 +30,7 @@ class Kills:
     """
 
     title = "the process ends before a change of a file"
-    counts = (0, 4)
+    counts = (None, 2)
 
     def cases(self, bench: Bench, draw: random.Random) -> list[Case]:
         return list(enumerate(bench.states))
@@ -49,7 +49,7 @@ class Moments:
     """SIGKILL at a random moment: also within a write of orbax's threads, which no hook sees."""
 
     title = "SIGKILL at a random moment"
-    counts = (30, 1)
+    counts = (30, 0)
 
     def cases(self, bench: Bench, draw: random.Random) -> list[Case]:
         return [draw.uniform(0, 1) for _ in range(MANY)]
@@ -67,7 +67,7 @@ class Signals:
     """SIGTERM, SIGINT or SIGHUP at a random moment: stops soon, says how to go on, and resumes."""
 
     title = "SIGTERM, SIGINT or SIGHUP at a random moment"
-    counts = (30, 3)
+    counts = (30, 1)
 
     def cases(self, bench: Bench, draw: random.Random) -> list[Case]:
         names = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -87,7 +87,7 @@ class Signals:
             return bench.judged(fault, outcome)
         if outcome.status != 128 + number or "the same command" not in outcome.output or "Traceback" in outcome.output:
             return Result(fault, f"after the signal: {outcome.last_lines}")
-        if took > SOON:
+        if took > max(SOON, bench.seconds / 2):
             return Result(fault, f"stopped after {took:.1f} s")
         return bench.resumed(fault)
 
@@ -120,7 +120,7 @@ class BitFlips:
     """One bit of a stopped run, then the same command; or of a finished run, then train, report or load."""
 
     title = "one bit of a file flipped"
-    counts = (1000, 4)
+    counts = (1000, 3)
 
     def cases(self, bench: Bench, draw: random.Random) -> list[Case]:
         return [(draw.random() < 0.5, draw.random(), draw.random(), draw.randrange(8)) for _ in range(MANY)]
@@ -142,7 +142,7 @@ class DamagedFiles:
     """A file of a stopped run cut in half, emptied, deleted, or without permissions; then the same command."""
 
     title = "a file cut in half, empty, deleted, or not readable"
-    counts = (0, 3)
+    counts = (None, 2)
     damage: ClassVar[dict[str, Callable[[Path], None]]] = {
         "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
         "empty": lambda path: path.write_bytes(b""),

@@ -216,8 +216,8 @@ MANIFESTS = {
     "entry without size": ('{"contract.json": {"sha256": ""}}', "no readable"),
     "entry a number": ('{"contract.json": 1}', "no readable"),
     "long name": (json.dumps({"x" * 5000: {"bytes": 1, "sha256": ""}}), "cannot be read"),
-    "parent": (json.dumps({"../000007/contract.json": {"bytes": 1, "sha256": ""}}), "outside of the checkpoint"),
-    "path": (json.dumps({"/etc/passwd": {"bytes": 1, "sha256": ""}}), "outside of the checkpoint"),
+    "parent": (json.dumps({"../000007/contract.json": {"bytes": 1, "sha256": ""}}), "outside of the folder"),
+    "path": (json.dumps({"/etc/passwd": {"bytes": 1, "sha256": ""}}), "outside of the folder"),
 }
 
 
