@@ -14,6 +14,7 @@ an error, so the manifest is checked before any file is read.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -271,5 +272,12 @@ def _stored(path: Path) -> Any:
 def _save_tree(path: Path, tree: Any) -> None:
     import orbax.checkpoint as ocp
 
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(path.resolve(), tree)
+    # The threads of orbax print the traceback of an error that is raised here as well.
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(path.resolve(), tree)
+    finally:
+        log.setLevel(level)

@@ -140,8 +140,8 @@ class RunDirectory(RunPaths):
             differences = list(_differences(read_json(stored), self.config))
             if differences:
                 raise InputError(
-                    f"{self.path} holds a run with another configuration ({'; '.join(differences[:3])}): "
-                    "give another --workdir, or delete it"
+                    f"{self.path} holds a run with another configuration ({'; '.join(differences[:3])}, by its "
+                    f"{stored.name}): give another --workdir, or delete it"
                 )
         elif self.path.is_dir() and not all(map(_is_leftover, self.path.iterdir())):
             raise InputError(

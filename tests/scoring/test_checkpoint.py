@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import os
 import shutil
 
 import jax
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import user
+from etils import epath
 from naive import assert_close, make_params
 
 from rmjax.data.tokenizer import Tokenizer
@@ -264,3 +266,23 @@ def test_another_format_is_refused(run):
     (checkpoint / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match=f"has format {FORMAT + 1}, this rmjax reads format {FORMAT}"):
         load(checkpoint)
+
+
+def test_a_save_on_a_full_disk_leaves_the_older_checkpoint_and_says_one_sentence(save, tmp_path, monkeypatch, capfd):
+    """The disk gets full in a thread of orbax."""
+    older = save(tmp_path, 1)
+    before = sorted(path.relative_to(older) for path in older.rglob("*"))
+    write_text = type(epath.Path(older)).write_text
+
+    def full(path, *arguments, **options):
+        if path.name == "_METADATA":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_text(path, *arguments, **options)
+
+    monkeypatch.setattr(type(epath.Path(older)), "write_text", full)
+    with pytest.raises(InputError, match=r"000002 cannot be written \(No space left on device\)"):
+        save(tmp_path, 2)
+    assert "Traceback" not in capfd.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["000001"]
+    assert sorted(path.relative_to(older) for path in older.rglob("*")) == before
+    assert verify_files(older, NEEDED) == ""
