@@ -91,11 +91,15 @@ def fit(
                 run.log({"step": done, **metrics, "learning_rate": rate, "seconds": time.monotonic() - began})
                 bar.set_postfix(loss=f"{metrics['loss']:.3f}", accuracy=f"{metrics['accuracy']:.3f}", refresh=False)
 
-    caught: list[int] = []
+    # Until the first step is compiled there is nothing to save, and a signal may end the process at once; but not one
+    # of several processes, for which the others would wait.
+    alone, caught = jax.process_count() == 1, list[int]()
     with contextlib.ExitStack() as signals, bar:
+        if not alone:
+            caught = signals.enter_context(catch_signals())
         for done, batch in enumerate(stream.prefetch(start, stop), start + 1):
             state, device_metrics = step_fn(state, batch)
-            if done == start + 1:  # until it was compiled there is nothing to save, and a signal may end the process
+            if alone and done == start + 1:
                 caught = signals.enter_context(catch_signals())
             read_metrics()
             pending.append((done, device_metrics))
