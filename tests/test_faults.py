@@ -13,4 +13,4 @@ def test_runs_end_identical_or_refused(tmp_path):
     assert process.returncode == 0, process.stdout + process.stderr
     rows = [line.strip("| ").split(" | ") for line in (tmp_path / "table.md").read_text().splitlines()[2:]]
     assert all(int(failed) == 0 for *_, failed, _ in rows)
-    assert len(rows) == 7
+    assert len(rows) == 8

@@ -248,8 +248,8 @@ def check_finished(run: RunPaths) -> None:
     """Raises InputError if a file of a finished run has changed. Runs of earlier versions have no manifest to check."""
     if run.manifest.is_file() and (wrong := verify_files(run.path, (run.evaluation.name,))):
         raise InputError(
-            f"{run.path} has changed since it was finished: {wrong}; delete {run.evaluation}, and the command that "
-            "made the run writes its results again from its last checkpoint"
+            f"{run.path} has changed since it was finished: {wrong}, by its {MANIFEST}; delete {run.evaluation}, and "
+            "the command that made the run writes its results again from its last checkpoint"
         )
 
 

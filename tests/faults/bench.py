@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fork_server import ForkServer, Outcome
 from tiny_runs import command, contents, differences, tree_digest, write_data
+
+from rmjax.report.report import report
+from rmjax.scoring.checkpoint import find_checkpoint
+from rmjax.training.run import RunDirectory
 
 IDENTICAL, REFUSED = "identical", "refused"
 
@@ -34,9 +40,11 @@ class Bench:
         states: (change, copy of the run directory before it), without those that are equal to the one before.
         stopped: a run directory as it is in the middle of the second stage, with two checkpoints.
         finished: the directory of the uninterrupted run.
-        expected: what `train_again` and `report` give for it.
+        expected: what its readers say.
         seconds: of the uninterrupted run, with a filled compilation cache.
     """
+
+    readers = ("command", "report", "load")
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -56,8 +64,8 @@ class Bench:
         self.reference = contents(self.work)
         self.finished = folder / "finished"
         shutil.copytree(self.work, self.finished)
-        readers = (self.train_again, self.report)
-        self.expected = {reader.__name__: reader()[1] for reader in readers}
+        self.config = json.loads((self.work / "config.json").read_text())
+        self.expected = {reader: self.read(reader, self.work) for reader in self.readers}
         self.stopped = folder / "stopped"
         shutil.copytree(next(copy for what, copy in self.states if "checkpoints/000003.partial" in what), self.stopped)
 
@@ -71,17 +79,17 @@ class Bench:
         if state and state.is_dir():
             shutil.copytree(state, self.work)
 
-    def train_again(self) -> tuple[Outcome, str]:
-        """Runs the command of a finished run; returns what it prints."""
-        outcome = self.server.run(self.command())
-        return outcome, outcome.output
+    def read(self, reader: str, path: Path) -> Any:
+        """Returns what a reader of a finished run says: its command, its report, or for all loads `find_checkpoint`.
 
-    def report(self) -> tuple[Outcome, str]:
-        """Writes the report; returns the page."""
-        page = self.folder / "page.html"
-        page.unlink(missing_ok=True)
-        outcome = self.server.run(["experiments/report.py", f"--workdir={self.work}", f"--output={page}"])
-        return outcome, page.read_text() if page.exists() else ""
+        `path`: a file of the run; if it is of a checkpoint, that one is searched.
+        """
+        if reader == "command":
+            return RunDirectory(self.work, self.config).read_evaluation()
+        if reader == "report":
+            return report(self.work, self.folder / "page.html")
+        checkpoints = [folder for folder in path.parents if folder.parent.name == "checkpoints"]
+        return bool(find_checkpoint(checkpoints[0] if checkpoints else self.work))
 
     def resumed(self, fault: str, said: Callable[[str], bool] = lambda sentence: True, **options: bool) -> Result:
         """Runs the same command again, and judges how it ended."""

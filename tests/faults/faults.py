@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from bench import IDENTICAL, REFUSED, Bench
-from kinds import MANY, BitFlips, DamagedFiles, FullDisk, Kills, Moments, Signals, TwoAtOnce
+from kinds import MANY, DamagedFiles, FinishedBits, FullDisk, Kills, Moments, Signals, StoppedBits, TwoAtOnce
 
 KINDS = {
     "kills": Kills(),
     "moments": Moments(),
     "signals": Signals(),
     "two": TwoAtOnce(),
-    "bits": BitFlips(),
+    "bits": FinishedBits(),
+    "stopped": StoppedBits(),
     "files": DamagedFiles(),
     "disk": FullDisk(),
 }

@@ -215,7 +215,9 @@ def test_a_file_that_changed_after_the_run_is_noticed_by_its_command_and_by_its_
     content[-2] ^= 1
     (run.path / name).write_bytes(content)
     for read in (run.read_evaluation, lambda: read_run(run.path)):
-        with pytest.raises(InputError, match=rf"{name}.*( has changed since it was written; delete|is not JSON)"):
+        with pytest.raises(
+            InputError, match=rf"{name}.*( has changed since it was written, by its manifest.json; delete|is not JSON)"
+        ):
             read()
     run.evaluation.unlink()
     run.finish({"accuracy": 0.75})
