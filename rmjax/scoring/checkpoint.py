@@ -18,7 +18,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -272,12 +272,26 @@ def _stored(path: Path) -> Any:
 def _save_tree(path: Path, tree: Any) -> None:
     import orbax.checkpoint as ocp
 
-    # The threads of orbax print the traceback of an error that is raised here as well.
+    # The threads of orbax and tensorstore print the traceback of an error that is raised here as well. Those of
+    # tensorstore can still come when this function has ended.
     log = logging.getLogger("absl")
     level = log.level
     log.setLevel(logging.CRITICAL)
+    if not isinstance(sys.unraisablehook, _QuietHook):
+        sys.unraisablehook = _QuietHook(sys.unraisablehook)
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(path.resolve(), tree)
     finally:
         log.setLevel(level)
+
+
+class _QuietHook:
+    """`sys.unraisablehook` that leaves out what tensorstore's callbacks raise after the event loop of a failed save."""
+
+    def __init__(self, hook: Callable[[Any], object]) -> None:
+        self.hook = hook
+
+    def __call__(self, unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            self.hook(unraisable)
