@@ -7,6 +7,7 @@ TEST = [
     *SERVE,
     "datasets",
     "httpx2",
+    "hypothesis",
     "ipykernel",
     "nbclient",
     "nbformat",

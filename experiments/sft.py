@@ -24,4 +24,4 @@ def main(config: dict[str, Any], workdir: Path) -> None:
 if __name__ == "__main__":
     runtime.prepare_process()
     training_flags.define()
-    script.run(lambda: main(training_flags.config_dict(), training_flags.workdir()))
+    script.run(lambda: main(training_flags.config_dict(), training_flags.workdir()), resumes=True)

@@ -58,4 +58,4 @@ if __name__ == "__main__":
     runtime.prepare_process()
     training_flags.define()
     flags.DEFINE_bool("audit_only", False, "Read, check and count the data of the run, and train nothing.")
-    script.run(run)
+    script.run(run, resumes=True)

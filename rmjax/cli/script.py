@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import errno
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -13,10 +15,17 @@ from ml_collections import config_flags
 from rmjax.cli import usage
 from rmjax.cli.training_flags import CONFIG, config_dict, config_text, join_processes
 from rmjax.errors import InputError, printable, renamed
+from rmjax.training.signals import ended_at_once
+
+# Errors of a disk and of permissions, which a user can correct.
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
-def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
-    """Parses the flags and runs `main`; exits with 0 for success, 1 for invalid input, 2 for a wrong command line."""
+def run(main: Callable[[], None], argv: Sequence[str] | None = None, *, resumes: bool = False) -> None:
+    """Parses the flags and runs `main`; exits with 0 for success, 1 for invalid input, 2 for a wrong command line.
+
+    `resumes`: the script trains, and after a signal its command goes on from what is saved.
+    """
     argv = sys.argv if argv is None else argv
     if usage.asked(argv):
         try:
@@ -42,9 +51,14 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None) -> None:
             return
         if CONFIG in flags.FLAGS:
             join_processes()
-        main()
+        with ended_at_once() if resumes else contextlib.nullcontext():
+            main()
     except InputError as error:
         _fail(str(error), 1)
+    except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            raise
+        _fail(f"{error.filename or 'a file'} cannot be read or written ({error.strerror})", 1)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
 

@@ -206,7 +206,8 @@ def _present(record: Any) -> dict:
 
 
 def _listed(record: dict) -> str:
-    return ", ".join(sorted(_present(record))[:12]) or "(none)"
+    names = (repr(name)[1:-1] if not name.isprintable() else name for name in sorted(_present(record))[:12])
+    return ", ".join(names) or "(none)"
 
 
 def _comparison(record: Any, origin: str) -> Comparison:

@@ -7,8 +7,11 @@ colour-blind readers can tell apart.
 
 from __future__ import annotations
 
+import io
 import pathlib
 from typing import TYPE_CHECKING, Any
+
+from rmjax.durable import write_durably, writing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,6 +61,8 @@ def annotate_empty(axes: Axes, text: str) -> None:
 
 def save(figure: Figure, path: str | pathlib.Path) -> None:
     """Writes the figure as a PNG; creates its folder."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png")
+    path, content = pathlib.Path(path), io.BytesIO()
+    figure.savefig(content, format="png")
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(path, content.getvalue())

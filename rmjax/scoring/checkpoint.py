@@ -5,6 +5,7 @@
         tokenizer/       files for AutoTokenizer
         params/          orbax
         optimizer/       orbax; step and optimizer state, for resuming
+        metrics.jsonl    the log of the run up to this step, and samples.jsonl for a policy
         manifest.json    size and sha256 of every file above
 
 A checkpoint is written under another name and renamed when it is complete. Orbax restores a damaged data file without
@@ -13,13 +14,11 @@ an error, so the manifest is checked before any file is read.
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
+import logging
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rmjax.data.files import read_json
 from rmjax.data.pretrained_tokenizer import open_tokenizer
 from rmjax.data.tokenizer import Tokenizer
-from rmjax.durable import remove_folder, remove_partial, sync, sync_tree
+from rmjax.durable import PARTIAL, remove_folder, remove_partial, sync, sync_tree, writing
 from rmjax.errors import InputError
 from rmjax.models.checkpoint_files import PICKLES
 from rmjax.models.reward import RewardTransformer
@@ -39,41 +37,45 @@ from rmjax.parallel.layout import Layout, make_layout
 from rmjax.parallel.processes import is_main_process, sync_processes
 from rmjax.scoring.contract import Canary, Contract, check_canaries, read_contract
 from rmjax.scoring.hub import load_classifier
+from rmjax.scoring.manifest import MANIFEST, manifest_of, verify_files
 from rmjax.scoring.reward_model import RewardModel
 
-MANIFEST = "manifest.json"
-# Errors of a disk, a network file system, permissions or limits of the process, which say nothing about a file.
-PASSING = {
-    errno.EIO,
-    errno.ESTALE,
-    errno.ETIMEDOUT,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-}
+NEEDED = ("contract.json", "params/", "tokenizer/")  # beginnings of names that the manifest of a checkpoint lists
 
 
 def save_checkpoint(
-    root: Path, contract: Contract, tokenizer: Tokenizer, params: Any, optimizer: Any, *, keep: int
+    root: Path,
+    contract: Contract,
+    tokenizer: Tokenizer,
+    params: Any,
+    optimizer: Any,
+    *,
+    keep: int,
+    logs: Sequence[Path] = (),
 ) -> Path:
     """Writes `root/STEP` and deletes all but the `keep` newest checkpoints. Returns the path.
 
-    Every process calls it with its part of the trees (not replicated). The main process writes all other files.
+    Every process calls it with its part of the trees (not replicated). The main process writes all other files, and
+    copies the `logs` that exist.
+
+    Raises:
+        InputError: the disk is full, or does not let this process write; the older checkpoints are unharmed.
     """
     final = root / f"{contract.step:06d}"
-    partial = root / f"{final.name}.partial"
-    if is_main_process():
-        remove_partial(root)
-        partial.mkdir(parents=True)
-        (partial / "contract.json").write_text(contract.to_json(), encoding="utf-8")
-        tokenizer.save(partial / "tokenizer")
-    sync_processes(f"begin {final}")
-    _save_tree(partial / "params", params)
-    _save_tree(partial / "optimizer", optimizer)
-    if is_main_process():
-        _complete(root, partial, final, keep)
+    partial = root / f"{final.name}{PARTIAL}"
+    with writing(final, partial):
+        if is_main_process():
+            remove_partial(root)
+            partial.mkdir(parents=True)
+            (partial / "contract.json").write_text(contract.to_json(), encoding="utf-8")
+            tokenizer.save(partial / "tokenizer")
+            for log in filter(Path.is_file, logs):
+                shutil.copyfile(log, partial / log.name)
+        sync_processes(f"begin {final}")
+        _save_tree(partial / "params", params)
+        _save_tree(partial / "optimizer", optimizer)
+        if is_main_process():
+            _complete(root, partial, final, keep)
     sync_processes(f"end {final}")
     return final
 
@@ -81,8 +83,7 @@ def save_checkpoint(
 def _complete(root: Path, partial: Path, final: Path, keep: int) -> None:
     """Writes the manifest of a checkpoint, renames it, and deletes old checkpoints."""
     files = sorted(path for path in partial.rglob("*") if path.is_file())
-    manifest = {str(f.relative_to(partial)): {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in files}
-    (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    (partial / MANIFEST).write_text(manifest_of(partial, files), encoding="utf-8")
     sync_tree(partial)
     if final.exists():
         shutil.rmtree(final)
@@ -100,53 +101,6 @@ def list_checkpoints(root: Path) -> list[Path]:
     return sorted((path for path in root.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
 
 
-def verify_files(checkpoint: Path) -> str:
-    """Returns an error in a few words if the files of a checkpoint differ from its manifest, otherwise "".
-
-    Raises:
-        InputError: a file cannot be read just now, so that it is not known whether the checkpoint is damaged.
-    """
-    if (checkpoint / MANIFEST).is_file():
-        _check_readable(checkpoint / MANIFEST)
-    try:
-        manifest = read_json(checkpoint / MANIFEST)
-        listed = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return f"no readable {MANIFEST}"
-    for needed in ("contract.json", "params/", "tokenizer/"):
-        if not any(name.startswith(needed) for name in listed):
-            return f"{MANIFEST} does not list {needed}"
-    for name, (size, digest) in listed.items():
-        path = checkpoint / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            return f"{MANIFEST} names {name!r}, which is outside of the checkpoint"
-        try:
-            if not path.is_file():
-                return f"{name} is missing"
-            if path.stat().st_size != size or _sha256(path) != digest:
-                return f"{name} has changed since it was written"
-        except OSError as error:
-            _refuse_if_passing(error, path)
-            return f"{name!r} cannot be read ({error.strerror})"
-    return ""
-
-
-def _check_readable(path: Path) -> None:
-    try:
-        path.read_bytes()
-    except OSError as error:
-        _refuse_if_passing(error, path)
-
-
-def _refuse_if_passing(error: OSError, path: Path) -> None:
-    """Raises InputError for an error of the machine: a checkpoint that is taken for damaged may be deleted."""
-    if error.errno in PASSING:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}): whether its checkpoint is damaged is not known; nothing was "
-            "changed; try again when the file system answers"
-        ) from None
-
-
 def find_checkpoint(path: Path) -> Path:
     """Returns the checkpoint `path`, or the last undamaged checkpoint of the run directory `path`.
 
@@ -157,14 +111,14 @@ def find_checkpoint(path: Path) -> Path:
     """
     path = Path(path)
     if (path / "contract.json").is_file():
-        if wrong := verify_files(path):
+        if wrong := verify_files(path, NEEDED):
             raise InputError(f"the checkpoint {path} is damaged: {wrong}")
         return path
     if not path.is_dir():
         raise InputError(f"there is no checkpoint at {path}: give a run directory or a checkpoint in it")
     root = path if list_checkpoints(path) else path / "checkpoints"
     for checkpoint in reversed(list_checkpoints(root)):
-        if not (wrong := verify_files(checkpoint)):
+        if not (wrong := verify_files(checkpoint, NEEDED)):
             return checkpoint
         print(f"warning: skipping the damaged checkpoint {checkpoint}: {wrong}", file=sys.stderr)
     raise InputError(f"{path} has no undamaged checkpoint: give a run directory or a checkpoint in it")
@@ -318,10 +272,26 @@ def _stored(path: Path) -> Any:
 def _save_tree(path: Path, tree: Any) -> None:
     import orbax.checkpoint as ocp
 
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(path.resolve(), tree)
+    # The threads of orbax and tensorstore print the traceback of an error that is raised here as well. Those of
+    # tensorstore can still come when this function has ended.
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    if not isinstance(sys.unraisablehook, _QuietHook):
+        sys.unraisablehook = _QuietHook(sys.unraisablehook)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(path.resolve(), tree)
+    finally:
+        log.setLevel(level)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+class _QuietHook:
+    """`sys.unraisablehook` that leaves out what tensorstore's callbacks raise after the event loop of a failed save."""
+
+    def __init__(self, hook: Callable[[Any], object]) -> None:
+        self.hook = hook
+
+    def __call__(self, unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            self.hook(unraisable)

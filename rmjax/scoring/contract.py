@@ -195,6 +195,10 @@ def _check(contract: Contract) -> None:
         (not all(isinstance(text, str) for text in texts), "a text that is none"),
         (not all(type(number) is int for number in numbers), "a whole number that is none"),
         (not isinstance(contract.data, dict), "data that is no object"),
+        (
+            not all(isinstance(contract.data.get(name), str) for name in ("source", "start")),
+            "data without source or start",
+        ),
     ):
         if wrong:
             raise InputError(problem)

@@ -145,7 +145,7 @@ def run_reward_stage(
     write_text(run.mistakes, mistakes.as_lines(evaluation.mistakes))
     write_bytes(run.outcomes, evaluation.outcomes.to_bytes())
     result = {"data": settings.data.reported, "parameters": parameter_count(module), **evaluation.metrics}
-    write_json(run.evaluation, result)
+    run.finish(result)
     return result
 
 

@@ -33,7 +33,7 @@ from rmjax.stages.rl_settings import RlSettings
 from rmjax.training.lock import locked
 from rmjax.training.loggers import logging_to
 from rmjax.training.optimizer import make_optimizer
-from rmjax.training.run import RunDirectory, write_json
+from rmjax.training.run import RunDirectory
 from rmjax.training.step import TrainState
 
 
@@ -88,7 +88,7 @@ def run_rl_stage(settings: RlSettings, run: RunDirectory, start: StartModels, pr
         **measure_both(settings, trainer, held_out),
     }
     draw_figures(run, settings)
-    write_json(run.evaluation, result)
+    run.finish(result)
     return result
 
 

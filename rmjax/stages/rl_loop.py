@@ -222,7 +222,8 @@ class Trainer:
         data = {**self.contract.data, "rl": changing}
         contract = dataclasses.replace(self.contract, step=self.done, data=data)
         # Old checkpoints are deleted below, because the best one is kept.
-        save_checkpoint(self.run.checkpoints, contract, self.start.tokenizer, policy, rest, keep=sys.maxsize)
+        keep, logs = sys.maxsize, self.run.logs
+        save_checkpoint(self.run.checkpoints, contract, self.start.tokenizer, policy, rest, keep=keep, logs=logs)
         kept = {*self.checkpoint_steps()[-self.settings.train.keep :], self.best_step()}
         for path in list_checkpoints(self.run.checkpoints):
             if int(path.name) not in kept:
@@ -233,7 +234,7 @@ class Trainer:
         remove_partial(self.run.checkpoints)
         path = find_checkpoint(self.run.checkpoints)
         self.restore(path)
-        self.run.rewind(self.done)
+        self.run.rewind(self.done, path)
         self.rows = [row for row in self.run.metrics() if "objective/scores" in row]
         print(f"resuming {self.run.path} at step {self.done}")
 

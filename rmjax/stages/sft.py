@@ -21,7 +21,7 @@ from rmjax.stages.settings import SftSettings
 from rmjax.stages.stage import Stage, base_contract, make_stream, run_stage
 from rmjax.training.lock import locked
 from rmjax.training.objectives import sft_objective
-from rmjax.training.run import RunDirectory, write_json
+from rmjax.training.run import RunDirectory
 from rmjax.training.step import TrainState, evaluate_stream, make_eval_step
 
 
@@ -118,5 +118,5 @@ def fit_language_model(
         "perplexity": math.exp(loss),
         "accuracy": metrics["validation_accuracy"],
     }
-    write_json(run.evaluation, result)
+    run.finish(result)
     return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 from rmjax.data.batch import Example
 from rmjax.data.loader import BatchStream
 from rmjax.durable import remove_folder, remove_partial
+from rmjax.errors import InputError
 from rmjax.models.attention import uses_dense_attention
 from rmjax.models.config import HeadConfig
 from rmjax.models.transformer import empty_batch, parameter_shapes
@@ -30,6 +32,9 @@ from rmjax.training.objectives import LossFn
 from rmjax.training.optimizer import make_optimizer
 from rmjax.training.run import RunDirectory, write_json
 from rmjax.training.step import TrainState, all_finite, init_state, make_train_step
+
+# Examples of all epochs together. The plan of all batches takes about 20 bytes for each, and a minute for 10 million.
+LARGEST_PLAN = 2**28
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,9 +85,10 @@ def run_stage(stage: Stage, run: RunDirectory, layout: Layout) -> TrainState:
     step_fn = make_train_step(stage.objective, optimizer, layout)
 
     shapes = parameter_shapes(stage.model)
-    done = 0
+    done, checkpoint = 0, None
     if list_checkpoints(run.checkpoints):
-        done, state = resume(run, jax.eval_shape(lambda params: init_state(params, optimizer), shapes), layout)
+        checkpoint, state = resume(run, jax.eval_shape(lambda params: init_state(params, optimizer), shapes), layout)
+        done = int(state.step)
     else:
         params = initial_parameters(stage, shapes, layout)
         state = TrainState(jnp.zeros((), jnp.int32), params, layout.jit_init(optimizer.init, params))
@@ -98,10 +104,11 @@ def run_stage(stage: Stage, run: RunDirectory, layout: Layout) -> TrainState:
         optimizer_state = {"step": saved.step, "opt_state": saved.opt_state}
         contract = stage.make_contract(state, step)
         tokenizer = stage.start.tokenizer
-        save_checkpoint(run.checkpoints, contract, tokenizer, saved.params, optimizer_state, keep=settings.keep)
+        keep, logs = settings.keep, run.logs
+        save_checkpoint(run.checkpoints, contract, tokenizer, saved.params, optimizer_state, keep=keep, logs=logs)
 
     with logging_to(run, stage.loggers):
-        run.rewind(done)
+        run.rewind(done, checkpoint)
         state = fit(
             state,
             step_fn,
@@ -130,11 +137,15 @@ def make_stream(
     share_prompts: bool = True,
     epochs: int | None = None,
 ) -> BatchStream:
-    """Returns the batches of a stage; `epochs` replaces the number in the settings."""
+    """Returns the batches of a stage; `epochs` replaces the number in the settings.
+
+    Raises:
+        InputError: the epochs are too many to plan.
+    """
     return BatchStream(
         examples,
         batch_size=settings.batch_size,
-        epochs=epochs or settings.epochs,
+        epochs=epochs or planned_epochs(len(examples), settings),
         row_length=settings.row_length,
         single_row=not uses_dense_attention(),
         microbatches=settings.microbatches,
@@ -155,6 +166,22 @@ def planned_steps(count: int, settings: StageSettings) -> int:
     """
     steps = -(-count // settings.batch_size) * settings.epochs
     return min(settings.max_steps or steps, steps)
+
+
+def planned_epochs(examples: int, settings: StageSettings) -> int:
+    """Returns the number of epochs that a stage begins: fewer than its settings say if max_steps ends it earlier.
+
+    Raises:
+        InputError: they are too many to plan.
+    """
+    batches = -(-examples // settings.batch_size)
+    epochs = min(settings.epochs, -(-settings.max_steps // batches)) if settings.max_steps else settings.epochs
+    if epochs * examples > LARGEST_PLAN:
+        raise InputError(
+            f"epochs={settings.epochs:,} of {examples:,} examples are more than the {LARGEST_PLAN:,} that can be "
+            "planned: set fewer epochs or max_steps"
+        )
+    return epochs
 
 
 def report_packing(stream: BatchStream, run: RunDirectory) -> None:
@@ -202,8 +229,8 @@ def initial_parameters(stage: Stage, shapes: Any, layout: Layout) -> Any:
     return {**random, **weights}
 
 
-def resume(run: RunDirectory, state: TrainState, layout: Layout) -> tuple[int, TrainState]:
-    """Returns step and state, not replicated, of the run's last undamaged checkpoint; `state` has the shapes."""
+def resume(run: RunDirectory, state: TrainState, layout: Layout) -> tuple[Path, TrainState]:
+    """Returns path and state, not replicated, of the run's last undamaged checkpoint; `state` has the shapes."""
     checkpoint = find_checkpoint(run.checkpoints)
     sync_processes(f"found {checkpoint}")
     if is_main_process():
@@ -215,7 +242,7 @@ def resume(run: RunDirectory, state: TrainState, layout: Layout) -> tuple[int, T
     params = load_tree(checkpoint / "params", state.params, layout=layout)
     state = TrainState(stored["step"], params, stored["opt_state"])
     print(f"resuming {run.path} at step {int(state.step)}")
-    return int(state.step), state
+    return checkpoint, state
 
 
 def base_contract(

@@ -135,7 +135,9 @@ def found_in_words(results: SweepResults) -> list[str]:
         return []
     first, unit = measures[0], "points" if measures[0].unit == "%" else ""
     corrected = holm([p_value(each) for _, _, intervals in compared for each in intervals])[:: len(measures)]
-    clear, unclear, unknown = [], [], []
+    clear: list[str] = []
+    unclear: list[str] = []
+    unknown: list[str] = []
     for (at, reference, (found, *_)), p in zip(compared, corrected, strict=True):
         names = f"{setting_label(at)} against {show(reference[sweep.compare])}"
         if math.isnan(found.error):

@@ -112,7 +112,10 @@ class Wandb:
 
 
 # Name in a configuration -> (logger, package).
-LOGGERS = {"tensorboard": (TensorBoard, "tensorboardX"), "wandb": (Wandb, "wandb")}
+LOGGERS: dict[str, tuple[type[TensorBoard] | type[Wandb], str]] = {
+    "tensorboard": (TensorBoard, "tensorboardX"),
+    "wandb": (Wandb, "wandb"),
+}
 
 
 def parse_loggers(names: str) -> list[str]:

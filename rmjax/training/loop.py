@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import signal
@@ -100,13 +101,21 @@ def fit(
                 run.log({"step": done, **metrics, "learning_rate": rate, "seconds": time.monotonic() - began})
                 bar.set_postfix(loss=f"{metrics['loss']:.3f}", accuracy=f"{metrics['accuracy']:.3f}", refresh=False)
 
-    with catch_signals() as caught, bar:
+    # Until the first step is compiled there is nothing to save, and a signal may end the process at once; but not one
+    # of several processes, for which the others would wait.
+    alone, caught = jax.process_count() == 1, list[int]()
+    with contextlib.ExitStack() as signals, bar:
+        if not alone:
+            caught = signals.enter_context(catch_signals())
         for done, batch in enumerate(stream.prefetch(start, stop), start + 1):
             state, device_metrics = step_fn(state, batch)
+            if alone and done == start + 1:
+                caught = signals.enter_context(catch_signals())
             read_metrics()
             pending.append((done, device_metrics))
             # Asked once per step: a signal that arrives after the answer waits for the next step, which then saves.
-            stopping = functools.cache(lambda done=done: done < stop and stop_requested(caught, done % log_every == 0))
+            asked = functools.partial(stop_requested, caught, done % log_every == 0)
+            stopping = functools.cache(lambda done=done, asked=asked: done < stop and asked())
             run_callbacks(callbacks, state, done, stop=stop, stopping=stopping, run=run, before=read_metrics)
             if stopping():
                 read_metrics()

@@ -17,9 +17,11 @@ from typing import Any, Literal, Protocol
 import jax
 
 import rmjax
-from rmjax.durable import PARTIAL, write_durably
+from rmjax.data.files import read_json
+from rmjax.durable import PARTIAL, write_durably, writing
 from rmjax.errors import InputError
 from rmjax.parallel.processes import is_main_process, sync_processes
+from rmjax.scoring.manifest import MANIFEST, manifest_of, verify_files
 from rmjax.training import lock
 
 PACKAGES = ("flax", "jax", "jaxlib", "numpy", "optax", "orbax-checkpoint", "tokenizers", "transformers")
@@ -121,6 +123,22 @@ class RunPaths:
         return outcomes_path(self.evaluation)
 
     @property
+    def logs(self) -> tuple[Path, ...]:
+        """The logs, which checkpoints keep as well."""
+        return self.metrics_file, self.samples_file
+
+    @property
+    def files(self) -> list[Path]:
+        """All files of a finished run but its results: those that its manifest lists."""
+        states = [self.config_file, self.environment, self.data_fingerprint, self.data_audit, self.packing]
+        return [*states, *self.logs, self.mistakes, self.outcomes, *self.figures.glob("*.png")]
+
+    @property
+    def manifest(self) -> Path:
+        """Size and sha256 of all files of a finished run (rmjax.scoring.manifest)."""
+        return self.path / MANIFEST
+
+    @property
     def finished(self) -> bool:
         """True if the run has written its results."""
         return self.evaluation.is_file()
@@ -147,16 +165,18 @@ class RunDirectory(RunPaths):
             raise InputError(f"{self.path} is a file: give another --workdir")
         stored = self.config_file
         if stored.is_file():
-            before = json.loads(stored.read_text(encoding="utf-8"))
+            before = read_json(stored)
             old, new = ({k: v for k, v in each.items() if k not in WITHOUT_EFFECT} for each in (before, self.config))
             differences = list(_differences(old, new))
             if differences:
                 raise InputError(
-                    f"{self.path} holds a run with another configuration ({'; '.join(differences[:3])}): "
-                    "give another --workdir, or delete it"
+                    f"{self.path} holds a run with another configuration ({'; '.join(differences[:3])}, by its "
+                    f"{stored.name}): give another --workdir, or delete it"
                 )
         elif self.path.is_dir() and not all(map(_is_leftover, self.path.iterdir())):
-            raise InputError(f"{self.path} is not empty and holds no run: give another --workdir")
+            raise InputError(
+                f"{self.path} is not empty and holds no run ({stored.name} is missing): give another --workdir"
+            )
 
     def create(self, data: Mapping[str, Any], kind: Kind) -> None:
         """Writes the configuration, the environment, and the fingerprints of the data; creates the directory.
@@ -169,26 +189,41 @@ class RunDirectory(RunPaths):
             InputError: the run was begun on other data under the same names.
         """
         sync_processes(f"opened {self.path}")  # no process reads the directory while another one writes to it
-        self.path.mkdir(parents=True, exist_ok=True)
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         stored = self.data_fingerprint
         if stored.is_file():
-            before = json.loads(stored.read_text(encoding="utf-8"))
-            changed = [name for name in data if data[name] != before.get(name)]
+            before = read_json(stored)
+            changed = [name for name in data if not isinstance(before, dict) or data[name] != before.get(name)]
             if changed:
                 raise InputError(
-                    f"the data ({', '.join(changed)}) have changed since {self.path} was begun: give another --workdir"
+                    f"the data ({', '.join(changed)}) are not those of {stored}: they have changed since the run was "
+                    "begun, or the file has; give another --workdir"
                 )
         write_json(self.config_file, self.config)  # first: it makes the directory that of a run
         write_json(stored, data)
         write_json(self.environment, {"kind": kind, **environment()})
 
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Writes evaluation.json, and before it the manifest of all files of the run. Both make it a finished run."""
+        content = _to_json(result)
+        written = [path for path in self.files if path.is_file()]
+        write_text(self.manifest, manifest_of(self.path, written, {self.evaluation.name: content}))
+        write_bytes(self.evaluation, content)
+
     def read_evaluation(self) -> dict[str, Any]:
-        """The contents of evaluation.json."""
-        return json.loads(self.evaluation.read_text(encoding="utf-8"))
+        """The contents of evaluation.json.
+
+        Raises:
+            InputError: a file of the run has changed since the run was finished.
+        """
+        check_finished(self)
+        return read_json(self.evaluation)
 
     def figure(self, name: str) -> Path:
         """The path of a figure; creates its folder."""
-        self.figures.mkdir(exist_ok=True)
+        with writing(self.figures):
+            self.figures.mkdir(exist_ok=True)
         return self.figures / name
 
     def log(self, row: Mapping[str, Any]) -> None:
@@ -205,21 +240,32 @@ class RunDirectory(RunPaths):
         """Appends one line to samples.jsonl."""
         _append(self.samples_file, record)
 
-    def rewind(self, step: int) -> None:
-        """Removes the lines of both logs after `step`: a resumed run logs those steps again."""
-        before = self.metrics()
-        for file in (self.metrics_file, self.samples_file):
-            if file.is_file():
+    def rewind(self, step: int, checkpoint: Path | None = None) -> None:
+        """Removes the lines of both logs after `step`: a resumed run logs those steps again.
+
+        The logs are those that were saved with the checkpoint of this step, so that a damaged log is mended.
+
+        Raises:
+            InputError: there is no such checkpoint, and a log has a line that is not JSON.
+        """
+        before = self.metrics_file.read_bytes().count(b"\n") if self.metrics_file.is_file() else 0
+        for file in self.logs:
+            if checkpoint and (saved := checkpoint / file.name).is_file():
+                content = saved.read_bytes()
+                if is_main_process() and not (file.is_file() and file.read_bytes().startswith(content)):
+                    print(f"warning: {file} was damaged: it is that of {checkpoint} again", file=sys.stderr)
+                write_bytes(file, content)
+            elif file.is_file():
                 rows = [row for row in _complete_lines(file) if row["step"] <= step]
                 write_text(file, "".join(json.dumps(row) + "\n" for row in rows))
-        kept = [row for row in before if row["step"] <= step]
+        kept = self.metrics() if self.loggers else []
         for logger in self.loggers:
-            logger.begin(kept, len(before) - len(kept))
+            logger.begin(kept, before - len(kept))
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:
     if is_main_process():
-        with path.open("a", encoding="utf-8") as file:
+        with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -227,8 +273,20 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
 
 def _complete_lines(path: Path) -> list[dict[str, Any]]:
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    # A crash may have left a part of a line at the end.
-    return [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]
+    try:
+        # A crash may have left a part of a line at the end.
+        return [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]
+    except ValueError as error:
+        raise InputError(f"{path} has a line that is not JSON ({error}): it was damaged; delete it") from None
+
+
+def check_finished(run: RunPaths) -> None:
+    """Raises InputError if a file of a finished run has changed. Runs of earlier versions have no manifest to check."""
+    if run.manifest.is_file() and (wrong := verify_files(run.path, (run.evaluation.name,))):
+        raise InputError(
+            f"{run.path} has changed since it was finished: {wrong}, by its {MANIFEST}; delete {run.evaluation}, and "
+            "the command that made the run writes its results again from its last checkpoint"
+        )
 
 
 def environment() -> dict[str, Any]:
@@ -266,7 +324,7 @@ def outcomes_path(results: Path) -> Path:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file atomically; only the main process writes."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    write_bytes(path, _to_json(value))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -278,6 +336,10 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file atomically; only the main process writes."""
     if is_main_process():
         write_durably(path, content)
+
+
+def _to_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _is_leftover(path: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rmjax.data import files
 from rmjax.errors import InputError
-from rmjax.training.run import Kind, RunPaths
+from rmjax.training.run import Kind, RunPaths, check_finished
 
 Json = dict[str, Any]
 
@@ -66,6 +66,7 @@ def read_run(path: str | Path) -> RunFiles:
     config = read_json(run.config_file)
     if config is None:
         raise InputError(f"{path} holds no run (config.json is missing): give a run directory")
+    check_finished(run)
     return RunFiles(
         path=run.path,
         config=config,

@@ -1,14 +1,13 @@
-"""Stop of a run by SIGINT, SIGTERM or SIGHUP: noticed between two steps, after which the run saves and ends."""
+"""Stop of a run by SIGINT, SIGTERM or SIGHUP: between two steps after it has saved, and elsewhere at once."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
-
-import jax
-import numpy as np
 
 
 class Interrupted(SystemExit):
@@ -20,6 +19,9 @@ def stop_requested(caught: list[int], due: bool) -> bool:
 
     Several processes ask each other only if `due`, which must be true at the same step in all of them.
     """
+    import jax  # here, so that the scripts can use this module before they import jax
+    import numpy as np
+
     if jax.process_count() == 1:
         return bool(caught)
     if not due:
@@ -34,21 +36,58 @@ def catch_signals() -> Iterator[list[int]]:
     """Collects SIGINT, SIGTERM and SIGHUP in a list; a second signal of the same kind has its usual effect."""
     caught: list[int] = []
     before: dict[int, Any] = {}
+    if threading.current_thread() is not threading.main_thread():  # signals belong to the caller
+        yield caught
+        return
 
     def note(number: int, _: object) -> None:
         caught.append(number)
         signal.signal(number, before[number])
+        _wake(wakeup)
 
-    try:
-        for number in _signals():
-            before[number] = signal.signal(number, note)
-    except ValueError:
-        pass  # not the main thread: signals belong to the caller
+    wakeup = _wake(-1)  # `ended_at_once` is not to see the first signals
+    for number in _signals():
+        before[number] = signal.signal(number, note)
     try:
         yield caught
     finally:
         for handled, handler in before.items():
             signal.signal(handled, handler)
+        _wake(wakeup)
+
+
+@contextlib.contextmanager
+def ended_at_once() -> Iterator[None]:
+    """Lets SIGINT, SIGTERM and SIGHUP end the process at once, with a sentence that says how to go on.
+
+    For a script whose files survive its end at any moment. Python calls a handler only between two of its own
+    instructions, and the next one may be minutes away while XLA compiles. So a thread reads the signals from a pipe. A
+    loop in `catch_signals` gets them instead.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def watch() -> None:
+        for number in os.read(reading, 1):  # empty after the end of the script
+            sentence = f"\nended by {signal.Signals(number).name}; the same command goes on from what is saved\n"
+            os.write(2, sentence.encode())
+            os._exit(128 + number)
+
+    threading.Thread(target=watch, daemon=True).start()
+    before = {number: signal.signal(number, lambda *_: None) for number in _signals()}
+    wakeup = _wake(writing)
+    try:
+        yield
+    finally:
+        _wake(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(writing)
+
+
+def _wake(handle: int) -> int:
+    """Sets the file that receives the numbers of signals when they come; returns the one before, -1 for none."""
+    return signal.set_wakeup_fd(handle, warn_on_full_buffer=False)
 
 
 def _signals() -> list[signal.Signals]:

@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import os
 import shutil
 
 import jax
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import user
+from etils import epath
 from naive import assert_close, make_params
 
 from rmjax.data.tokenizer import Tokenizer
@@ -19,9 +21,10 @@ from rmjax.errors import InputError
 from rmjax.models.config import default_head
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import make_layout
-from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load, load_tree, save_checkpoint, verify_files
+from rmjax.scoring.checkpoint import NEEDED, find_checkpoint, list_checkpoints, load, load_tree, save_checkpoint
 from rmjax.scoring.contract import FORMAT, check_canaries
 from rmjax.scoring.finalize import finalize
+from rmjax.scoring.manifest import verify_files
 
 ONE = make_layout(layout="pmap", devices=1)
 OPTIMIZER = {"step": jnp.asarray(7, jnp.int32), "opt_state": ({"mu": jnp.arange(3.0)}, ())}
@@ -99,7 +102,7 @@ def test_a_run_its_checkpoints_folder_and_a_checkpoint_may_be_named(pristine):
 def test_a_flipped_byte_is_noticed_and_the_older_checkpoint_taken(run, capsys):
     newest = run / "checkpoints" / "000012"
     flip_a_byte(newest)
-    assert "has changed since it was written" in verify_files(newest)
+    assert "has changed since it was written" in verify_files(newest, NEEDED)
     assert find_checkpoint(run).name == "000005"
     assert "skipping the damaged checkpoint" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"000012 is damaged: .* has changed"):
@@ -111,7 +114,7 @@ def test_a_flipped_byte_is_noticed_and_the_older_checkpoint_taken(run, capsys):
 def test_a_missing_file_is_noticed(run, capsys):
     newest = run / "checkpoints" / "000012"
     (newest / "tokenizer" / "tokenizer.json").unlink()
-    assert verify_files(newest) == "tokenizer/tokenizer.json is missing"
+    assert verify_files(newest, NEEDED) == "tokenizer/tokenizer.json is missing"
     assert find_checkpoint(run).name == "000005"
     assert "tokenizer.json is missing" in capsys.readouterr().err
 
@@ -119,17 +122,17 @@ def test_a_missing_file_is_noticed(run, capsys):
 def test_a_changed_contract_is_noticed(run):
     path = run / "checkpoints" / "000012" / "contract.json"
     path.write_text(path.read_text().replace('"max_response": 12', '"max_response": 13'))
-    assert verify_files(path.parent) == "contract.json has changed since it was written"
+    assert verify_files(path.parent, NEEDED) == "contract.json has changed since it was written"
 
 
 @pytest.mark.parametrize("text", [None, "", "{"])
 def test_without_a_manifest_nothing_is_believed(run, text):
     path = run / "checkpoints" / "000012" / "manifest.json"
     path.unlink() if text is None else path.write_text(text)
-    assert verify_files(path.parent) == "no readable manifest.json"
+    assert verify_files(path.parent, NEEDED) == "no readable manifest.json"
 
 
-@pytest.mark.parametrize("reading", ["rmjax.scoring.checkpoint._sha256", "pathlib.Path.read_bytes"])
+@pytest.mark.parametrize("reading", ["rmjax.scoring.manifest._sha256", "pathlib.Path.read_bytes"])
 def test_an_error_of_the_machine_is_no_damage(run, monkeypatch, reading):
     """A resumed run deletes damaged checkpoints, so a sound one must not count as damaged."""
 
@@ -156,7 +159,7 @@ def test_a_partial_folder_is_ignored_and_written_over(run, save):
     final = save(root, 20)
     assert not (final / "left over").exists()
     assert not (root / "000020.partial").exists()
-    assert verify_files(final) == ""
+    assert verify_files(final, NEEDED) == ""
 
 
 def test_only_the_newest_are_kept(run, save):
@@ -170,7 +173,7 @@ def test_only_the_newest_are_kept(run, save):
 def test_the_same_step_is_written_over(run, save, params):
     other = jax.tree.map(lambda x: x + 1, params)
     path = save(run / "checkpoints", 12, other)
-    assert verify_files(path) == ""
+    assert verify_files(path, NEEDED) == ""
     jax.tree.map(np.testing.assert_array_equal, load_tree(path / "params", layout=ONE), other)
 
 
@@ -263,3 +266,23 @@ def test_another_format_is_refused(run):
     (checkpoint / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match=f"has format {FORMAT + 1}, this rmjax reads format {FORMAT}"):
         load(checkpoint)
+
+
+def test_a_save_on_a_full_disk_leaves_the_older_checkpoint_and_says_one_sentence(save, tmp_path, monkeypatch, capfd):
+    """The disk gets full in a thread of orbax."""
+    older = save(tmp_path, 1)
+    before = sorted(path.relative_to(older) for path in older.rglob("*"))
+    write_text = type(epath.Path(older)).write_text
+
+    def full(path, *arguments, **options):
+        if path.name == "_METADATA":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_text(path, *arguments, **options)
+
+    monkeypatch.setattr(type(epath.Path(older)), "write_text", full)
+    with pytest.raises(InputError, match=r"000002 cannot be written \(No space left on device\)"):
+        save(tmp_path, 2)
+    assert "Traceback" not in capfd.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["000001"]
+    assert sorted(path.relative_to(older) for path in older.rglob("*")) == before
+    assert verify_files(older, NEEDED) == ""

@@ -13,7 +13,9 @@ from rmjax.scoring.contract import FORMAT, Canary, check_canaries, choose_canari
 
 def test_a_contract_reads_back_as_it_was(tmp_path, reward_model):
     path = tmp_path / "contract.json"
-    contract = dataclasses.replace(reward_model.contract, data={"source": "gold — “quoted”", "lines": [1, 2]})
+    contract = dataclasses.replace(
+        reward_model.contract, data={"source": "gold — “quoted”", "start": "random", "lines": [1, 2]}
+    )
     path.write_text(contract.to_json(), encoding="utf-8")
     assert read_contract(path) == contract
     assert len(contract.canaries) > 8
@@ -39,7 +41,17 @@ def test_what_is_no_contract_is_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "change", [{"head": ...}, {"head": {"names": ["a"]}}, {"ending": ...}, {"surprise": 1}, {"trunk": {"width": 4}}]
+    "change",
+    [
+        {"head": ...},
+        {"head": {"names": ["a"]}},
+        {"ending": ...},
+        {"surprise": 1},
+        {"trunk": {"width": 4}},
+        {"data": {"source": "gold"}},
+        {"data": {"start": "random"}},
+        {"data": {"source": "gold", "start": None}},
+    ],
 )
 def test_an_incomplete_contract_is_refused(tmp_path, reward_model, change):
     record = {**json.loads(reward_model.contract.to_json()), **change}

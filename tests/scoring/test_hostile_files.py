@@ -12,9 +12,10 @@ import pytest
 from golden.compare import edit_config, edit_tensors
 
 from rmjax.errors import InputError
-from rmjax.scoring.checkpoint import MANIFEST, find_checkpoint, load, save_checkpoint, verify_files
+from rmjax.scoring.checkpoint import NEEDED, find_checkpoint, load, save_checkpoint
 from rmjax.scoring.contract import Gate
 from rmjax.scoring.hub import export_reward_model
+from rmjax.scoring.manifest import MANIFEST, verify_files
 
 
 @pytest.fixture(scope="module")
@@ -215,8 +216,8 @@ MANIFESTS = {
     "entry without size": ('{"contract.json": {"sha256": ""}}', "no readable"),
     "entry a number": ('{"contract.json": 1}', "no readable"),
     "long name": (json.dumps({"x" * 5000: {"bytes": 1, "sha256": ""}}), "cannot be read"),
-    "parent": (json.dumps({"../000007/contract.json": {"bytes": 1, "sha256": ""}}), "outside of the checkpoint"),
-    "path": (json.dumps({"/etc/passwd": {"bytes": 1, "sha256": ""}}), "outside of the checkpoint"),
+    "parent": (json.dumps({"../000007/contract.json": {"bytes": 1, "sha256": ""}}), "outside of the folder"),
+    "path": (json.dumps({"/etc/passwd": {"bytes": 1, "sha256": ""}}), "outside of the folder"),
 }
 
 
@@ -231,6 +232,6 @@ def test_a_damaged_manifest_is_passed_over(saved, tmp_path, capsys, case):
     if "bytes" in content:
         content = json.dumps(json.loads((saved / MANIFEST).read_text()) | json.loads(content))
     (root / "000008" / MANIFEST).write_text(content)
-    assert message in verify_files(root / "000008")
+    assert message in verify_files(root / "000008", NEEDED)
     assert find_checkpoint(tmp_path) == root / "000007"
     assert "skipping the damaged checkpoint" in capsys.readouterr().err

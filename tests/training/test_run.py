@@ -7,6 +7,7 @@ import pytest
 import rmjax
 from rmjax.errors import InputError
 from rmjax.training.run import RunDirectory, environment, write_json
+from rmjax.training.run_files import read_run
 
 CONFIG = {"seed": 0, "data": {"train": "gold/helpful", "limit": None}, "heads": ("helpful", "safety")}
 
@@ -70,7 +71,9 @@ def test_a_run_states_its_data_and_goes_on_with_the_same(tmp_path):
 def test_other_data_under_the_same_names_are_refused_and_nothing_changes(tmp_path, data, names):
     run = created(tmp_path / "run")
     before = contents(run.path)
-    with pytest.raises(InputError, match=rf"the data \({names}\) have changed since .* was begun: .*--workdir"):
+    with pytest.raises(
+        InputError, match=rf"the data \({names}\) are not those of .*data_fingerprint.json: .*--workdir"
+    ):
         created(tmp_path / "run", data=data)
     assert contents(run.path) == before
 
@@ -172,3 +175,83 @@ def test_a_value_that_is_not_json_leaves_the_old_file(tmp_path):
 
 def test_the_environment_can_be_written_down():
     assert json.loads(json.dumps(environment()))["processes"] == 1
+
+
+def finished(path):
+    """A run with a log, an audit, a figure, and results."""
+    run = created(path)
+    run.log({"step": 1, "loss": 0.5})
+    write_json(run.data_audit, {"sets": {}})
+    run.figure("training.png").write_bytes(b"\x89PNG")
+    run.finish({"accuracy": 0.75})
+    return run
+
+
+def test_a_finished_run_gives_its_results_again(tmp_path):
+    run = finished(tmp_path / "run")
+    assert run.finished
+    assert RunDirectory(run.path, CONFIG).read_evaluation() == {"accuracy": 0.75}
+    listed = set(json.loads(run.manifest.read_text()))
+    assert listed == {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()} - {
+        "manifest.json"
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json",
+        "environment.json",
+        "data_fingerprint.json",
+        "data_audit.json",
+        "metrics.jsonl",
+        "figures/training.png",
+        "evaluation.json",
+    ],
+)
+def test_a_file_that_changed_after_the_run_is_noticed_by_its_command_and_by_its_readers(tmp_path, name):
+    run = finished(tmp_path / "run")
+    content = bytearray((run.path / name).read_bytes())
+    content[-2] ^= 1
+    (run.path / name).write_bytes(content)
+    for read in (run.read_evaluation, lambda: read_run(run.path)):
+        with pytest.raises(
+            InputError, match=rf"{name}.*( has changed since it was written, by its manifest.json; delete|is not JSON)"
+        ):
+            read()
+    run.evaluation.unlink()
+    run.finish({"accuracy": 0.75})
+    assert run.read_evaluation() == {"accuracy": 0.75}
+
+
+def test_a_finished_run_of_an_earlier_version_has_no_manifest(tmp_path):
+    run = finished(tmp_path / "run")
+    run.manifest.unlink()
+    assert run.read_evaluation() == {"accuracy": 0.75}
+
+
+@pytest.mark.parametrize("damage", ["flipped", "empty", "missing", "sound"])
+def test_a_log_is_that_of_the_checkpoint(tmp_path, capsys, damage):
+    run, saved = created(tmp_path / "run"), tmp_path / "000002"
+    saved.mkdir()
+    for step in (1, 2):
+        run.log({"step": step, "loss": 0.5})
+    (saved / "metrics.jsonl").write_bytes(run.metrics_file.read_bytes())
+    run.log({"step": 3, "loss": 0.25})
+    content = run.metrics_file.read_bytes()
+    if damage == "missing":
+        run.metrics_file.unlink()
+    elif damage != "sound":
+        run.metrics_file.write_bytes(content.replace(b"0.5", b"0.7", 1) if damage == "flipped" else b"")
+    run.rewind(2, saved)
+    assert run.metrics() == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.5}]
+    assert ("metrics.jsonl was damaged" in capsys.readouterr().err) == (damage != "sound")
+
+
+@pytest.mark.parametrize("name", ["config.json", "data_fingerprint.json", "metrics.jsonl"])
+def test_a_file_that_is_not_json_is_named(tmp_path, name):
+    run = created(tmp_path / "run")
+    run.log({"step": 1})
+    (run.path / name).write_bytes(b'{"step" 1}\n')
+    with pytest.raises(InputError, match=rf"{name} .*is not JSON"):
+        created(tmp_path / "run").rewind(1)

@@ -134,7 +134,9 @@ def summary(result: Metrics) -> str:
 
 def rows(result: Metrics) -> list[tuple[str, ...]]:
     """Returns heading and rows of the result of `evaluate_probes`."""
-    found = [("edit", "mean change, std", "responses that rise", "unchanged", "pairs that flip", "")]
+    found: list[tuple[str, ...]] = [
+        ("edit", "mean change, std", "responses that rise", "unchanged", "pairs that flip", "")
+    ]
     for name, probe in result["probes"].items():
         found.append(
             (

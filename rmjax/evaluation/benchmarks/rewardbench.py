@@ -135,7 +135,7 @@ def summary(result: Metrics) -> str:
 
 def rows(result: Metrics) -> list[tuple[str, ...]]:
     """Returns the score of a result, and that of every section and part."""
-    found = [(result["benchmark"], _cell(result) + f", random {percent(result['baseline'])}")]
+    found: list[tuple[str, ...]] = [(result["benchmark"], _cell(result) + f", random {percent(result['baseline'])}")]
     for name, section in result["sections"].items():
         found.append((f"  {name}", _cell(section)))
         found += [(f"    {column}", _cell(part)) for column, part in section.get("parts", {}).items()]
