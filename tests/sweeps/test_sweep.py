@@ -95,7 +95,7 @@ def test_a_plan_is_printed_and_nothing_is_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(script.flags, "FLAGS", SimpleNamespace(launcher="local", parallel=1, slurm=[], plan=True))
     script.main()
     printed = capsys.readouterr().out
-    assert "3 settings with 5 seeds, 20 runs with their starts and combinations, 2 comparisons along margin." in printed
+    assert "3 settings with 5 seeds, 20 runs with their starts and measurements, 2 comparisons along margin." in printed
     assert "Smallest detectable difference in accuracy: " in printed
     assert not (tmp_path / "out").exists()
 
