@@ -150,9 +150,9 @@ def summarize(folder: Path) -> None:
 
 
 def correlation_in_words(results: SweepResults) -> str:
-    """Returns the rank correlation of the judges' accuracy and γ under best-of-n, with its interval; empty without them.
+    """Returns the rank correlation of the accuracy of judges and their γ under best-of-n; empty below five judges.
 
-    The interval is over judges, drawn with replacement. A judge is one seed of a setting.
+    Its interval is over judges, drawn with replacement. A judge is one seed of a setting.
     """
     found = [read_json(results.path / row.folder / FILE) for row in results.finished]
     judges = [each for each in found if each and each["form"] == "best-of-n" and each["gamma"] is not None]
