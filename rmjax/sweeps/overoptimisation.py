@@ -69,17 +69,19 @@ def read_curves(folder: Path) -> Curves:
 def _of_best_of_n(folder: Path, result: dict[str, Any]) -> Curves:
     with np.load(RunPaths(folder).evaluation.with_suffix(".scores.npz")) as scores:
         proxy, gold = scores["score"], _helpful(folder, scores)
-    ascending = [by_rank(proxy, values) for values in (proxy, gold)]
-    rows = result["curve"]
-    best = [[values @ rank_weights(proxy.shape[1], row["n"]) for row in rows] for values in ascending]
+    rows, samples = result["curve"], proxy.shape[1]
+    best_proxy, best_gold = (
+        np.array([by_rank(proxy, values) @ rank_weights(samples, row["n"]) for row in rows]) for values in (proxy, gold)
+    )
     return Curves(
-        "best-of-n",
-        result["checkpoint"],
-        np.array([row["kl"] for row in rows]),
-        *map(np.array, best),
-        proxy.ravel(),
-        gold.ravel(),
-        float(proxy.std(1).mean()),
+        form="best-of-n",
+        judge=result["checkpoint"],
+        kl_E=np.array([row["kl"] for row in rows]),
+        proxy_ExP=best_proxy,
+        gold_ExP=best_gold,
+        start_proxy_N=proxy.ravel(),
+        start_gold_N=gold.ravel(),
+        start_proxy_sd=float(proxy.std(1).mean()),
     )
 
 
@@ -95,14 +97,14 @@ def _of_policy(run: RunFiles) -> Curves:
         raise InputError(f"{run.path / 'samples.jsonl'} does not have the same prompts at every evaluation")
     proxy_ExP, gold_ExP = (np.array([values[step] for step in kl]) for values in (proxy, gold))
     return Curves(
-        "RL",
-        run.config["reward"],
-        np.array(list(kl.values())),
-        proxy_ExP,
-        gold_ExP,
-        proxy_ExP[0],
-        gold_ExP[0],
-        float("nan"),
+        form="RL",
+        judge=run.config["reward"],
+        kl_E=np.array(list(kl.values())),
+        proxy_ExP=proxy_ExP,
+        gold_ExP=gold_ExP,
+        start_proxy_N=proxy_ExP[0],
+        start_gold_N=gold_ExP[0],
+        start_proxy_sd=float("nan"),
     )
 
 
