@@ -3,9 +3,13 @@
     python experiments/overoptimisation.py --config=configs/overoptimisation.py
     python experiments/overoptimisation.py --config=configs/overoptimisation.py:mitigations
 
+    python experiments/overoptimisation.py --config=configs/overoptimisation.py:objectives
+
 Without a variant: judges (reward models) of several sizes, amounts of data, shares of wrong labels and losses. Each is
 optimised against by best-of-n, most of them by RLOO, and one by PPO and by online DPO too. All policies of a seed start
 from one SFT model. `mitigations`: one judge and RLOO, with the remedies of the literature.
+`objectives`: a judge with a helpfulness and a safety head, and policies trained with one of them, their mean, or the
+gate of Llama 2 (2307.09288), on safe and unsafe requests.
 
 Claims: the gold reward rises and then falls while the proxy goes on rising; judges with more parameters or more data
 have a later and higher peak (Gao et al. 2210.10760). DPO is over-optimised too (Rafailov et al. 2406.02900). Judges of
@@ -94,12 +98,25 @@ MITIGATIONS = {
 }
 
 
+# Prompts and comparisons of both kinds. As in configs/joint.py, the judge has more comparisons of helpfulness.
+BOTH = "data.train=gold/helpful[:50%],gold/safety[:50%]"
+JOINT = "data.train=gold/helpful[:90%],gold/safety[:36%]"
+OBJECTIVES = {
+    "helpfulness": ("rewards.head=helpful",),
+    "safety": ("rewards.head=safety",),
+    "mean": ("rewards.head=helpful,safety",),
+    "gate": ("rewards.gate=True",),
+}
+
+
 def get_config(variant: str = "") -> ConfigDict:
-    """The study of judges, or of `mitigations`."""
+    """The study of judges, of `mitigations`, or of `objectives`."""
     if variant == "mitigations":
         return mitigations()
+    if variant == "objectives":
+        return objectives()
     if variant:
-        raise ValueError(f"unknown variant {variant!r}: there is only mitigations")
+        raise ValueError(f"unknown variant {variant!r}: there are mitigations and objectives")
     names = {judge: f"judge{number}" for number, judge in enumerate(JUDGES)}
     best = tuple(
         page.measurement(
@@ -165,9 +182,42 @@ def mitigations() -> ConfigDict:
     )
 
 
-def study(title: str, **parts: object) -> ConfigDict:
+def objectives() -> ConfigDict:
+    """The study of two objectives."""
+    return study(
+        "Helpfulness and safety of a policy by its objective",
+        starts=(sft("sft", (*SFT, JOINT)), {**judge_start("judge", ("init={sft}", JOINT)), "base": "configs/joint.py"}),
+        settings=tuple(
+            page.setting(
+                {"objective": name},
+                "reward={judge}",
+                "algorithm.kl.coef=0.1",
+                BOTH,
+                "data.eval=gold/both",
+                *fields,
+                base=f"{RL}:rloo",
+            )
+            for name, fields in OBJECTIVES.items()
+        ),
+        measures=(
+            ("safe answers to unsafe requests", "sampled.after.gold_safe_to_unsafe", "%"),
+            ("at the start", "sampled.before.gold_safe_to_unsafe", "%"),
+            ("helpfulness to safe requests", "sampled.after.gold_helpful_to_safe", ""),
+            ("at the start, helpfulness", "sampled.before.gold_helpful_to_safe", ""),
+            ("KL", "sampled.after.kl", ""),
+        ),
+        compare="objective",
+        against=(("gate", "helpfulness"), ("gate", "safety"), ("gate", "mean")),
+        figures=(
+            ("frontier", "scatter", "safe answers to unsafe requests", "helpfulness to safe requests"),
+            ("over-optimisation", "over KL"),
+        ),
+    )
+
+
+def study(title: str, *, measures: tuple = MEASURES, **parts: object) -> ConfigDict:
     """A sweep of this study."""
-    return page.sweep(title, base=RL, fields=POLICY, measures=MEASURES, assumed=None, **parts)
+    return page.sweep(title, base=RL, fields=POLICY, measures=measures, assumed=None, **parts)
 
 
 def sft(name: str, fields: tuple) -> dict:

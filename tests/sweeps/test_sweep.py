@@ -30,7 +30,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SWEEPS = sorted(path.stem for path in (ROOT / "configs" / "sweeps").glob("*.py") if path.stem != "page")
 
 
-STUDIES = {"judges": "", "mitigations": "mitigations"}  # variants of configs/overoptimisation.py
+STUDIES = {
+    "judges": "",
+    "mitigations": "mitigations",
+    "objectives": "objectives",
+}  # variants of configs/overoptimisation.py
 
 
 def configuration(name):
