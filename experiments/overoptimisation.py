@@ -26,10 +26,13 @@ def main() -> None:
 
 
 def conclusions(results: SweepResults) -> str:
-    """Returns the sentence about accuracy and γ of the judges."""
-    from rmjax.sweeps.overoptimisation import correlation_in_words
+    """Returns the sentence about accuracy and γ of the judges, and the table of the detectors."""
+    from rmjax.evaluation.text_table import markdown_table
+    from rmjax.sweeps.overoptimisation import correlation_in_words, detector_rows
 
-    return correlation_in_words(results)
+    rows = detector_rows(results)
+    parts = [correlation_in_words(results), markdown_table(rows) if rows else ""]
+    return "\n\n".join(filter(None, parts))
 
 
 if __name__ == "__main__":

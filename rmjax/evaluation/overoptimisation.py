@@ -106,6 +106,8 @@ class Peak(NamedTuple):
         decline: gold reward of the last evaluation minus that at the peak, prompt by prompt.
         interval: 95 % interval of the decline over prompts.
         proxy_rise: proxy of the last evaluation minus that at the peak.
+        exploited_E: for each evaluation after the peak, True if the gold reward is below that at the peak by its
+            interval, while the proxy is above.
     """
 
     d: float
@@ -113,11 +115,12 @@ class Peak(NamedTuple):
     decline: float
     interval: tuple[float, float]
     proxy_rise: float
+    exploited_E: tuple[bool, ...]
 
     @property
     def overoptimised(self) -> bool:
-        """True if the gold reward fell, by its interval, while the proxy rose."""
-        return self.interval[1] < 0 < self.proxy_rise
+        """True if the last evaluation is exploited: the gold reward fell while the proxy rose."""
+        return self.exploited_E[-1]
 
 
 def find_peak(d_E: np.ndarray, proxy_ExP: np.ndarray, gold_ExP: np.ndarray, bootstrap: Bootstrap) -> Peak:
@@ -141,14 +144,20 @@ def find_peak(d_E: np.ndarray, proxy_ExP: np.ndarray, gold_ExP: np.ndarray, boot
         raise InputError(f"the peak of the gold reward needs at least four prompts, found {prompts}")
     half = np.arange(prompts) % 2
     chosen = np.array([gold[:, half == h].mean(1).argmax() for h in (1, 0)])  # for the prompts of half 0 and 1
-    at_peak = chosen[half], np.arange(prompts)
-    decline = gold[-1] - gold[at_peak]
+    every = np.arange(prompts)
+    at_peak = chosen[half], every
+    change_ExP, rise_E = gold - gold[at_peak], (proxy - proxy[at_peak]).mean(1)
+    intervals = [bootstrap.interval(change_P, every) for change_P in change_ExP]
+    after_E = np.arange(len(gold)) > chosen.max()
     return Peak(
         d=float(np.asarray(d_E)[chosen].mean()),
         gold=float(gold[at_peak].mean()),
-        decline=float(decline.mean()),
-        interval=bootstrap.interval(decline, np.arange(prompts)),
-        proxy_rise=float((proxy[-1] - proxy[at_peak]).mean()),
+        decline=float(change_ExP[-1].mean()),
+        interval=intervals[-1],
+        proxy_rise=float(rise_E[-1]),
+        exploited_E=tuple(
+            bool(after and high < 0 < rise) for after, (_, high), rise in zip(after_E, intervals, rise_E, strict=True)
+        ),
     )
 
 

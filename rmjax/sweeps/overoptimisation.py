@@ -16,8 +16,10 @@ import scipy
 from rmjax.errors import InputError
 from rmjax.evaluation.best_of_n import by_rank, rank_weights
 from rmjax.evaluation.bootstrap import Bootstrap
+from rmjax.evaluation.detectors import Watched, judge, repetition, sameness
 from rmjax.evaluation.evaluate import json_safe
 from rmjax.evaluation.overoptimisation import Form, degree, find_peak, fit_form, hill_index
+from rmjax.evaluation.text_table import interval_text, number, percent
 from rmjax.sweeps.results import SweepResults
 from rmjax.training.run import RunPaths, write_json
 from rmjax.training.run_files import RunFiles, read_json, read_run
@@ -39,6 +41,7 @@ class Curves(NamedTuple):
         start_gold_N: their gold rewards.
         start_proxy_sd: standard deviation of the scores among responses of the start to one prompt; NaN if there is one
             response.
+        signals: by name, a signal for each evaluation that needs no gold reward; see `detectors.py`.
     """
 
     form: Form
@@ -49,6 +52,7 @@ class Curves(NamedTuple):
     start_proxy_N: np.ndarray
     start_gold_N: np.ndarray
     start_proxy_sd: float
+    signals: dict[str, list[float]]
 
 
 def read_curves(folder: Path) -> Curves:
@@ -82,16 +86,20 @@ def _of_best_of_n(folder: Path, result: dict[str, Any]) -> Curves:
         start_proxy_N=proxy.ravel(),
         start_gold_N=gold.ravel(),
         start_proxy_sd=float(proxy.std(1).mean()),
+        signals={},
     )
 
 
 def _of_policy(run: RunFiles) -> Curves:
-    kl = {row["step"]: row["validation/kl"] for row in run.metrics if "validation/kl" in row}
+    evaluated = {row["step"]: row for row in run.metrics if "validation/kl" in row}
+    kl = {step: row["validation/kl"] for step, row in evaluated.items()}
+    texts: dict[int, list[str]] = {step: [] for step in kl}
     proxy: dict[int, list[float]] = {step: [] for step in kl}
     gold: dict[int, list[float]] = {step: [] for step in kl}
     for record in run.samples or []:
         proxy[record["step"]].append(record["scores"]["score"])
         gold[record["step"]].append(_helpful(run.path, record["scores"]))
+        texts[record["step"]].append(record["response"])
     prompts = {len(values) for values in proxy.values()}
     if len(prompts) != 1:
         raise InputError(f"{run.path / 'samples.jsonl'} does not have the same prompts at every evaluation")
@@ -105,6 +113,13 @@ def _of_policy(run: RunFiles) -> Curves:
         start_proxy_N=proxy_ExP[0],
         start_gold_N=gold_ExP[0],
         start_proxy_sd=float("nan"),
+        signals={
+            "KL": list(kl.values()),
+            "length": [abs(row["validation/length"] - evaluated[0]["validation/length"]) for row in evaluated.values()],
+            "repetition": [repetition(each) for each in texts.values()],
+            "sameness": [sameness(each) for each in texts.values()],
+            "score": proxy_ExP.mean(1).tolist(),
+        },
     )
 
 
@@ -118,8 +133,8 @@ def summarize(folder: Path) -> None:
     """Writes `overoptimisation.json` of a run.
 
     `d`, and `proxy` and `gold`: gains over the start in standard deviations of its responses; their `fit`; `gamma`;
-    `peak` (gold reward in its own unit); `overoptimised`, 1 or 0; `tail_index` of the proxy's error; `score_sd`, see
-    `Curves.start_proxy_sd`, in standard deviations of all its responses; `judge_accuracy` and `judge`.
+    `peak` (gold reward in its own unit); `signals`; `overoptimised`, 1 or 0; `tail_index` of the proxy's error;
+    `score_sd`, see `Curves.start_proxy_sd`, in standard deviations of all its responses; `judge_accuracy`, `judge`.
     """
     curves = read_curves(folder)
     d = np.sqrt(np.maximum(curves.kl_E, 0.0))
@@ -140,6 +155,7 @@ def summarize(folder: Path) -> None:
         "fit": {name: {**fit._asdict(), "peak": fit.peak} for name, fit in fits.items()},
         "gamma": degree(fits["gold"], fits["proxy"], float(d.max())),
         "peak": peak._asdict(),
+        "signals": curves.signals,
         "overoptimised": int(peak.overoptimised),
         "gold_end": float(curves.gold_ExP[-1].mean()),
         "largest_d": float(d.max()),
@@ -171,3 +187,31 @@ def correlation_in_words(results: SweepResults) -> str:
 
 def _rank_correlation(pairs: np.ndarray) -> float:
     return float(scipy.stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+
+
+def detector_rows(results: SweepResults) -> list[tuple[str, ...]]:
+    """Returns the table of the detectors over the policies of a study, its header first; empty without policies.
+
+    A threshold is chosen on the same runs, so the shares are somewhat too good.
+    """
+    found = [read_json(results.path / row.folder / FILE) for row in results.finished]
+    policies = [each for each in found if each and each["signals"]]
+    if not any(any(each["peak"]["exploited_E"]) for each in policies):
+        return []
+    rows: list[tuple[str, ...]] = [
+        ("signal", "area under the ROC", "threshold", "over-optimised runs found", "other runs with an alarm")
+    ]
+    for name in policies[0]["signals"]:
+        each = judge(
+            [Watched(np.array(run["signals"][name]), np.array(run["peak"]["exploited_E"])) for run in policies]
+        )
+        rows.append(
+            (
+                name,
+                number(each.auc) + interval_text(each.interval, " ({})", form=".2f", scale=1),
+                number(each.threshold),
+                percent(each.found),
+                percent(None if np.isnan(each.false) else each.false),
+            )
+        )
+    return rows

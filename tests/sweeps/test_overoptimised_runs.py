@@ -23,7 +23,10 @@ def policy_run(folder, *, prompts=8, gold=lambda d, p: d * (2 - d) + 0.1 * p, ju
     distances = (0.0, 0.5, 1.0, 1.5, 2.0)
     (folder / "config.json").write_text(json.dumps({"rollout": {}, "reward": judge}))
     (folder / "evaluation.json").write_text("{}")
-    write_lines(folder / "metrics.jsonl", [{"step": e, "validation/kl": d**2} for e, d in enumerate(distances)])
+    write_lines(
+        folder / "metrics.jsonl",
+        [{"step": e, "validation/kl": d**2, "validation/length": 10 - d} for e, d in enumerate(distances)],
+    )
     write_lines(
         folder / "samples.jsonl",
         [
