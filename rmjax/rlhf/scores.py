@@ -50,7 +50,7 @@ def mean_of(scores: Sequence[TextScore]) -> TextScore:
 
     def score(prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]) -> list[np.ndarray]:
         found = [each(prompts, texts) for each in scores]
-        return [np.mean(groups, axis=0, dtype=np.float64).astype(np.float32) for groups in zip(*found, strict=True)]
+        return [np.stack(group).mean(0, dtype=np.float32) for group in zip(*found, strict=True)]
 
     return score
 
