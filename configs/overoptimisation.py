@@ -52,11 +52,13 @@ TRAINED_AGAINST = ("16,000", "2,000", "4,000", "8,000", "32,000", "16,000, 35 % 
 # The language model that policies start from has seen half of the demonstrations, as in configs/ppo.py.
 SFT = ("train.max_steps=200",)
 
-# 300 iterations with a weak penalty and no stop rule. Every evaluation keeps its responses.
+# 200 iterations with a weak penalty and no stop rule, at a third of the default rate: at that, the KL divergence passes
+# from 2 to 17 nats between two evaluations. Every evaluation keeps its responses.
 POLICY = (
     "policy={sft}",
-    "train.max_steps=300",
-    "train.evaluate_every=20",
+    "train.max_steps=200",
+    "train.optimizer.learning_rate=1e-4",
+    "train.evaluate_every=10",
     "train.checkpoint_every=0",
     "train.select=last",
     "train.samples=128",
