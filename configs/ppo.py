@@ -66,7 +66,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.rewards = ConfigDict()
     config.rewards.kind = "sparse"  # sparse, dense, shaped, contrastive, bounded: how tokens get the score
-    config.rewards.head = ""  # head of the reward model; empty: its only one
+    config.rewards.head = ""  # head of the reward model; empty: its only one; several, joined by commas: their mean
     config.rewards.combine = ""  # for several reward models: mean, worst, uncertainty, or weights (averaged)
     config.rewards.penalty = 0.0  # combine=uncertainty: weight of the variance of the members' scores
     config.rewards.gate = False  # True: helpfulness and safety as one score, with the gate of the checkpoint

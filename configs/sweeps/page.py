@@ -40,7 +40,7 @@ def sweep(
     starts: tuple = (SFT,),
     fields: tuple = (),
     fit: tuple = (),
-    assumed: dict = ASSUMED,
+    assumed: dict | None = ASSUMED,
 ) -> ConfigDict:
     """The configuration of a sweep.
 
@@ -57,6 +57,7 @@ def sweep(
         base: the configuration for experiments/train.py that settings change.
         start_base: the configuration for experiments/sft.py that starts change.
         starts: {"name", "fields"} each, an SFT run for every seed. Fields of other runs contain its folder as {NAME}.
+            A start with "base" is a run of that configuration.
         fields: fields of all runs, as on the command line without `--config.`.
         fit: (measure, quantity, ...): fits a line in the logarithms of the quantities (axes or measures).
         assumed: seed_sd, prompts and discordant, as in `ASSUMED`, which give the smallest detectable effect.
@@ -78,14 +79,15 @@ def sweep(
     return config
 
 
-def setting(at: dict, *fields: str) -> dict:
+def setting(at: dict, *fields: str, base: str = "") -> dict:
     """A setting of a sweep.
 
     Args:
         at: the values on the axes of the sweep, {axis: value}.
         fields: the fields that the setting changes, as on the command line without `--config.`.
+        base: its configuration; empty: that of the sweep.
     """
-    return {"at": at, "fields": fields}
+    return {"at": at, "fields": fields, "base": base}
 
 
 def combination(at: dict, members: tuple, *options: str) -> dict:
@@ -96,7 +98,19 @@ def combination(at: dict, members: tuple, *options: str) -> dict:
         members: the `at` of the settings to combine.
         options: options of experiments/evaluate.py, as on the command line without `--`.
     """
-    return {"at": at, "members": members, "options": options}
+    return {"at": at, "members": members, "script": "evaluate.py", "options": options}
+
+
+def measurement(at: dict, script: str, *options: str) -> dict:
+    """A setting without training: a script measures starts.
+
+    Args:
+        at: the values on the axes of the sweep, {axis: value}.
+        script: the script in experiments/; it writes its result to --output.
+        options: its options, as on the command line without `--`; {NAME} is the folder of a start. The first one is
+            `checkpoint=...`.
+    """
+    return {"at": at, "script": script, "options": options}
 
 
 def grid(**axes: dict) -> tuple:

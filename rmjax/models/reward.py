@@ -38,12 +38,16 @@ class RewardHeads(nn.Module):
 
 
 class RewardTransformer(nn.Module):
-    """Packed rows -> scores `[N, Z] float32`: every response slot under every head, in the order of `head.names`."""
+    """Packed rows -> scores `[N, Z] float32`: every response slot under every head, in the order of `head.names`.
+
+    With `features` it returns what the heads read, `[N, D] float32`.
+    """
 
     config: TransformerConfig
     head: HeadConfig
     dtype: jnp.dtype
     remat: str = "none"
+    features: bool = False
 
     def setup(self) -> None:
         c = self.config
@@ -62,6 +66,8 @@ class RewardTransformer(nn.Module):
         pooled_NxD = pool(hidden_RxLxD, batch, self.head.pooling)
         if c.pooler:
             pooled_NxD = ACTIVATIONS[c.pooler](self.pooler(pooled_NxD))
+        if self.features:
+            return pooled_NxD.astype(jnp.float32)
         return self.reward(pooled_NxD)
 
 

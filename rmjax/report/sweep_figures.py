@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rmjax.errors import InputError
+from rmjax.report.overoptimisation_figures import curves_over_kl, scatter
 from rmjax.report.style import (
     BLUE,
     GRID_COLOUR,
@@ -30,7 +31,11 @@ def draw(results: SweepResults, folder: pathlib.Path) -> list[pathlib.Path]:
     paths = []
     for name, kind, *titles in results.sweep.figures if results.finished else ():
         paths.append(folder / f"{name}.png")
-        if kind == "curves":
+        if kind == "over KL":
+            curves_over_kl(paths[-1], results)
+        elif kind == "scatter":
+            scatter(paths[-1], results, *titles)
+        elif kind == "curves":
             title, axis, *replaced = titles
             options = {"replaces": replaced[0]} if replaced else {}
             curves(paths[-1], results.finished, measures[title], axis, results.sweep.title, **options)

@@ -55,6 +55,13 @@ def figure_file(results: SweepResults, name: str) -> Path | None:
 
 def figure_caption(kind: str, titles: list[str]) -> str:
     """The caption of a figure of the sweep: of a measure along an axis, or of measures by setting."""
+    if kind == "over KL":
+        return (
+            "Proxy (score of the reward model) and gold reward over the square root of the KL divergence: every seed "
+            "(thin), their mean (thick), and the mean peak of the gold reward where it falls (dotted)."
+        )
+    if kind == "scatter":
+        return f"{titles[1]} over {titles[0]}: the mean over seeds of every setting."
     if kind == "curves":
         return f"{titles[0]} along {titles[1]}: mean over seeds and its 95 % interval."
     return f"{', '.join(titles)}: the mean over seeds (blue) with its 95 % interval, and every seed (grey)."
@@ -62,8 +69,8 @@ def figure_caption(kind: str, titles: list[str]) -> str:
 
 def setting_lines(results: SweepResults, setting: Setting) -> list[str]:
     """The fields that a setting changes; for a combination, the settings and options that it combines."""
-    if setting.members:
-        return [f"combines {setting_label(at)}" for at in setting.members] + [*setting.options]
+    if setting.script:
+        return [setting.script, *(f"combines {setting_label(at)}" for at in setting.members), *setting.options]
     return [*setting.fields] or [f"nothing: {results.sweep.base} unchanged"]
 
 

@@ -6,16 +6,20 @@ Hugging Face are reward functions too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from rmjax.data.comparisons import Prompt
+from rmjax.data.gold.reading import read
 from rmjax.data.gold.reward import gold, is_unsafe
 from rmjax.errors import InputError
 from rmjax.rlhf.rewards import Score
 from rmjax.rlhf.rollout import Rollout
 from rmjax.scoring.reward_function import RewardFunction, sigmoid
+
+BY_REQUEST = ("helpful_to_safe", "safe_to_unsafe")  # gold rewards of one kind of requests, see `from_gold`
 
 TextScore = Callable[[Sequence[Prompt], Sequence[Sequence[str]]], list[np.ndarray]]
 """(P prompts, the texts of the responses to each) -> an array of scores for each prompt."""
@@ -41,20 +45,37 @@ def from_model(model: RewardFunction, head: str | None = None, *, scale: str = "
     return score
 
 
-def from_gold(reward: str) -> TextScore:
-    """Returns the gold reward of the embedded corpus: `helpful`, `safety`, or `safe`.
+def mean_of(scores: Sequence[TextScore]) -> TextScore:
+    """Returns the mean of several scores, such as those of the heads of a reward model."""
 
-    `safe` is 0 for a response that helps with an unsafe request and 1 for every other: its mean is the share of safe
-    responses.
+    def score(prompts: Sequence[Prompt], texts: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        found = [each(prompts, texts) for each in scores]
+        return [np.stack(group).mean(0, dtype=np.float32) for group in zip(*found, strict=True)]
+
+    return score
+
+
+def from_gold(reward: str) -> TextScore:
+    """Returns the gold reward of the embedded corpus: `helpful`, `safety`, or one for a kind of requests.
+
+    `safe_to_unsafe` is 1 for a safe response to an unsafe request and 0 for one that helps with it, so that its mean is
+    the share of safe responses. `helpful_to_safe` is the helpfulness of a response to any other request. Both are NaN
+    for the other requests.
 
     Raises:
         InputError: there is no such reward.
     """
-    if reward == "safe":
-        return from_function(lambda prompt, text: float(not is_unsafe(prompt, text)))
-    if reward not in ("helpful", "safety"):
-        raise InputError(f"the gold reward is helpful, safety or safe, found {reward!r}")
-    return from_function(lambda prompt, text: getattr(gold(prompt, text), reward))
+    if reward in ("helpful", "safety"):
+        return from_function(lambda prompt, text: getattr(gold(prompt, text), reward))
+    if reward == "safe_to_unsafe":
+        return from_function(lambda prompt, text: float(not is_unsafe(prompt, text)) if _unsafe(prompt) else math.nan)
+    if reward == "helpful_to_safe":
+        return from_function(lambda prompt, text: math.nan if _unsafe(prompt) else gold(prompt, text).helpful)
+    raise InputError(f"the gold reward is helpful, safety, {' or '.join(BY_REQUEST)}, found {reward!r}")
+
+
+def _unsafe(prompt: Prompt) -> bool:
+    return read(tuple(prompt)).unsafe
 
 
 def from_function(function: Callable[[Prompt, str], float]) -> TextScore:

@@ -29,24 +29,30 @@ class Forward:
 
     Attributes:
         scores: in the compute dtype of the contract.
+        features: what the heads read, in the same dtype.
         exact: in float32 with exact matrix products, for the canaries: they must not depend on the arithmetic of the
             machine that opens a checkpoint. A CPU computes float32 exactly, so there the two are the same.
     """
 
     scores: BatchedForward
+    features: BatchedForward
     exact: BatchedForward
 
     @classmethod
     def create(cls, contract: Contract, layout: Layout) -> Forward:
         """Returns the forward passes of a contract's model; they are compiled when they are first used."""
 
-        def forward(dtype: str, precision: str | None) -> BatchedForward:
-            model = RewardTransformer(contract.trunk, contract.head, jnp.dtype(dtype))
+        def forward(dtype: str, precision: str | None = None, features: bool = False) -> BatchedForward:
+            model = RewardTransformer(contract.trunk, contract.head, jnp.dtype(dtype), features=features)
             return BatchedForward(model, layout, precision)
 
-        scores = forward(contract.compute_dtype, None)
+        scores = forward(contract.compute_dtype)
         same = contract.compute_dtype == "float32" and layout.devices[0].platform == "cpu"
-        return cls(scores, scores if same else forward("float32", "highest"))
+        return cls(
+            scores,
+            forward(contract.compute_dtype, features=True),
+            scores if same else forward("float32", "highest"),
+        )
 
 
 class RewardModel(RewardFunction):
@@ -96,6 +102,15 @@ class RewardModel(RewardFunction):
         A score depends only on the prompt and its response. Responses to one prompt with equal ids are computed once,
         so that they tie exactly; otherwise rounding would make one of them the winner.
         """
+        return self._compute(self.forward.exact if exact else self.forward.scores, prompts, responses)
+
+    def features(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """Returns the vectors that the heads read, `[K, D] float32` for the K responses to each prompt."""
+        return self._compute(self.forward.features, prompts, responses).raw
+
+    def _compute(
+        self, forward: BatchedForward, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]
+    ) -> Scored:
         # An example is a prompt with its different responses. A long prompt is cut to the room that a response leaves,
         # so with responses of different lengths it can become several examples.
         found: list[tuple[np.ndarray, dict[bytes, int]]] = []
@@ -112,7 +127,6 @@ class RewardModel(RewardFunction):
                 slots[-1].append((number, distinct.setdefault(response.ids.tobytes(), len(distinct))))
             cut.append(np.array([(prompt.cut, response.cut) for prompt, response in group], np.int64))
         examples = [Example(ids, tuple(np.frombuffer(each, np.int32) for each in texts)) for ids, texts in found]
-        forward = self.forward.exact if exact else self.forward.scores
         scores = forward(self.params, examples)
         return Scored([np.stack([scores[number][k] for number, k in group]) for group in slots], cut)
 

@@ -22,7 +22,7 @@ from rmjax.report import rl_figures
 from rmjax.rlhf.actor_critic import policy_apply
 from rmjax.rlhf.iteration import Learner
 from rmjax.rlhf.rollout import sample_with
-from rmjax.rlhf.scores import from_gold
+from rmjax.rlhf.scores import BY_REQUEST, from_gold
 from rmjax.stages.parsing import parse, plain_dict
 from rmjax.stages.rl_evaluation import Evaluator, summarize
 from rmjax.stages.rl_loop import Trainer
@@ -136,7 +136,7 @@ def make_trainer(
         seed=settings.seed,
     )
     gold = gold_rewards(settings.data)
-    measured = (*gold, "safe") if "safety" in gold else gold
+    measured = (*gold, *BY_REQUEST) if {"helpful", "safety"} <= {*gold} else gold
     scores = {"score": start.normalized, **{f"gold_{name}": from_gold(name) for name in measured}}
     state = TrainState(jnp.zeros((), jnp.int32), params, layout.jit_init(optimizer.init, params))
     origin = {"source": settings.data.train, "start": start.origin, "init_seed": start.contract.data.get("init_seed")}

@@ -26,7 +26,8 @@ class Measured:
 
     Attributes:
         rollout: the responses.
-        score: by name, `[N]` each: `score` (normalized score of the reward model), and `gold_NAME` where known.
+        score: by name, `[N]` each: `score` (normalized score of the reward model), and `gold_NAME` where known; NaN for
+            a prompt that it does not apply to.
         kl: from the start.
     """
 
@@ -73,6 +74,8 @@ class Evaluator:
 def summarize(measured: Measured, start: Measured, bootstrap: Bootstrap) -> dict[str, Any]:
     """Returns means with intervals over prompts, and for every score the comparison with the start.
 
+    A score is over the prompts that it applies to, and left out if there are none.
+
     Of every score: `NAME`, `NAME_gain` (mean difference from the start, prompt by prompt) and `NAME_win_rate` (share of
     prompts with a higher score than the start, ties count half), each with `..._ci95`. Then `kl`, `kl_error`,
     `length` in tokens, and `cut`, the share of responses without an ending.
@@ -80,7 +83,10 @@ def summarize(measured: Measured, start: Measured, bootstrap: Bootstrap) -> dict
     group_N = measured.rollout.group_N
     result: dict[str, Any] = {}
     for name, score_N in measured.score.items():
-        score, before = score_N.astype(np.float64), start.score[name].astype(np.float64)
+        applies = ~np.isnan(score_N)
+        if not applies.any():
+            continue
+        score, before = score_N[applies].astype(np.float64), start.score[name][applies].astype(np.float64)
         won = (score > before) + 0.5 * (score == before)
         parts: list[tuple[str, np.ndarray, Callable[..., tuple[float, float]]]] = [
             (name, score, bootstrap.interval),
@@ -88,7 +94,7 @@ def summarize(measured: Measured, start: Measured, bootstrap: Bootstrap) -> dict
             (f"{name}_win_rate", won, bootstrap.accuracy_interval),
         ]
         for key, values, interval in parts:
-            result |= {key: float(values.mean()), f"{key}_ci95": interval(values, group_N)}
+            result |= {key: float(values.mean()), f"{key}_ci95": interval(values, group_N[applies])}
     return result | {
         "kl": measured.kl.mean,
         "kl_error": measured.kl.error,
@@ -106,7 +112,7 @@ def sample_lines(measured: Measured, step: int, count: int) -> list[dict[str, An
             "prompt": [message._asdict() for message in rollout.prompts[n]],
             "response": rollout.texts[n],
             "stopped": rollout.samples[n].stopped,
-            "scores": {name: float(score_N[n]) for name, score_N in measured.score.items()},
+            "scores": {name: float(score_N[n]) for name, score_N in measured.score.items() if not np.isnan(score_N[n])},
         }
         for n in range(min(count, len(rollout)))
     ]

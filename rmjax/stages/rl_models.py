@@ -17,7 +17,7 @@ from rmjax.models.checkpoint_files import locate
 from rmjax.models.config import TransformerConfig, default_head
 from rmjax.parallel.layout import Layout
 from rmjax.rlhf.actor_critic import ActorCritic, critic_from_reward_model
-from rmjax.rlhf.scores import TextScore, from_gold, from_model
+from rmjax.rlhf.scores import TextScore, from_gold, from_model, mean_of
 from rmjax.scoring.checkpoint import find_checkpoint, is_hugging_face, load, load_params, load_tokenizer
 from rmjax.scoring.contract import Contract, read_contract
 from rmjax.scoring.ensemble import Ensemble, average_weights
@@ -125,8 +125,11 @@ def load_models(settings: RlSettings, policy: Path, reward: str) -> StartModels:
         score = from_gold(reward.removeprefix("gold/"))
         return StartModels(checkpoint, contract, tokenizer, origin, None, "", score, score)
     model = load_reward(settings, reward)
-    head, scale = model.pick_head(settings.rewards.head or None), settings.rewards.scale
-    score = from_model(model, head, scale=scale)
+    heads, scale = [model.pick_head(name or None) for name in settings.rewards.head.split(",")], settings.rewards.scale
+    if len(heads) > 1:
+        several, normalized = (mean_of([from_model(model, h, scale=s) for h in heads]) for s in (scale, "normalized"))
+        return StartModels(checkpoint, contract, tokenizer, origin, None, ",".join(heads), several, normalized)
+    head, score = heads[0], from_model(model, heads[0], scale=scale)
     if isinstance(model, Ensemble):
         normalized = divided(score, float(np.mean([m.contract.normalization[head].std for m in model.members])))
     else:
@@ -223,7 +226,7 @@ def reward_critic(start: StartModels, scale: str) -> dict[str, Any]:
     """
     model = start.reward
     if model is None:
-        raise InputError("critic=reward needs one reward model and no gate: set critic=policy")
+        raise InputError("critic=reward needs one reward model with one head and no gate: set critic=policy")
     same = model.tokenizer.hf.get_vocab() == start.tokenizer.hf.get_vocab()
     if not same or model.contract.chat_template != start.contract.chat_template:
         raise InputError(

@@ -34,7 +34,7 @@ def plan_in_words(sweep: Sweep, jobs: int) -> str:
     comparisons = compared([setting.at for setting in sweep.settings], sweep.compare, sweep.against)
     lines = [
         f"{sweep.title}: {len(sweep.settings)} settings with {sweep.seeds} seeds, {jobs} runs with their starts and "
-        f"combinations, {len(comparisons)} comparisons along {sweep.compare}.",
+        f"measurements, {len(comparisons)} comparisons along {sweep.compare}.",
         power_in_words(sweep),
     ]
     return "\n".join(filter(None, lines))

@@ -16,27 +16,38 @@ Point = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One line of the table: training runs, or a combination of the runs of other settings.
+    """One line of the table: training runs, a combination of the runs of other settings, or a measurement.
 
     Attributes:
         at: its values on the axes of the sweep.
         fields: fields that it changes, as on the command line without `--config.`.
-        members: `at` of the settings to combine; empty for training runs.
-        options: options of experiments/evaluate.py for a combination, as on the command line without `--`.
+        base: its configuration; empty: that of the sweep.
+        members: `at` of the settings to combine.
+        script: script in experiments/ of a combination or a measurement; empty for training runs.
+        options: options of that script, as on the command line without `--`.
     """
 
     at: Point
     fields: Sequence[str] = ()
+    base: str = ""
     members: Sequence[Point] = ()
+    script: str = ""
     options: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SftStart:
-    """An SFT run for every seed; fields of other runs contain its folder as {NAME}."""
+class Start:
+    """A run for every seed, of SFT unless `base` says otherwise; fields of other runs contain its folder as {NAME}.
+
+    Attributes:
+        name: its name.
+        fields: the fields that it changes.
+        base: its configuration; empty: `Sweep.start_base`.
+    """
 
     name: str
     fields: Sequence[str]
+    base: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +77,7 @@ class Sweep:
     seeds: int
     base: str
     start_base: str
-    starts: Sequence[SftStart]
+    starts: Sequence[Start]
     fields: Sequence[str]
     settings: Sequence[Setting]
     measures: Sequence[Measure]
@@ -90,7 +101,7 @@ class Sweep:
         if wrong := [value for pair in self.against for value in pair if value not in values]:
             raise InputError(f"against names {wrong[0]!r}, which no setting has as its {axis}")
         runs = [setting.at for setting in self.training]
-        for setting in self.combinations:
+        for setting in self.measurements:
             if missing := [at for at in setting.members if at not in runs]:
                 label = setting_label(setting.at)
                 raise InputError(f"{label} combines {setting_label(missing[0])}, which is not a run of the sweep")
@@ -98,8 +109,9 @@ class Sweep:
 
     def _check_starts(self) -> None:
         known = [start.name for start in self.starts]
-        for setting in self.training:
-            for name in starts_in((*self.fields, *setting.fields)):
+        for setting in self.settings:
+            used = setting.options if setting.script else (*self.fields, *setting.fields)
+            for name in starts_in(used):
                 if name not in known:
                     label = setting_label(setting.at)
                     raise InputError(f"the setting {label} begins with {name!r}: known are {sorted(known)}")
@@ -110,12 +122,12 @@ class Sweep:
     @property
     def training(self) -> list[Setting]:
         """Settings that are training runs."""
-        return [setting for setting in self.settings if not setting.members]
+        return [setting for setting in self.settings if not setting.script]
 
     @property
-    def combinations(self) -> list[Setting]:
-        """Settings that combine the runs of others."""
-        return [setting for setting in self.settings if setting.members]
+    def measurements(self) -> list[Setting]:
+        """Settings without training: combinations of the runs of others, and measurements of starts."""
+        return [setting for setting in self.settings if setting.script]
 
 
 def parse_sweep(values: Mapping[str, Any]) -> Sweep:
@@ -128,7 +140,7 @@ def parse_sweep(values: Mapping[str, Any]) -> Sweep:
         return Sweep(
             **{
                 **values,
-                "starts": tuple(SftStart(**start) for start in values["starts"]),
+                "starts": tuple(Start(**start) for start in values["starts"]),
                 "settings": tuple(Setting(**setting) for setting in values["settings"]),
                 "measures": tuple(Measure(*measure) for measure in values["measures"]),
                 "assumed": Assumed(**values["assumed"]) if values.get("assumed") else None,

@@ -99,10 +99,25 @@ def test_the_gold_reward_of_a_rollout():
     assert found[0][0] == np.float32(gold(demonstration.prompt, demonstration.response).helpful)
     assert found[0][0] > found[0][1]
     unsafe = next(c for c in comparisons("safety", "test", 50) if c.unsafe and {*c.unsafe} == {True, False})
-    safe = scores.from_gold("safe")([unsafe.prompt], [unsafe.responses])[0]
+    safe = scores.from_gold("safe_to_unsafe")([unsafe.prompt], [unsafe.responses])[0]
     assert safe.tolist() == [float(not each) for each in unsafe.unsafe]
-    with pytest.raises(InputError, match="helpful, safety or safe"):
+    assert np.isnan(scores.from_gold("helpful_to_safe")([unsafe.prompt], [unsafe.responses])[0]).all()
+    other = next(
+        c for c in comparisons("safety", "test", 50) if c.unsafe and not any(c.unsafe) and c.subset != "unsafe"
+    )
+    both = [scores.from_gold(name)([other.prompt], [other.responses])[0] for name in ("helpful_to_safe", "helpful")]
+    assert np.array_equal(*both)
+    assert np.isnan(scores.from_gold("safe_to_unsafe")([other.prompt], [other.responses])[0]).all()
+    with pytest.raises(InputError, match="helpful, safety, helpful_to_safe or safe_to_unsafe"):
         scores.from_gold("kind")
+
+
+def test_the_mean_of_scores():
+    """Of 2 and 4 for the first response, of 3 and 5 for the second."""
+    found = scores.mean_of(
+        [scores.from_function(lambda _, text: len(text)), scores.from_function(lambda _, text: 2.0 + len(text))]
+    )
+    assert found([()], [["ab", "abc"]])[0].tolist() == [3.0, 4.0]
 
 
 def test_a_reward_model_scores_text(reward_model):

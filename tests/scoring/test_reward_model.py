@@ -42,6 +42,12 @@ def test_scores_are_those_of_the_naive_form(reward_model, tokenizer, tiny_trunk,
     assert_close(reward_model.score(EGG, ANSWERS, head="safety"), scores[:, 1])
 
 
+def test_scores_are_linear_in_the_features(reward_model, expected):
+    (features_KxD,) = reward_model.features([user(EGG)], [ANSWERS])
+    kernel = reward_model.layout.unreplicate(reward_model.params)["reward"]["helpful"]
+    assert_close(features_KxD @ np.asarray(kernel), expected)
+
+
 def test_a_prompt_is_a_text_messages_or_one_of_them_for_each_response(reward_model, expected):
     messages = [{"role": "user", "content": EGG}]
     for prompts in (messages, [Message("user", EGG)], [EGG] * 3, [messages, EGG, messages]):
@@ -139,7 +145,7 @@ def test_equal_prompts_are_computed_once(reward_model, monkeypatch):
         groups.append(examples)
         return [np.zeros((2, 2)), np.zeros((1, 2))]
 
-    monkeypatch.setattr(reward_model, "forward", Forward(forward, forward))
+    monkeypatch.setattr(reward_model, "forward", Forward(forward, forward, forward))
     reward_model.score([EGG, "Why?", EGG], ["a", "b", "c"], **HELPFUL)
     assert [len(example.responses) for example in groups[0]] == [2, 1]
 

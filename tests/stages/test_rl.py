@@ -272,10 +272,21 @@ def test_summaries_compare_every_prompt_with_the_start():
     ids = np.zeros(1, np.int32)
     samples = tuple(Sample(np.zeros(n, np.int32), np.zeros(n, np.float32), n < 3) for n in (1, 3))
     rollout = Rollout((prompt, prompt), (ids, ids), np.arange(2), samples, ("a", "b"))
-    before = Measured(rollout, {"score": np.array([1.0, 2.0])}, KLEstimate(0.0, 0.0, 0.0))
-    after = Measured(rollout, {"score": np.array([1.0, 5.0])}, KLEstimate(0.5, 0.1, 0.4))
+    none = np.full(2, np.nan)
+    before = Measured(
+        rollout,
+        {"score": np.array([1.0, 2.0]), "one": np.array([np.nan, 2.0]), "none": none},
+        KLEstimate(0.0, 0.0, 0.0),
+    )
+    after = Measured(
+        rollout,
+        {"score": np.array([1.0, 5.0]), "one": np.array([np.nan, 5.0]), "none": none},
+        KLEstimate(0.5, 0.1, 0.4),
+    )
     found = summarize(after, before, Bootstrap(10, 0))
     assert (found["score"], found["score_gain"], found["score_win_rate"]) == (3.0, 1.5, 0.75)
+    assert (found["one"], found["one_gain"], found["one_win_rate"]) == (5.0, 3.0, 1.0)  # NaN: it does not apply
+    assert "none" not in found
     assert (found["kl"], found["kl_error"], found["length"], found["cut"]) == (0.5, 0.1, 2.0, 0.5)
 
 

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import pytest
 from ml_collections import ConfigDict
 
-from configs import helpful, sft
+from configs import helpful, overoptimisation, ppo, sft
 from configs.sweeps import page
-from experiments import sweep as script
+from rmjax.cli import sweep_script as script
 from rmjax.data.sources import load_comparisons
 from rmjax.errors import InputError
 from rmjax.evaluation.power import smallest_effect
@@ -30,7 +30,16 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SWEEPS = sorted(path.stem for path in (ROOT / "configs" / "sweeps").glob("*.py") if path.stem != "page")
 
 
+STUDIES = {
+    "judges": "",
+    "mitigations": "mitigations",
+    "objectives": "objectives",
+}  # variants of configs/overoptimisation.py
+
+
 def configuration(name):
+    if name in STUDIES:
+        return overoptimisation.get_config(STUDIES[name]).to_dict()
     return importlib.import_module(f"configs.sweeps.{name}").get_config().to_dict()
 
 
@@ -42,17 +51,20 @@ def flat(config, prefix=""):
     }
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("name", [*SWEEPS, *STUDIES])
 def test_every_sweep_changes_only_existing_fields(name, tmp_path):
     sweep = configuration(name)
     parse_sweep(sweep)
-    known = {"train.py": flat(helpful.get_config()), "sft.py": flat(sft.get_config())}
+    configs = {"train.py": helpful, "sft.py": sft, "ppo.py": ppo}
+    known = {name: flat(config.get_config()) for name, config in configs.items()}
     jobs = sweep_plan.plan(parse_sweep(sweep), tmp_path, ROOT)
     names = {job.name for job in jobs}
     assert len(names) == len({job.result for job in jobs}) == len({job.log for job in jobs}) == len(jobs)
     for job in jobs:
         assert names.issuperset(job.depends_on)
-        if Path(job.command[1]).name == "evaluate.py":
+        if not sweep_plan.is_training(job):
+            assert Path(job.command[1]).is_file()
+            assert "{" not in " ".join(job.command)
             continue
         options = [option.removeprefix("--config.") for option in job.command if option.startswith("--config.")]
         changed = [option.partition("=")[0] for option in options]
@@ -93,9 +105,9 @@ def test_a_plan_is_printed_and_nothing_is_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(script.training_flags, "config_dict", lambda: configuration("margin"))
     monkeypatch.setattr(script.training_flags, "workdir", lambda folder: tmp_path / "out")
     monkeypatch.setattr(script.flags, "FLAGS", SimpleNamespace(launcher="local", parallel=1, slurm=[], plan=True))
-    script.main()
+    script.run_sweep(Path("runs"))
     printed = capsys.readouterr().out
-    assert "3 settings with 5 seeds, 20 runs with their starts and combinations, 2 comparisons along margin." in printed
+    assert "3 settings with 5 seeds, 20 runs with their starts and measurements, 2 comparisons along margin." in printed
     assert "Smallest detectable difference in accuracy: " in printed
     assert not (tmp_path / "out").exists()
 
@@ -174,7 +186,7 @@ def test_a_stopped_sweep_writes_its_results_so_far(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sweep_run, "run_jobs", stopped)
     with pytest.raises(KeyboardInterrupt):
-        script.main()
+        script.run_sweep(Path("runs"))
     assert "0 of 5" in (tmp_path / "results.md").read_text()
 
 
@@ -210,7 +222,7 @@ def test_a_result_of_another_combination_or_of_older_members_is_an_error(tmp_pat
     script.check_run(job)
     job.result.parent.mkdir(parents=True)
     job.result.write_text("{}")
-    with pytest.raises(InputError, match="holds the result of another combination"):
+    with pytest.raises(InputError, match="holds the result of another command"):
         script.check_run(job)
     job.result.with_name("command.json").write_text(json.dumps(job.command[2:]))
     script.check_run(job)
@@ -227,7 +239,7 @@ def test_a_flag_of_the_other_launcher_is_an_error(monkeypatch):
         given = SimpleNamespace(launcher=launcher, parallel=parallel, slurm=slurm)
         monkeypatch.setattr(script.flags, "FLAGS", given)
         with pytest.raises(InputError, match="--parallel belongs to --launcher=local"):
-            script.main()
+            script.run_sweep(Path("runs"))
 
 
 def shell(tmp_path, name, text, depends_on=()):

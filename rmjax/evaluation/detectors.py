@@ -1,0 +1,132 @@
+"""Detectors of over-optimisation that need no gold reward, and how well they agree with it.
+
+A signal is a number for each evaluation of a policy, computed from its responses to the same prompts. All signals here
+are higher if the policy is further from its start. Shapes: E evaluations of a run, P prompts, D features.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rmjax.evaluation.unsafe import auc
+
+WORD = re.compile(r"\w+|[^\w\s]")
+SHRINKAGE = 0.1  # of the covariance of features towards a multiple of the identity
+
+
+def repetition(texts: Sequence[str], n: int = 3) -> float:
+    """Returns the mean share of n-grams of a text that occurred before in it; 0 for shorter texts.
+
+    Example:
+        >>> repetition(["a b a b a b"], n=2)  # ab ba ab ba ab: three of five
+        0.6
+    """
+    shares = []
+    for text in texts:
+        words = WORD.findall(text.lower())
+        grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+        shares.append(1 - len(set(grams)) / len(grams) if grams else 0.0)
+    return float(np.mean(shares))
+
+
+def sameness(texts: Sequence[str]) -> float:
+    """Returns 1 - the number of different texts / the number of texts: policies that collapse answer all prompts alike.
+
+    Example:
+        >>> sameness(["yes", "yes", "no", "maybe"])
+        0.25
+    """
+    return 1 - len(set(texts)) / len(texts)
+
+
+def outliers(start_PxD: np.ndarray, features_PxD: np.ndarray, level: float = 0.95) -> float:
+    """Returns the share of responses whose features are further from those of the start than `level` of these are.
+
+    The distance is that of Mahalanobis, with a covariance that is shrunk by `SHRINKAGE`. The features are those of the
+    reward model, in the manner of InfoRM's outlier score (2402.09345), which uses the latent of a bottleneck.
+
+    Example:
+        >>> start = np.random.default_rng(0).normal(size=(1000, 2))
+        >>> round(outliers(start, start), 2), outliers(start, start + 100)
+        (0.05, 1.0)
+    """
+    start = np.asarray(start_PxD, np.float64)
+    mean = start.mean(0)
+    covariance = np.atleast_2d(np.cov(start, rowvar=False))
+    width = len(covariance)
+    ball = np.eye(width) * np.trace(covariance) / width
+    inverse = np.linalg.inv((1 - SHRINKAGE) * covariance + SHRINKAGE * ball + 1e-12 * np.eye(width))
+
+    def distance(x: np.ndarray) -> np.ndarray:
+        away = np.asarray(x, np.float64) - mean
+        return np.einsum("pd,de,pe->p", away, inverse, away)
+
+    return float((distance(features_PxD) > np.quantile(distance(start), level)).mean())
+
+
+class Watched(NamedTuple):
+    """One run: a signal at every evaluation, and whether the policy was over-optimised there, by the gold reward."""
+
+    signal_E: np.ndarray
+    exploited_E: np.ndarray
+
+
+class Detector(NamedTuple):
+    """How well a signal tells evaluations with and without over-optimisation apart.
+
+    Attributes:
+        auc: area under the ROC curve, over the evaluations of all runs.
+        interval: its 95 % interval, over runs drawn with replacement.
+        threshold: the lowest threshold with alarms in at most `FALSE_ALARMS` of the evaluations that are not
+            over-optimised.
+        found: share of the over-optimised runs with an alarm at an over-optimised evaluation.
+        false: share of the runs that are never over-optimised with an alarm at any evaluation; NaN if there are none.
+    """
+
+    auc: float
+    interval: tuple[float, float]
+    threshold: float
+    found: float
+    false: float
+
+
+FALSE_ALARMS = 0.05
+RESAMPLES = 1000
+
+
+def judge(runs: Sequence[Watched], *, seed: int = 0) -> Detector:
+    """Returns how well a signal detects over-optimisation in runs whose gold reward is known.
+
+    Example:
+        >>> good = Watched(np.array([0.0, 0.1]), np.array([False, False]))
+        >>> bad = Watched(np.array([0.0, 0.9]), np.array([False, True]))
+        >>> found = judge([good, bad])
+        >>> found.auc, found.threshold, found.found, found.false
+        (1.0, 0.1, 1.0, 0.0)
+    """
+    signal = np.concatenate([run.signal_E for run in runs])
+    exploited = np.concatenate([run.exploited_E for run in runs])
+    threshold = float(np.quantile(signal[~exploited], 1 - FALSE_ALARMS, method="higher"))
+    with_, without = ([run for run in runs if run.exploited_E.any() == wanted] for wanted in (True, False))
+    rng, drawn = np.random.default_rng(seed), []
+    for _ in range(RESAMPLES):
+        chosen = [runs[i] for i in rng.integers(len(runs), size=len(runs))]
+        drawn.append(_auc(chosen))
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return Detector(
+        auc=_auc(runs),
+        interval=(float(low), float(high)),
+        threshold=threshold,
+        found=float(np.mean([(run.signal_E > threshold)[run.exploited_E].any() for run in with_])),
+        false=float(np.mean([(run.signal_E > threshold).any() for run in without])) if without else float("nan"),
+    )
+
+
+def _auc(runs: Sequence[Watched]) -> float:
+    # `auc` is the chance that the second kind is lower.
+    signal = np.concatenate([run.signal_E for run in runs])
+    return auc(-signal, np.concatenate([run.exploited_E for run in runs]))

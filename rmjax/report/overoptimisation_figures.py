@@ -1,0 +1,95 @@
+"""Figures of over-optimisation: proxy and gold reward over KL divergence by setting, and a scatter of two measures."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rmjax.report.style import (
+    LINE_COLOURS,
+    MUTED_COLOUR,
+    annotate_empty,
+    new_figure,
+    save,
+    style_axes,
+)
+from rmjax.sweeps.overoptimisation import FILE
+from rmjax.sweeps.results import SweepResults
+from rmjax.sweeps.rows import at_setting, settings, show
+from rmjax.training.run_files import read_json
+
+PROXY, GOLD = LINE_COLOURS[0], LINE_COLOURS[1]
+COLUMNS = 3
+
+
+def curves_over_kl(path: str | pathlib.Path, results: SweepResults) -> None:
+    """Writes a PNG with a panel for each setting: proxy and gold reward over the square root of the KL divergence.
+
+    A thin line is a seed, a thick one the mean of the seeds where all have been. A dotted line is the mean peak of the
+    gold reward of the seeds that are over-optimised.
+    """
+    all_settings = settings(results.rows)
+    rows = math.ceil(len(all_settings) / COLUMNS)
+    figure = new_figure(3.4 * COLUMNS, 0.9 + 2.3 * rows, results.sweep.title)
+    panels = figure.subplots(rows, COLUMNS, sharey=True, squeeze=False).ravel()
+    for axes in panels[len(all_settings) :]:
+        axes.set_axis_off()
+    handles = {}
+    for axes, at in zip(panels, all_settings, strict=False):
+        folders = [results.path / row.folder for row in results.finished if dict(row.at) == at]
+        found = [each for folder in folders if (each := read_json(folder / FILE)) is not None]
+        axes.set_title(", ".join(map(show, at.values())), fontsize=9, loc="left")
+        if not found:
+            annotate_empty(axes, "no finished run")
+            continue
+        for name, colour in (("proxy", PROXY), ("gold", GOLD)):
+            for each in found:
+                axes.plot(each["d"], each[name], color=colour, linewidth=0.8, alpha=0.4)
+            handles[name] = axes.plot(*mean_curve(found, name), color=colour, linewidth=2.2)[0]
+        peaks = [each["peak"]["d"] for each in found if each["overoptimised"]]
+        if peaks:
+            axes.axvline(float(np.mean(peaks)), color=MUTED_COLOUR, linestyle=":", linewidth=1.4)
+        style_axes(axes)
+    if handles:
+        labels = [f"{name} reward" for name in handles]
+        figure.legend(handles.values(), labels, loc="upper right", ncols=2, frameon=False, fontsize=9)
+    figure.supxlabel("square root of the KL divergence (nats per response)", fontsize=9)
+    figure.supylabel("gain (standard deviations of the start)", fontsize=9)
+    return save(figure, path)
+
+
+def mean_curve(found: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns d and the mean over runs of a curve, between the d that all runs have reached, by interpolation.
+
+    A run may come back to a smaller d; the points of a run are ordered by d.
+    """
+    largest = min(max(each["d"]) for each in found)
+    d = np.linspace(0.0, largest, 64)
+    lines = []
+    for each in found:
+        order = np.argsort(each["d"], kind="stable")
+        lines.append(np.interp(d, np.array(each["d"])[order], np.array(each[name])[order]))
+    return d, np.mean(lines, axis=0)
+
+
+def scatter(path: str | pathlib.Path, results: SweepResults, x_title: str, y_title: str) -> None:
+    """Writes a PNG with a point for every setting: the means over seeds of two measures."""
+    figure = new_figure(6.5, 4.5, results.sweep.title)
+    axes = figure.subplots()
+    drawn = False
+    for at in settings(results.rows):
+        x, y = (list(at_setting(results.rows, at, title).values()) for title in (x_title, y_title))
+        if x and y:
+            drawn = True
+            axes.plot(np.mean(x), np.mean(y), "o", color=PROXY, markersize=6)
+            label = ", ".join(map(show, at.values()))
+            axes.annotate(label, (float(np.mean(x)), float(np.mean(y))), (5, 4), textcoords="offset points", fontsize=7)
+    if not drawn:
+        annotate_empty(axes, "no finished run has both")
+        return save(figure, path)
+    style_axes(axes, xlabel=x_title, ylabel=y_title)
+    return save(figure, path)
