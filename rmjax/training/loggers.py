@@ -29,7 +29,7 @@ def scalars(row: Row) -> dict[str, float]:
         >>> scalars({"step": 3, "loss": 0.5, "validation/score_ci95": [0.25, 1], "note": None})
         {'loss': 0.5, 'validation/score_ci95/0': 0.25, 'validation/score_ci95/1': 1}
     """
-    found = {}
+    found: dict[str, float] = {}
     for name, value in row.items():
         entries = {f"{name}/{i}": entry for i, entry in enumerate(value)} if isinstance(value, list) else {name: value}
         found |= {key: entry for key, entry in entries.items() if isinstance(entry, int | float) and key != "step"}
