@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from rmjax.evaluation.bootstrap import Bootstrap
+from rmjax.evaluation.detectors import repetition
+from rmjax.evaluation.text_table import percent
 from rmjax.models.sampling import Sampler
 from rmjax.rlhf.iteration import Learner
 from rmjax.rlhf.kl import KLEstimate, estimate_kl
@@ -18,6 +20,7 @@ from rmjax.stages.rl_prompts import Prompts
 
 # The step of the samples of evaluations, which no iteration has: all evaluations of a run use the same random numbers.
 EVALUATION_STEP = 2**32 - 1
+REPETITION = 0.04  # so much more repetition than at the start is a sign that the reward model is exploited
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +80,9 @@ def summarize(measured: Measured, start: Measured, bootstrap: Bootstrap) -> dict
     A score is over the prompts that it applies to, and left out if there are none.
 
     Of every score: `NAME`, `NAME_gain` (mean difference from the start, prompt by prompt) and `NAME_win_rate` (share of
-    prompts with a higher score than the start, ties count half), each with `..._ci95`. Then `kl`, `kl_error`,
-    `length` in tokens, and `cut`, the share of responses without an ending.
+    prompts with a higher score than the start, ties count half), each with `..._ci95`. Then `kl`, `kl_error`, `length`
+    in tokens, `repetition`, the share of trigrams that occurred before in their response, and `cut`, the share of
+    responses without an ending.
     """
     group_N = measured.rollout.group_N
     result: dict[str, Any] = {}
@@ -99,8 +103,25 @@ def summarize(measured: Measured, start: Measured, bootstrap: Bootstrap) -> dict
         "kl": measured.kl.mean,
         "kl_error": measured.kl.error,
         "length": float(measured.rollout.length_N.mean()),
+        "repetition": repetition(measured.rollout.texts),
         "cut": 1.0 - float(measured.rollout.stopped_N.mean()),
     }
+
+
+def sign_of_exploitation(measured: Measured, start: Measured) -> str:
+    """Returns a sentence if a policy seems to exploit the reward model, otherwise "".
+
+    The sign is a higher score with more repetition within responses than at the start, the best of the detectors that
+    docs/overoptimisation.md compares.
+    """
+    now, before = repetition(measured.rollout.texts), repetition(start.rollout.texts)
+    if now - before <= REPETITION or measured.score["score"].mean() <= start.score["score"].mean():
+        return ""
+    return (
+        f"the policy may exploit the reward model: {percent(now)} of the trigrams of its responses occurred before in "
+        f"the same response, {percent(before)} at the start; read samples.jsonl (docs/overoptimisation.md says how "
+        "often this is a false alarm)"
+    )
 
 
 def sample_lines(measured: Measured, step: int, count: int) -> list[dict[str, Any]]:

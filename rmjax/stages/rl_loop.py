@@ -25,7 +25,7 @@ from rmjax.rlhf.rollout import language_model_params
 from rmjax.rlhf.scores import of_responses
 from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load_tree, save_checkpoint
 from rmjax.scoring.contract import Contract, read_contract
-from rmjax.stages.rl_evaluation import Evaluator, Measured, sample_lines, summarize
+from rmjax.stages.rl_evaluation import Evaluator, Measured, sample_lines, sign_of_exploitation, summarize
 from rmjax.stages.rl_log import (
     Stop,
     console_line,
@@ -200,6 +200,8 @@ class Trainer:
         for record in sample_lines(measured, self.done, self.settings.train.samples):
             self.run.log_sample(record)
         print(evaluation_line(self.done, found, "held-out prompts"), flush=True)
+        if warning := sign_of_exploitation(measured, self.before):
+            print(f"warning: {warning}", file=sys.stderr)
         return found
 
     def evaluated(self) -> dict[int, float]:

@@ -116,7 +116,7 @@ def _of_policy(run: RunFiles) -> Curves:
         signals={
             "KL": list(kl.values()),
             "length": [abs(row["validation/length"] - evaluated[0]["validation/length"]) for row in evaluated.values()],
-            "repetition": [repetition(each) for each in texts.values()],
+            "repetition": [repetition(each) - repetition(texts[0]) for each in texts.values()],
             "sameness": [sameness(each) for each in texts.values()],
             "score": proxy_ExP.mean(1).tolist(),
         },

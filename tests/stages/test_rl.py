@@ -29,7 +29,7 @@ from rmjax.scoring.finalize import finalize
 from rmjax.scoring.hub import export_language_model
 from rmjax.stages import rl_loop, train_policy
 from rmjax.stages.parsing import parse
-from rmjax.stages.rl_evaluation import Measured, summarize
+from rmjax.stages.rl_evaluation import Measured, sign_of_exploitation, summarize
 from rmjax.stages.rl_log import metrics_row, stop_of_iteration, trend, verdict
 from rmjax.stages.rl_prompts import batch_indices, encode_prompts, gold_rewards, load_prompts
 from rmjax.stages.rl_settings import PromptSettings, RlSettings, StopSettings
@@ -288,6 +288,24 @@ def test_summaries_compare_every_prompt_with_the_start():
     assert (found["one"], found["one_gain"], found["one_win_rate"]) == (5.0, 3.0, 1.0)  # NaN: it does not apply
     assert "none" not in found
     assert (found["kl"], found["kl_error"], found["length"], found["cut"]) == (0.5, 0.1, 2.0, 0.5)
+
+
+def test_repetition_with_a_higher_score_is_a_sign_of_exploitation():
+    """Half of the trigrams of one of two texts: 25 %, above the limit of 4 %."""
+    prompt = (Message("user", "x"),)
+    ids, samples = np.zeros(1, np.int32), (Sample(np.zeros(1, np.int32), np.zeros(1, np.float32), True),) * 2
+
+    def measured(texts, score):
+        rollout = Rollout((prompt, prompt), (ids, ids), np.arange(2), samples, texts)
+        return Measured(rollout, {"score": np.array([0.0, score])}, KLEstimate(0.0, 0.0, 0.0))
+
+    start, repeats = measured(("yes", "a b c"), 1.0), ("yes", "no no no no")
+    assert "25.0 % of the trigrams of its responses occurred before" in sign_of_exploitation(
+        measured(repeats, 2.0), start
+    )
+    assert sign_of_exploitation(measured(repeats, 0.5), start) == ""
+    assert sign_of_exploitation(measured(("yes", "a b c d"), 2.0), start) == ""
+    assert sign_of_exploitation(measured(repeats, 3.0), measured(repeats, 2.0)) == ""  # as at the start
 
 
 def test_every_pass_shows_every_prompt_once():
