@@ -87,7 +87,8 @@ def test_scripts_can_be_imported_without_jax():
 
 def test_no_test_and_no_benchmark_changes_the_path():
     for path in [*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:
-        if path != Path(__file__).resolve():
+        # The server of faults starts scripts as Python does, which puts their folder first.
+        if path != Path(__file__).resolve() and path.name != "fork_server.py":
             assert "sys.path" not in path.read_text(encoding="utf-8"), path
 
 

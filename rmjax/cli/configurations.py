@@ -16,6 +16,7 @@ from rmjax.errors import InputError
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
+NO_RUNS = ("overoptimisation", "variants")  # files of configs/ that describe no run
 REPOSITORY = Path(rmjax.__file__).resolve().parent.parent
 
 
@@ -47,7 +48,7 @@ def config(name: str) -> ConfigDict:
             "run pip install -e . in a clone, or give the settings as a dict"
         )
     if not file.is_file():
-        known = ", ".join(sorted(path.stem for path in folder.glob("*.py") if path.stem != "variants"))
+        known = ", ".join(sorted(path.stem for path in folder.glob("*.py") if path.stem not in NO_RUNS))
         raise InputError(f"there is no configuration {name!r}: known are {known}, or give a file that ends with .py")
     with _importable_configs():
         get_config = page_function(file)

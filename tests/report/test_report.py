@@ -528,11 +528,12 @@ def test_a_setting_that_combines_others_and_one_that_changes_nothing(tmp_path):
     make_sweep(tmp_path)
     stored = json.loads((tmp_path / "sweep.json").read_text())
     none, small, bad = stored["settings"]
-    combined = {"at": bad["at"], "members": [none["at"], small["at"]], "options": ["combine=worst"]}
+    members = [none["at"], small["at"]]
+    combined = {"at": bad["at"], "members": members, "script": "evaluate.py", "options": ["combine=worst"]}
     write(tmp_path, "sweep.json", {**stored, "settings": [{**none, "fields": []}, small, combined]})
     page = read(tmp_path)
     assert ["margin none", "nothing: configs/helpful.py unchanged"] in page.rows
-    assert ["margin bad", "combines margin none\ncombines margin 4,000\ncombine=worst"] in page.rows
+    assert ["margin bad", "evaluate.py\ncombines margin none\ncombines margin 4,000\ncombine=worst"] in page.rows
 
 
 @pytest.mark.parametrize("output", ["sweep/report.html", "elsewhere/page.html"])

@@ -10,12 +10,13 @@ from ml_collections import ConfigDict
 
 from configs import helpful, sft
 from configs.variants import ENCODERS, VARIANTS
+from rmjax.cli.configurations import NO_RUNS
 from rmjax.errors import RENAMED, InputError
 from rmjax.stages.parsing import parse, to_dict
 from rmjax.stages.settings import RunSettings, SftSettings
 
 PAGES = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "configs").glob("*.py"))
-for other in ("variants", "ppo"):  # tests/stages/test_rl.py has the settings of a policy
+for other in (*NO_RUNS, "ppo"):  # tests/stages/test_rl.py has the settings of a policy
     PAGES.remove(other)
 
 

@@ -115,7 +115,7 @@ def test_a_logger_that_is_added_later_gets_the_earlier_rows(tmp_path, offline):
 
 def test_another_configuration_is_still_refused(tmp_path):
     begun(tmp_path / "run", "", 0, ROWS[:1])
-    with pytest.raises(InputError, match=r"another configuration \(seed was 0 and is 1\)"):
+    with pytest.raises(InputError, match=r"another configuration \(seed was 0 and is 1, by its config.json\)"):
         RunDirectory(tmp_path / "run", {"seed": 1, "loggers": "wandb"})
 
 
