@@ -1,6 +1,9 @@
 """Export of a trained model to Hugging Face's format.
 
-python experiments/export.py --checkpoint=runs/helpful --output=helpful-hf
+    python experiments/export.py --checkpoint=runs/helpful --output=helpful-hf
+
+`--push_to_hub=OWNER/NAME` uploads the folder to the Hugging Face hub, as a private model unless `--public` is given. It
+needs a login (`hf auth login`).
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ def main() -> None:
         params = load_tree(checkpoint / "params", layout=make_layout(layout="pmap", devices=1))
         export_language_model(contract.trunk, tokenizer, params, output, arguments.dtype)
         print(f"{output}: open it with AutoModelForCausalLM and AutoTokenizer")
+        push(output)
         return
     model = load(checkpoint, verify=arguments.verify)
     # The results of a run are those of its last checkpoint.
@@ -50,6 +54,16 @@ def main() -> None:
         head = model.pick_head(arguments.head)
         verify_canaries(reopened, [canary for canary in contract.canaries if canary.head == head], output)
     print(f"{output}: open it with AutoModelForSequenceClassification and AutoTokenizer; README.md shows how")
+    push(output)
+
+
+def push(folder: Path) -> None:
+    """Uploads a folder if --push_to_hub is given."""
+    from rmjax.scoring.upload import push_to_hub
+
+    arguments = flags.FLAGS
+    if arguments.push_to_hub:
+        print(f"uploaded to {push_to_hub(folder, arguments.push_to_hub, private=not arguments.public)}")
 
 
 if __name__ == "__main__":
@@ -59,5 +73,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("head", None, "Head to export; needed if there are several, because the format has one score.")
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Data type of the weights.")
     flags.DEFINE_bool("verify", True, "Recompute the canaries of the checkpoint before exporting.")
+    flags.DEFINE_string("push_to_hub", "", "OWNER/NAME on the Hugging Face hub, to which the folder is uploaded.")
+    flags.DEFINE_bool("public", False, "With --push_to_hub: everybody can read a model that is new there.")
     flags.mark_flags_as_required(["checkpoint", "output"])
     script.run(main)

@@ -41,9 +41,6 @@ def locate(name: str, path: str = "") -> Path:
     Raises:
         InputError: there is no such folder, and the download fails, or one of its files is a FIFO or a device.
     """
-    import huggingface_hub
-    from huggingface_hub.errors import HFValidationError
-
     if not (path or name):
         raise InputError("no checkpoint is named: model.pretrained takes a hub id or a folder, model.path a folder")
     folder = Path(path or name)
@@ -52,13 +49,25 @@ def locate(name: str, path: str = "") -> Path:
         return folder
     if path:
         raise InputError(f"there is no folder {path}: model.path names the local copy of {name}")
+    return fetch(name, "or give a local folder with --config.model.path=FOLDER")
+
+
+def fetch(name: str, otherwise: str) -> Path:
+    """Returns the folder of a model of the Hugging Face hub in the local cache, downloaded if needed.
+
+    Raises:
+        InputError: the download fails; the message ends with `otherwise`.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError
+
     try:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(FILES)))
     except (OSError, ValueError, HFValidationError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"the weights of {name} are not on this machine and could not be fetched ({reason}): run `hf download "
-            f"{name}` where there is a network, or give a local folder with --config.model.path=FOLDER"
+            f"{name}` where there is a network, {otherwise}"
         ) from None
 
 

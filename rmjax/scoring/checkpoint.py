@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ from rmjax.data.pretrained_tokenizer import open_tokenizer
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.durable import PARTIAL, remove_folder, remove_partial, sync, sync_tree, writing
 from rmjax.errors import InputError
-from rmjax.models.checkpoint_files import PICKLES
+from rmjax.models.checkpoint_files import PICKLES, fetch
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import LanguageModel, parameter_shapes
 from rmjax.parallel.layout import Layout, make_layout
@@ -140,7 +141,7 @@ def load(
     """Loads a reward model from a run directory (its last undamaged checkpoint), a checkpoint or a Hugging Face folder.
 
     Args:
-        path: the directory.
+        path: the directory; or OWNER/NAME of a model of the Hugging Face hub, if there is no local folder OWNER.
         verify: recompute the canaries, and refuse a model whose scores differ from those when it was saved.
         devices: number of devices of each process to score on; 0: all.
         layout: layout over the devices, independent of training; see `rmjax.parallel.layout.make_layout`.
@@ -155,6 +156,7 @@ def load(
         InputError: no checkpoint, a damaged one, one of another version, an SFT checkpoint, or failing canaries.
     """
     over = make_layout(layout=layout, devices=devices, tensor=tensor)
+    path = local_folder(path)
     if is_hugging_face(Path(path)):
         return load_classifier(
             Path(path),
@@ -183,6 +185,17 @@ def load(
     if verify:
         verify_canaries(model, contract.canaries, checkpoint)
     return model
+
+
+def local_folder(path: str | Path) -> Path:
+    """Returns the path; of OWNER/NAME without a local folder OWNER, the folder of that model of the Hugging Face hub.
+
+    Raises:
+        InputError: the download fails.
+    """
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) and not Path(path).parent.exists():
+        return fetch(str(path), "or give a run directory, a checkpoint in it, or a local folder")
+    return Path(path)
 
 
 def is_hugging_face(path: Path) -> bool:
