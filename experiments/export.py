@@ -28,8 +28,8 @@ def main() -> None:
     )
     from rmjax.scoring.contract import read_contract
     from rmjax.scoring.hub import export_language_model, export_reward_model, load_classifier
-    from rmjax.training.run import RunPaths
     from rmjax.training.run_files import read_json
+    from rmjax.training.run_paths import RunPaths
 
     arguments = flags.FLAGS
     output = Path(arguments.output)

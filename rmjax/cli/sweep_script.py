@@ -113,7 +113,8 @@ def _results(
     from rmjax.sweeps.results import SweepResults, fit_in_words, measured_in_words
     from rmjax.sweeps.rows import to_csv
     from rmjax.sweeps.run import collect
-    from rmjax.training.run import RunPaths, write_text
+    from rmjax.training.run import write_text
+    from rmjax.training.run_paths import RunPaths
 
     for setting in sweep.settings:
         for seed in range(sweep.seeds):

@@ -11,8 +11,8 @@ from rmjax.report.rl_report import rl_report
 from rmjax.report.run_report import run_report
 from rmjax.report.sweep_report import sweep_report
 from rmjax.sweeps.results import read_sweep
-from rmjax.training.run import RunPaths
 from rmjax.training.run_files import read_run
+from rmjax.training.run_paths import RunPaths
 
 
 def report(workdir: str | Path, output: Path) -> str:

@@ -10,8 +10,8 @@ from rmjax.evaluation.summary import measured_heads, verdict
 from rmjax.report import data_tables, metric_tables
 from rmjax.report.rendering import render
 from rmjax.report.runs_report import speed_in_words, time_in_words
-from rmjax.training.run import RunPaths
 from rmjax.training.run_files import RunFiles, read_run
+from rmjax.training.run_paths import RunPaths
 
 
 def run_report(run: RunFiles) -> str:

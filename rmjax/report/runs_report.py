@@ -15,8 +15,8 @@ from rmjax.evaluation.text_table import interval_text, percent, text_table
 from rmjax.report.data_tables import flat
 from rmjax.report.rendering import render
 from rmjax.report.sweep_report import link
-from rmjax.training.run import RunPaths
 from rmjax.training.run_files import RunFiles, read_run
+from rmjax.training.run_paths import RunPaths
 
 TITLES = {"reward_model": "Reward models", "language_model": "Language models", "policy": "Policies"}
 ABOUT = ("run", "state", "steps", "training", "last written")

@@ -13,8 +13,8 @@ from rmjax.sweeps.power import power_in_words
 from rmjax.sweeps.results import SweepResults, fit_in_words, found_in_words, measured_in_words
 from rmjax.sweeps.rows import UNITS, Measure, Row
 from rmjax.sweeps.settings import Setting, setting_label
-from rmjax.training.run import RunPaths
 from rmjax.training.run_files import is_figure, read_json
+from rmjax.training.run_paths import RunPaths
 
 STATUSES = ("finished", "failed", "missing")
 

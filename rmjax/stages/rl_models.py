@@ -29,7 +29,7 @@ from rmjax.stages.parsing import to_dict
 from rmjax.stages.reward import train_reward_model
 from rmjax.stages.rl_settings import RlSettings
 from rmjax.stages.sft import train_language_model
-from rmjax.training.run import RunPaths
+from rmjax.training.run_paths import RunPaths
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,8 +21,9 @@ from rmjax.evaluation.evaluate import json_safe
 from rmjax.evaluation.overoptimisation import Form, degree, find_peak, fit_form, hill_index
 from rmjax.evaluation.text_table import interval_text, number, percent
 from rmjax.sweeps.results import SweepResults
-from rmjax.training.run import RunPaths, write_json
+from rmjax.training.run import write_json
 from rmjax.training.run_files import RunFiles, read_json, read_run
+from rmjax.training.run_paths import RunPaths
 
 FILE = "overoptimisation.json"
 RESAMPLES = 2000  # of the intervals over prompts

@@ -11,7 +11,7 @@ from pathlib import Path
 from rmjax.errors import InputError
 from rmjax.sweeps.launchers import Job
 from rmjax.sweeps.settings import Point, Setting, Sweep, setting_label, starts_in
-from rmjax.training.run import RunPaths
+from rmjax.training.run_paths import RunPaths
 
 
 def required_starts(fields: Sequence[str], seed: int) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from rmjax.errors import InputError
 from rmjax.evaluation.outcomes import Outcomes, PromptSums
-from rmjax.training.run import RunPaths
+from rmjax.training.run_paths import RunPaths
 
 UNITS = {"%": 100.0, "": 1.0, "count": 1.0}  # factor of the printed values of a measure
 

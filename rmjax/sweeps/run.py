@@ -13,7 +13,7 @@ from rmjax.sweeps.launchers import Job, Launcher
 from rmjax.sweeps.plan import run_folder, run_name
 from rmjax.sweeps.rows import Row, read_measures, read_sums
 from rmjax.sweeps.settings import Sweep
-from rmjax.training.run import RunPaths
+from rmjax.training.run_paths import RunPaths
 
 
 def run_jobs(jobs: Sequence[Job], launcher: Launcher, failed: dict[str, str]) -> None:

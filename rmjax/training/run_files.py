@@ -10,7 +10,8 @@ from typing import Any
 
 from rmjax.data import files
 from rmjax.errors import InputError
-from rmjax.training.run import Kind, RunPaths, check_finished
+from rmjax.training.run import Kind, check_finished
+from rmjax.training.run_paths import RunPaths
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from rmjax.report import rl_figures
 from rmjax.report.report import report
 from rmjax.report.rl_report import answers
 from rmjax.report.rl_tables import result_rows
-from rmjax.training.run import environment
+from rmjax.training.environment import environment
 
 HOSTILE = "<script>alert('x')</script>"
 

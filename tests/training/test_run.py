@@ -6,7 +6,8 @@ import pytest
 
 import rmjax
 from rmjax.errors import InputError
-from rmjax.training.run import RunDirectory, environment, write_json
+from rmjax.training.environment import environment
+from rmjax.training.run import RunDirectory, write_json
 from rmjax.training.run_files import read_run
 
 CONFIG = {"seed": 0, "data": {"train": "gold/helpful", "limit": None}, "heads": ("helpful", "safety")}
