@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rmjax.report.style import (
+    LEGEND_ABOVE_AXES,
     LINE_COLOURS,
     MUTED_COLOUR,
     annotate_empty,
@@ -19,11 +20,12 @@ from rmjax.report.style import (
 )
 from rmjax.sweeps.overoptimisation import FILE
 from rmjax.sweeps.results import SweepResults
-from rmjax.sweeps.rows import at_setting, settings, show
+from rmjax.sweeps.rows import UNITS, Measure, at_setting, settings, show
 from rmjax.training.run_files import read_json
 
 PROXY, GOLD = LINE_COLOURS[0], LINE_COLOURS[1]
 COLUMNS = 3
+WIDE = 20.0
 
 
 def curves_over_kl(path: str | pathlib.Path, results: SweepResults) -> None:
@@ -76,20 +78,34 @@ def mean_curve(found: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarra
     return d, np.mean(lines, axis=0)
 
 
-def scatter(path: str | pathlib.Path, results: SweepResults, x_title: str, y_title: str) -> None:
-    """Writes a PNG with a point for every setting: the means over seeds of two measures."""
-    figure = new_figure(6.5, 4.5, results.sweep.title)
+def scatter(path: str | pathlib.Path, results: SweepResults, x: Measure, y: Measure) -> None:
+    """Writes a PNG with a point for every setting: the means over seeds of two measures.
+
+    The colour is the value on the first axis of the sweep, the label that on the others. y is logarithmic if its values
+    are positive and differ by more than `WIDE` times.
+    """
+    figure = new_figure(7.0, 4.8, results.sweep.title)
     axes = figure.subplots()
-    drawn = False
+    first = list(dict.fromkeys(next(iter(at.values())) for at in settings(results.rows)))
+    colours = {value: LINE_COLOURS[i % len(LINE_COLOURS)] for i, value in enumerate(first)}
+    handles, heights = {}, []
     for at in settings(results.rows):
-        x, y = (list(at_setting(results.rows, at, title).values()) for title in (x_title, y_title))
-        if x and y:
-            drawn = True
-            axes.plot(np.mean(x), np.mean(y), "o", color=PROXY, markersize=6)
-            label = ", ".join(map(show, at.values()))
-            axes.annotate(label, (float(np.mean(x)), float(np.mean(y))), (5, 4), textcoords="offset points", fontsize=7)
-    if not drawn:
+        values = [list(at_setting(results.rows, at, measure.title).values()) for measure in (x, y)]
+        if not all(values):
+            continue
+        place = tuple(UNITS[m.unit] * float(np.mean(found)) for m, found in zip((x, y), values, strict=True))
+        group, *others = at.values()
+        handles[show(group)] = axes.plot(*place, "o", color=colours[group], markersize=6)[0]
+        heights.append(place[1])
+        axes.annotate(", ".join(map(show, others)), place, (5, 4), textcoords="offset points", fontsize=7)
+    if not handles:
         annotate_empty(axes, "no finished run has both")
         return save(figure, path)
-    style_axes(axes, xlabel=x_title, ylabel=y_title)
+    if min(heights) > 0 and max(heights) > WIDE * min(heights):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    axes.margins(x=0.15)
+    if len(first) > 1:
+        axes.legend(handles.values(), handles.keys(), **LEGEND_ABOVE_AXES)
+    style_axes(axes, xlabel=x.heading, ylabel=y.heading)
     return save(figure, path)

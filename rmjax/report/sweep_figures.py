@@ -34,7 +34,7 @@ def draw(results: SweepResults, folder: pathlib.Path) -> list[pathlib.Path]:
         if kind == "over KL":
             curves_over_kl(paths[-1], results)
         elif kind == "scatter":
-            scatter(paths[-1], results, *titles)
+            scatter(paths[-1], results, measures[titles[0]], measures[titles[1]])
         elif kind == "curves":
             title, axis, *replaced = titles
             options = {"replaces": replaced[0]} if replaced else {}

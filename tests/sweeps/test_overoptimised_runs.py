@@ -10,7 +10,7 @@ from rmjax.errors import InputError
 from rmjax.evaluation.best_of_n import best_of_n
 from rmjax.report import overoptimisation_figures
 from rmjax.sweeps.overoptimisation import FILE, correlation_in_words, read_curves, summarize
-from rmjax.sweeps.rows import Row
+from rmjax.sweeps.rows import Measure, Row
 
 
 def write_lines(path, records):
@@ -144,13 +144,14 @@ def test_the_mean_curve_ends_where_the_first_run_ends():
 
 def test_figures_are_drawn_with_and_without_runs(tmp_path):
     results = results_of(tmp_path, [{"judge": "a"}, {"judge": "b"}])
+    measures = Measure("accuracy", "", "%"), Measure("gamma", "", "")
     for row in results.rows[:2]:
         policy_run(tmp_path / row.folder)
         summarize(tmp_path / row.folder)
     overoptimisation_figures.curves_over_kl(tmp_path / "curves.png", results)
-    overoptimisation_figures.scatter(tmp_path / "scatter.png", results, "accuracy", "gamma")
+    overoptimisation_figures.scatter(tmp_path / "scatter.png", results, *measures)
     results.finished = []
     results.rows = [Row(row.at, row.seed, "missing", dict.fromkeys(row.values), "", row.folder) for row in results.rows]
     overoptimisation_figures.curves_over_kl(tmp_path / "empty.png", results)
-    overoptimisation_figures.scatter(tmp_path / "none.png", results, "accuracy", "gamma")
+    overoptimisation_figures.scatter(tmp_path / "none.png", results, *measures)
     assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("curves", "scatter", "empty", "none"))
