@@ -93,7 +93,7 @@ def scatter(path: str | pathlib.Path, results: SweepResults, x: Measure, y: Meas
         values = [list(at_setting(results.rows, at, measure.title).values()) for measure in (x, y)]
         if not all(values):
             continue
-        place = tuple(UNITS[m.unit] * float(np.mean(found)) for m, found in zip((x, y), values, strict=True))
+        place = UNITS[x.unit] * float(np.mean(values[0])), UNITS[y.unit] * float(np.mean(values[1]))
         group, *others = at.values()
         handles[show(group)] = axes.plot(*place, "o", color=colours[group], markersize=6)[0]
         heights.append(place[1])
