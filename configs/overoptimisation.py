@@ -79,6 +79,8 @@ MEASURES = (
     ("gold at the end", f"{STUDY}:gold_end", ""),
     ("change from the peak", f"{STUDY}:peak.decline", ""),
     ("over-optimised", f"{STUDY}:overoptimised", "%"),
+    ("tail of the error", f"{STUDY}:tail_index", ""),
+    ("spread within a prompt", f"{STUDY}:score_sd", ""),
 )
 
 MITIGATED = "4,000"

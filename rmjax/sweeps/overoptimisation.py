@@ -174,7 +174,9 @@ def correlation_in_words(results: SweepResults) -> str:
     Its interval is over judges, drawn with replacement. A judge is one seed of a setting.
     """
     found = [read_json(results.path / row.folder / FILE) for row in results.finished]
-    judges = [each for each in found if each and each["form"] == "best-of-n" and each["gamma"] is not None]
+    best = [each for each in found if each and each["form"] == "best-of-n"]
+    judges = [each for each in best if each["gamma"] is not None]
+    left_out = f"; {len(best) - len(judges)} others never raise the gold reward and have no γ" if best != judges else ""
     if len(judges) < 5:
         return ""
     pairs = np.array([[each["judge_accuracy"], each["gamma"]] for each in judges], np.float64)
@@ -182,7 +184,7 @@ def correlation_in_words(results: SweepResults) -> str:
     low, high = np.nanquantile([_rank_correlation(pairs[chosen]) for chosen in drawn], [0.025, 0.975])
     return (
         f"Rank correlation of the accuracy of a judge and γ under best-of-n, {len(judges)} judges: "
-        f"{_rank_correlation(pairs):+.2f} ({low:+.2f} to {high:+.2f}, over judges)."
+        f"{_rank_correlation(pairs):+.2f} ({low:+.2f} to {high:+.2f}, over judges){left_out}."
     )
 
 
