@@ -20,6 +20,7 @@ PANELS = (
     ("KL (nats per response)", "objective/kl", "validation/kl"),
     ("entropy (nats per token)", "policy/entropy_avg", ""),
     ("tokens per response", "val/response_length", "validation/length"),
+    ("repetition", "", "validation/repetition"),
 )
 
 
