@@ -12,7 +12,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
 # Pages, and the files that they link to.
-ADDED = ("*.md", "docs/*.md", "benchmarks/*.md", "configs/**/*.py")
+ADDED = ("*.md", "docs/*.md", "docs/*.png", "benchmarks/*.md", "configs/**/*.py")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
