@@ -111,8 +111,9 @@ def summarize(measured: Measured, start: Measured, bootstrap: Bootstrap) -> dict
 def sign_of_exploitation(measured: Measured, start: Measured) -> str:
     """Returns a sentence if a policy seems to exploit the reward model, otherwise "".
 
-    The sign is a higher score with more repetition within responses than at the start. docs/overoptimisation.md compares
-    it with other detectors: it found every over-optimised run, and its limit does not depend on the length of responses.
+    The sign is a higher score with more repetition within responses than at the start. docs/overoptimisation.md
+    compares it with other detectors: it found every over-optimised run, and its limit does not depend on the length of
+    responses.
     """
     now, before = repetition(measured.rollout.texts), repetition(start.rollout.texts)
     if now - before <= REPETITION or measured.score["score"].mean() <= start.score["score"].mean():
