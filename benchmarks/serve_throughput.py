@@ -2,8 +2,8 @@
 
     python benchmarks/serve_throughput.py --checkpoint=runs/helpful
 
-The texts are the responses of the corpus' test comparisons. A round scores all of them, by one call of `score` in a
-process of its own, and by requests of --clients clients to a server in another process. The two take turns. Every
+The texts are the responses of the corpus' test comparisons. A round scores all of them, by one call of `score` in one
+process, and by requests of --clients clients to a server in another process. The two take turns. Every
 answer is compared with the score of the first round of `score`. `/score` requests have --prompts comparisons each.
 
 Then the server is killed (SIGKILL) in the middle of a round and started again. Clients ask again after an error. It
@@ -103,7 +103,7 @@ def encoded(records: list[Row], size: int) -> list[bytes]:
 
 
 class Server:
-    """A server in a process of its own, from its first answer to the end of the block."""
+    """A server in a separate process, from its first answer to the end of the block."""
 
     def __init__(self, checkpoint: Path) -> None:
         self.checkpoint = checkpoint

@@ -71,7 +71,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("input", None, "JSON lines with a prompt and two to nine responses; -: standard input.")
     flags.DEFINE_string("output", None, "JSON lines; judgements are appended.")
     flags.DEFINE_string("rater", None, "Name of the person who judges.")
-    flags.DEFINE_list("heads", ["helpful"], "Heads that are judged, each by a ranking of its own.")
+    flags.DEFINE_list("heads", ["helpful"], "Heads that are judged; each has a separate ranking.")
     flags.DEFINE_list("compare", [], "Files of other raters, for the agreement.")
     flags.DEFINE_enum("order", "random", ["random", "disagreement"], "Order of the items.")
     flags.DEFINE_list("checkpoint", None, "With --order=disagreement: reward models with the first head.")

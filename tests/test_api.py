@@ -168,4 +168,4 @@ def test_every_public_name_is_there():
         assert getattr(rmjax, name) is not None
     assert set(rmjax.__all__) <= set(dir(rmjax))
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
-        rmjax.trian  # noqa: B018
+        rmjax.__getattr__("trian")

@@ -32,9 +32,9 @@ def test_on_a_full_disk_the_old_content_stays_and_nothing_is_left(tmp_path, monk
 def test_a_library_may_state_the_reason_in_its_own_exception(tmp_path):
     partial = tmp_path / "7.partial"
     partial.mkdir()
-    with pytest.raises(InputError, match=r"7 cannot be written \(No space left on device\)"):  # noqa: SIM117
-        with writing(tmp_path / "7", partial):
-            raise ValueError("RESOURCE_EXHAUSTED: Error writing: No space left on device [source ...]")
+    expected = pytest.raises(InputError, match=r"7 cannot be written \(No space left on device\)")
+    with expected, writing(tmp_path / "7", partial):
+        raise ValueError("RESOURCE_EXHAUSTED: Error writing: No space left on device [source ...]")
     assert not partial.exists()
 
 

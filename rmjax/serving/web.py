@@ -36,7 +36,7 @@ MEDIA = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 
 @dataclasses.dataclass(frozen=True)
 class Address:
-    """Where a server listens, and who may ask.
+    """Address and port of a server, and its access token.
 
     Attributes:
         host: an address or a name.

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy
 
 from rmjax.errors import InputError
 from rmjax.evaluation.best_of_n import by_rank, rank_weights
 from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.detectors import Watched, judge, repetition, sameness
 from rmjax.evaluation.evaluate import json_safe
+from rmjax.evaluation.metrics import spearman
 from rmjax.evaluation.overoptimisation import Form, degree, find_peak, fit_form, hill_index
 from rmjax.evaluation.text_table import interval_text, number, percent
 from rmjax.sweeps.results import SweepResults
@@ -181,15 +181,11 @@ def correlation_in_words(results: SweepResults) -> str:
         return ""
     pairs = np.array([[each["judge_accuracy"], each["gamma"]] for each in judges], np.float64)
     drawn = np.random.default_rng(0).integers(len(pairs), size=(RESAMPLES, len(pairs)))
-    low, high = np.nanquantile([_rank_correlation(pairs[chosen]) for chosen in drawn], [0.025, 0.975])
+    low, high = np.nanquantile([spearman(*pairs[chosen].T) for chosen in drawn], [0.025, 0.975])
     return (
         f"Rank correlation of the accuracy of a judge and γ under best-of-n, {len(judges)} judges: "
-        f"{_rank_correlation(pairs):+.2f} ({low:+.2f} to {high:+.2f}, over judges){left_out}."
+        f"{spearman(*pairs.T):+.2f} ({low:+.2f} to {high:+.2f}, over judges){left_out}."
     )
-
-
-def _rank_correlation(pairs: np.ndarray) -> float:
-    return float(scipy.stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
 
 
 def detector_rows(results: SweepResults) -> list[tuple[str, ...]]:

@@ -60,9 +60,9 @@ def catch_signals() -> Iterator[list[int]]:
 def ended_at_once() -> Iterator[None]:
     """Lets SIGINT, SIGTERM and SIGHUP end the process at once, with a sentence that says how to go on.
 
-    For a script whose files survive its end at any moment. Python calls a handler only between two of its own
-    instructions, and the next one may be minutes away while XLA compiles. So a thread reads the signals from a pipe. A
-    loop in `catch_signals` gets them instead.
+    It is for scripts whose files stay valid if the process ends at any moment. Python calls a signal handler only
+    between two Python instructions, and XLA may compile for minutes between them. So a thread reads the signals from a
+    pipe. In a block of `catch_signals` that block gets the signals instead.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

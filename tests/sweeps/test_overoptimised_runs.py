@@ -112,7 +112,7 @@ def test_runs_that_cannot_be_summarised_are_named(tmp_path):
 
 
 def results_of(tmp_path, settings):
-    """What the figures and the text need of `SweepResults`."""
+    """Results with the fields of `SweepResults` that the figures and the text read."""
     rows = [
         Row(at, seed, "finished", {"accuracy": 0.7, "gamma": 0.2}, "", f"{at['judge']}-seed{seed}")
         for at in settings
