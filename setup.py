@@ -14,7 +14,7 @@ TEST = [
     "pyarrow",
     "pytest",
     "pytest-xdist",
-    "setuptools",
+    "setuptools>=77",
     "submitit",
     "tensorboardX",
     "wandb",
