@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from configs import variants
 
 # Fields of config.data that say how files are read, the same for all stages.
-READING = ("extra_keys", "max_line_bytes", "max_file_bytes", "max_depth", "max_responses")
+READING = ("columns", "extra_keys", "max_line_bytes", "max_file_bytes", "max_depth", "max_responses")
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -47,6 +47,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.flipped = 0.0  # training: share of the comparisons whose labels are flipped
     config.data.rater_bias = 0.0  # training: standard deviation of a random shift of each comparison's ratings
     config.data.refuse_leaks = False  # True: prompts shared by training, validation and evaluation data are an error
+    config.data.columns = ""  # columns that are read as known keys: prompt=question,chosen=better,rejected=worse
     config.data.extra_keys = "check"  # check: a likely misspelling of a known key is an error; ignore: it is counted
     config.data.max_line_bytes = 2**24  # most bytes of a line of a file
     config.data.max_file_bytes = 2**36  # most bytes of a file after decompression

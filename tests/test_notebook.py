@@ -6,10 +6,12 @@ import os
 import re
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import nbformat
 from nbclient import NotebookClient
 
+import rmjax
 from rmjax.evaluation.text_table import markdown_table
 from rmjax.scoring.checkpoint import save_checkpoint
 from rmjax.scoring.finalize import finalize
@@ -65,10 +67,22 @@ def outputs(cell, kind):
     return [output["data"][kind] for output in cell["outputs"] if kind in output.get("data", {})]
 
 
-def test_the_notebook_is_committed_without_outputs():
+def test_the_notebook_is_committed_with_the_outputs_of_every_cell():
     cells = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
-    assert len(cells) > 5
-    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    kinds = [output.output_type for cell in cells for output in cell.outputs]
+    assert kinds.count("display_data") > 5
+    assert "error" not in kinds
+
+
+def run_notebook(folder, monkeypatch, **variables):
+    """The notebook after its cells ran in a folder, with these environment variables."""
+    for name in ("RUNS", "RUN", "OTHER", "DATA"):
+        monkeypatch.setenv(f"RMJAX_{name}", str(variables.get(name, "")))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
+    return notebook
 
 
 def test_every_cell_runs(tmp_path, monkeypatch, reward_model, make_model, references):
@@ -82,15 +96,14 @@ def test_every_cell_runs(tmp_path, monkeypatch, reward_model, make_model, refere
             tmp_path / "b", "width", (24, 48, 96), ["accuracy", "curves", "accuracy", "width"], ("accuracy", "width")
         ),
     }
-    for variable, name in (("RMJAX_RUN", "two"), ("RMJAX_OTHER", "one")):
-        monkeypatch.setenv(variable, str(tmp_path / name))
-    monkeypatch.setenv("RMJAX_SWEEPS", f"{tmp_path / 'a'},{tmp_path / 'b'}")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    first = notebook.cells[1]
-    assert '"gold/both[:600]"' in first.source
-    first.source = first.source.replace("[:600]", "[:24]")
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    notebook = run_notebook(
+        tmp_path,
+        monkeypatch,
+        RUNS=tmp_path,
+        RUN=tmp_path / "two",
+        OTHER=tmp_path / "one",
+        DATA="gold/both[:24]",
+    )
 
     titles = [re.match(r"#+ (.*)", cell.source).group(1) for cell in notebook.cells if cell.cell_type == "markdown"]
     part, parts = "", {title: [] for title in titles}
@@ -120,3 +133,26 @@ def test_every_cell_runs(tmp_path, monkeypatch, reward_model, make_model, refere
             one, other = model.score(words["prompt"], [words["one"], words["other"]], head=head)
             expected.append(f"{tmp_path}/{name}, {head}: {1 / (1 + math.exp(other - one)):.2f}")
     assert outputs(parts["Your own texts"][1], "text").splitlines() == expected
+
+
+def test_it_opens_the_newest_run_with_its_own_test_data_and_needs_no_sweep(tmp_path, monkeypatch, quick_compilation):
+    lines = (f'{{"prompt": "Add {n} and 2.", "chosen": "It is {n + 2}.", "rejected": "No idea."}}\n' for n in range(40))
+    (tmp_path / "own.jsonl").write_text("".join(lines))
+    config = rmjax.config("helpful")
+    config.init = "random"
+    config.data.train, config.data.eval, config.data.holdout = f"jsonl:{tmp_path}/own.jsonl", "holdout:20%", 0.2
+    config.tokenizer.vocab_size = 300
+    config.model.width, config.model.layers, config.model.mlp_width = 8, 1, 8
+    config.train.max_steps, config.evaluation.bootstrap, config.evaluation.references = 1, 10, 8
+    for seed, name in enumerate(("old", "new")):
+        config.seed = seed
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+            rmjax.train(config, tmp_path / "runs" / name)
+    os.utime(tmp_path / "runs" / "old" / "evaluation.json", (1, 1))
+    notebook = run_notebook(tmp_path, monkeypatch, RUNS=tmp_path / "runs")
+    printed = "".join(outputs(cell, "text") for cell in notebook.cells if cell.cell_type == "code")
+    new, old = (f"{tmp_path}/runs/{name}" for name in ("new", "old"))
+    assert printed.index(f"{new}: RewardModel(") < printed.index(f"{old}: RewardModel(")
+    evaluated = json.loads((tmp_path / "runs" / "new" / "evaluation.json").read_text())["comparisons"]
+    assert f"\n{evaluated} comparisons of the test data of {new}" in printed
+    assert "has no sweep" in printed

@@ -22,10 +22,13 @@ def define(extra_keys: str = DEFAULT.extra_keys) -> None:
         list(EXTRA_KEYS),
         "check: a likely misspelling of a known key is an error; ignore: it is counted, as other keys not read.",
     )
+    flags.DEFINE_string(
+        "columns", "", "Columns that are read as known keys, such as prompt=question,chosen=better,rejected=worse."
+    )
     for name, text in LIMITS.items():
         flags.DEFINE_integer(name, getattr(DEFAULT, name), text, lower_bound=1)
 
 
 def reading() -> Reading:
     """Returns the limits that the flags state."""
-    return Reading(**{name: getattr(flags.FLAGS, name) for name in ("extra_keys", *LIMITS)})
+    return Reading(**{name: getattr(flags.FLAGS, name) for name in ("extra_keys", "columns", *LIMITS)})

@@ -21,7 +21,7 @@ LABELS = ("head", "subset")  # columns whose cells are text, or absent if they a
 def csv_records(path: str | os.PathLike, reading: Reading = DEFAULT) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields (origin, record) for every row of a CSV file, gzipped or not; the origin is "FILE:LINE" of its first line.
 
-    The keys are those of the header row. The cells of `TEXTS` and `LABELS` are text. Another cell is JSON if it can be
+    The keys are those of the header row. What follows is for the keys that `reading.columns` reads them as. The cells of `TEXTS` and `LABELS` are text. Another cell is JSON if it can be
     read so (a number, `true`, `[2, 1]`), else text; an empty one is absent.
 
     Raises:
@@ -40,6 +40,8 @@ def csv_records(path: str | os.PathLike, reading: Reading = DEFAULT) -> Iterator
             header = next(rows, [])
             if not header or "" in header or len(set(header)) < len(header):
                 raise InputError(f"{path}: its first line must name every column, each once, found {header}")
+            key_of = {column: key for key, column in reading.column_of.items()}
+            keys = [key_of.get(column, column) for column in header]
             line = rows.line_num + 1
             found = False
             for row in rows:
@@ -49,7 +51,7 @@ def csv_records(path: str | os.PathLike, reading: Reading = DEFAULT) -> Iterator
                 if left < 0:
                     raise InputError(f"{path}:{line}: the file has more than max_file_bytes after decompression")
                 if row:
-                    yield f"{path}:{line}", _record(header, row)
+                    yield f"{path}:{line}", dict(zip(header, map(_value, keys, row), strict=True))
                     found = True
                 line = rows.line_num + 1
     except FileNotFoundError:
@@ -58,10 +60,6 @@ def csv_records(path: str | os.PathLike, reading: Reading = DEFAULT) -> Iterator
         raise InputError(f"{path}:{line}: not a CSV file in UTF-8 that can be read ({error})") from None
     if not found:
         raise InputError(f"{path}: has no rows below its header")
-
-
-def _record(header: list[str], row: list[str]) -> dict[str, Any]:
-    return {key: _value(key, cell) for key, cell in zip(header, row, strict=True)}
 
 
 def _value(key: str, cell: str) -> Any:

@@ -3,17 +3,22 @@
     UltraFeedback (openbmb/UltraFeedback)           K responses with their mean ratings (`fine-grained_score`)
     UltraFeedback, binarized (HuggingFaceH4)        two responses with their ratings
     HelpSteer2 (folder `preference`), HelpSteer3    two responses with a preference from -3 to 3 and its strength
+    HelpSteer, HelpSteer2 (nvidia)                  rated responses, a record for each: a comparison for each attribute
 
 Keys that have no meaning here stay, so that the audit names them.
 """
 
 from __future__ import annotations
 
+import collections
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rmjax.data import values
 from rmjax.errors import InputError
 
+ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 STRENGTH = {1: "slightly_better", 2: "better", 3: "significantly_better"}
 
 
@@ -36,6 +41,36 @@ def too_few_completions(record: Any) -> bool:
     """Returns True for a record of UltraFeedback with fewer than two completions, which compares nothing."""
     ultrafeedback = isinstance(record, dict) and {"completions", "instruction"} <= record.keys()
     return ultrafeedback and isinstance(record["completions"], list) and len(record["completions"]) < 2
+
+
+def rated_by_attribute(
+    records: Iterable[tuple[str, Any]], notes: collections.Counter[str] | None = None
+) -> Iterator[tuple[str, Any]]:
+    """Yields (origin, record), with the rated responses of HelpSteer as comparisons; other records as they are.
+
+    The responses to one prompt are in consecutive records. They become a comparison for each attribute, with the
+    attribute as its head. A prompt with one response compares nothing and is counted in `notes`.
+    """
+
+    def prompt_of(item: tuple[str, Any]) -> Any:
+        return item[1]["prompt"] if _is_rated(item[1]) else object()  # an object equals nothing else
+
+    for _, group in itertools.groupby(records, prompt_of):
+        (origin, record), *more = group
+        if not _is_rated(record):
+            yield origin, record
+        elif more:
+            rated = [record, *(other for _, other in more)]
+            texts = [each["response"] for each in rated]
+            for name in ATTRIBUTES:
+                scores = [each[name] for each in rated]
+                yield origin, {"prompt": record["prompt"], "responses": texts, "scores": scores, "head": name}
+        elif notes is not None:
+            notes["record of HelpSteer with one response to its prompt skipped"] += 1
+
+
+def _is_rated(record: Any) -> bool:
+    return isinstance(record, dict) and {"prompt", "response", *ATTRIBUTES} <= record.keys()
 
 
 def _ultrafeedback(completions: Any, instruction: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rmjax.data.csv_file import csv_records
 from rmjax.data.hub_dataset import hub_records
 from rmjax.data.jsonl import jsonl_records
 from rmjax.data.parquet import parquet_records
-from rmjax.data.published import too_few_completions
+from rmjax.data.published import rated_by_attribute, too_few_completions
 from rmjax.data.reading import DEFAULT, Reading
 from rmjax.data.records import parse_comparison, parse_demonstrations, parse_prompt, remarks
 from rmjax.errors import InputError
@@ -108,7 +108,7 @@ def parse_records(
             found["record of UltraFeedback with fewer than two completions skipped"] += 1
             continue
         parsed = parse(record, origin, reading)
-        found.update(remarks(record))
+        found.update(remarks(reading.renamed(record)))
         yield parsed
     unread = [f"{note} in {count:,} records" for note, count in found.items() if note.endswith("not read")]
     if notes is None and unread:
@@ -128,7 +128,8 @@ def _record_reader(
         return parse_records(records(request), parse, request.notes, request.reading)
 
     def comparisons(request: Request) -> list[Comparison]:
-        return list(parsed(request, parse_comparison))
+        rated = rated_by_attribute(records(request), request.notes)
+        return list(parse_records(rated, parse_comparison, request.notes, request.reading))
 
     def demonstrations(request: Request) -> list[Demonstration]:
         return [demonstration for group in parsed(request, parse_demonstrations) for demonstration in group]

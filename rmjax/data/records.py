@@ -68,7 +68,7 @@ def _located(parse: Callable[[Any, str], Parsed]) -> Callable[..., Parsed]:
     @functools.wraps(parse)
     def located(record: Any, origin: str = "", reading: Reading = DEFAULT) -> Parsed:
         try:
-            record = standard_form(record)
+            record = standard_form(reading.renamed(record))
             check_record(record, reading)
             return parse(record, origin)
         except InputError as error:

@@ -57,6 +57,19 @@ def find_runs(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def newest_runs(folder: str | Path, kind: str) -> list[Path]:
+    """Returns the finished runs of a kind (a key of `TITLES`) in a folder and its subfolders, the newest first.
+
+    The runs of sweeps are left out.
+    """
+    found = []
+    for path in find_runs(Path(folder)):
+        in_sweep = any((parent / "sweep.json").is_file() for parent in path.parents)
+        if not in_sweep and (run := read_run(path)).kind == kind and run.evaluation is not None:
+            found.append(path)
+    return sorted(found, key=lambda path: RunPaths(path).evaluation.stat().st_mtime, reverse=True)
+
+
 def runs_text(tables: Sequence[RunTable]) -> str:
     """Returns the tables as text for the console."""
     return "\n\n".join(f"{table.title}\n{text_table([table.heading, *table.rows])}" for table in tables)

@@ -104,6 +104,11 @@ def read_sweep(path: str | Path) -> SweepResults:
     return SweepResults(path, sweep, rows)
 
 
+def find_sweeps(folder: str | Path) -> list[Path]:
+    """Returns the directories of sweeps with results in a folder and its subfolders, by name."""
+    return sorted(path.parent for path in Path(folder).rglob("results.csv") if (path.parent / "sweep.json").is_file())
+
+
 def measured_in_words(results: SweepResults) -> str:
     """Returns the measured values of a page's assumptions, as medians over its differences; empty if there are none.
 

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
+from rmjax.data.published import ATTRIBUTES
 from rmjax.data.records import parse_comparison, parse_prompt, parse_scoring, remarks
-from rmjax.data.sources import load_comparisons
+from rmjax.data.sources import load_comparisons, load_demonstrations
 from rmjax.errors import InputError
 from rmjax.stages.datasets import fingerprint
 
@@ -169,3 +170,34 @@ def test_a_wrong_value_is_refused_with_its_origin(record, message):
     with pytest.raises(InputError, match=message) as refusal:
         parse_comparison(record, "data.jsonl:3")
     assert str(refusal.value).startswith("data.jsonl:3: ")
+
+
+def rated(prompt, response, *ratings):
+    return {"prompt": prompt, "response": response, **dict(zip(ATTRIBUTES, ratings, strict=True))}
+
+
+def test_rated_responses_to_a_prompt_are_a_comparison_for_each_attribute(tmp_path):
+    records = [
+        rated(QUESTION, "Seven minutes.", 4, 4, 4, 2, 1),
+        rated(QUESTION, "No.", 0, 1, 4, 0, 0),
+        rated("Alone?", "Yes.", 3, 3, 3, 3, 3),
+        rated("Is ice cold?", "Yes.", 3, 3, 3, 3, 3),
+        rated("Is ice cold?", "No.", 1, 3, 4, 0, 2),
+        PAIR,
+    ]
+    (tmp_path / "rated.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    notes = collections.Counter()
+    found = load_comparisons(f"jsonl:{tmp_path}/rated.jsonl", "train", notes=notes)
+    assert [(each.head, each.scores) for each in found[:5]] == [
+        ("helpfulness", (4, 0)),
+        ("correctness", (4, 1)),
+        ("coherence", (4, 4)),
+        ("complexity", (2, 0)),
+        ("verbosity", (1, 0)),
+    ]
+    assert [each.ranks for each in found[:5]] == [(1, 2), (1, 2), (1, 1), (1, 2), (1, 2)]
+    assert [each.scores for each in found[5:10]] == [(3, 1), (3, 3), (3, 4), (3, 0), (3, 2)]
+    assert (len(found), found[10].responses, found[10].origin[-2:]) == (11, ("Seven minutes.", "No."), ":6")
+    assert notes == {"record of HelpSteer with one response to its prompt skipped": 1}
+    shown = load_demonstrations(f"jsonl:{tmp_path}/rated.jsonl", "train")
+    assert [each.response for each in shown] == ["Seven minutes.", "No.", "Yes.", "Yes.", "No.", "Seven minutes."]
