@@ -22,7 +22,8 @@ def csv_records(path: str | os.PathLike, reading: Reading = DEFAULT) -> Iterator
     """Yields (origin, record) for every row of a CSV file, gzipped or not; the origin is "FILE:LINE" of its first line.
 
     The keys are those of the header row. The cells of `TEXTS` and `LABELS`, and of columns that `reading.columns` reads
-    as these, are text. Another cell is JSON if it can be read so (a number, `true`, `[2, 1]`), else text; an empty one is absent.
+    as these, are text. Another cell is JSON if it can be read so (a number, `true`, `[2, 1]`), else text; an empty one
+    is absent.
 
     Raises:
         InputError: the file is missing, broken, a FIFO, a device or beyond a limit of `reading`, has no header or no
