@@ -68,6 +68,21 @@ def outliers(start_PxD: np.ndarray, features_PxD: np.ndarray, level: float = 0.9
     return float((distance(features_PxD) > np.quantile(distance(start), level)).mean())
 
 
+def disagreement(start_JxP: np.ndarray, scores_JxPxE: np.ndarray) -> list[float]:
+    """Returns the mean over responses of the standard deviation of J judges' scores, for each of E evaluations.
+
+    The scores of a judge are in standard deviations of its scores of the start, above their mean. Judges that agree on
+    familiar responses disagree on others (Coste et al. 2310.02743).
+
+    Example:
+        >>> start = np.array([[0.0, 2.0], [1.0, 5.0]])
+        >>> disagreement(start, np.stack([start, start + [[1.0], [4.0]]], axis=2))
+        [0.0, 0.5]
+    """
+    mean_Jx1x1, sd_Jx1x1 = (statistic(start_JxP, axis=1)[:, None, None] for statistic in (np.mean, np.std))
+    return ((scores_JxPxE - mean_Jx1x1) / sd_Jx1x1).std(0).mean(0).tolist()
+
+
 class Watched(NamedTuple):
     """One run: a signal at every evaluation, and whether the policy was over-optimised there, by the gold reward."""
 

@@ -20,6 +20,8 @@ from rmjax.evaluation.evaluate import json_safe
 from rmjax.evaluation.metrics import spearman
 from rmjax.evaluation.overoptimisation import Form, degree, find_peak, fit_form, hill_index
 from rmjax.evaluation.text_table import interval_text, number, percent
+from rmjax.sweeps.model_signals import FILE as MODEL_FILE
+from rmjax.sweeps.model_signals import write_model_signals
 from rmjax.sweeps.results import SweepResults
 from rmjax.training.run import write_json
 from rmjax.training.run_files import RunFiles, read_json, read_run
@@ -193,16 +195,19 @@ def detector_rows(results: SweepResults) -> list[tuple[str, ...]]:
 
     A threshold is chosen on the same runs, so the shares are somewhat too good.
     """
-    found = [read_json(results.path / row.folder / FILE) for row in results.finished]
-    policies = [each for each in found if each and each["signals"]]
+    folders = [results.path / row.folder for row in results.finished]
+    found = [(folder, each) for folder in folders if (each := read_json(folder / FILE)) and each["signals"]]
+    write_model_signals([folder for folder, _ in found])
+    policies = [each | {"signals": each["signals"] | (read_json(folder / MODEL_FILE) or {})} for folder, each in found]
     if not any(any(each["peak"]["exploited_E"]) for each in policies):
         return []
     rows: list[tuple[str, ...]] = [
         ("signal", "area under the ROC", "threshold", "over-optimised runs found", "other runs with an alarm")
     ]
-    for name in policies[0]["signals"]:
+    for name in dict.fromkeys(name for run in policies for name in run["signals"]):
+        with_signal = [run for run in policies if name in run["signals"]]
         each = judge(
-            [Watched(np.array(run["signals"][name]), np.array(run["peak"]["exploited_E"])) for run in policies]
+            [Watched(np.array(run["signals"][name]), np.array(run["peak"]["exploited_E"])) for run in with_signal]
         )
         rows.append(
             (
