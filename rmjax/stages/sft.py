@@ -14,8 +14,10 @@ from rmjax.models.logprobs import next_token_model
 from rmjax.models.transformer import LanguageModel
 from rmjax.parallel.processes import is_main_process
 from rmjax.report import figures
+from rmjax.scoring.batched_forward import BatchedForward
 from rmjax.stages.datasets import SftExamples, encode_sft, load_demonstration_splits, training_texts
 from rmjax.stages.initialization import Initialization, initialize
+from rmjax.stages.minimal_edits import edit_accuracy
 from rmjax.stages.parsing import parse, plain_dict, to_dict
 from rmjax.stages.settings import SftSettings
 from rmjax.stages.stage import Stage, base_contract, make_stream, run_stage
@@ -61,7 +63,8 @@ def run_sft_stage(settings: SftSettings, workdir: Path, start: Initialization, e
         examples: the demonstrations.
 
     Returns:
-        The contents of its `evaluation.json`: loss in nats per token on held-out demonstrations, and its perplexity.
+        The contents of its `evaluation.json`: loss in nats per token on held-out demonstrations, its perplexity, and
+        after training on the embedded corpus `minimal_edits`, see `edit_accuracy`.
     """
     run = RunDirectory(workdir, to_dict(settings))
     if run.finished:
@@ -106,17 +109,21 @@ def fit_language_model(
         evaluate=validate,
         make_contract=lambda state, step: dataclasses.replace(contract, step=step),
     )
-    metrics = validate(run_stage(stage, run, layout))
+    state = run_stage(stage, run, layout)
+    metrics = validate(state)
     if is_main_process():
         figures.training_curve(
             run.figure("training.png"), run.metrics(), title="SFT", loss_unit="nats per token", chance={}
         )
     loss = metrics["validation_loss"]
-    result = {
+    result: dict[str, Any] = {
         "demonstrations": len(examples.held_out),
         "loss": loss,
         "perplexity": math.exp(loss),
         "accuracy": metrics["validation_accuracy"],
     }
+    if settings.data.train.startswith("gold/"):
+        forward = BatchedForward(model, layout)
+        result["minimal_edits"] = edit_accuracy(state.params, forward, start.tokenizer, settings.seed)
     run.finish(result)
     return result

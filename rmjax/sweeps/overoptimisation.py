@@ -196,9 +196,10 @@ def detector_rows(results: SweepResults) -> list[tuple[str, ...]]:
     A threshold is chosen on the same runs, so the shares are somewhat too good.
     """
     folders = [results.path / row.folder for row in results.finished]
-    found = [(folder, each) for folder in folders if (each := read_json(folder / FILE)) and each["signals"]]
+    summaries = [(folder, read_json(folder / FILE)) for folder in folders]
+    found = [(folder, summary) for folder, summary in summaries if summary and summary["signals"]]
     write_model_signals([folder for folder, _ in found])
-    policies = [each | {"signals": each["signals"] | (read_json(folder / MODEL_FILE) or {})} for folder, each in found]
+    policies = [run | {"signals": run["signals"] | (read_json(folder / MODEL_FILE) or {})} for folder, run in found]
     if not any(any(each["peak"]["exploited_E"]) for each in policies):
         return []
     rows: list[tuple[str, ...]] = [

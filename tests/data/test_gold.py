@@ -15,6 +15,7 @@ from rmjax.data.comparisons import STRENGTHS, Message, ranks_from_scores
 from rmjax.data.gold import texts
 from rmjax.data.gold.corpus import NAMES, SPLITS, TEMPERATURE, THRESHOLDS, comparisons, demonstrations, gold
 from rmjax.data.gold.drawing import PortableRandom, draw_request, draw_response
+from rmjax.data.gold.edits import minimal_edits
 from rmjax.data.gold.reading import read
 from rmjax.data.gold.reward import HELP, HELPFUL, SAFETY_UNSAFE, classify, is_unsafe
 from rmjax.errors import InputError
@@ -374,6 +375,20 @@ def test_unknown_names_and_sizes_are_refused_with_the_known_ones():
         demonstrations("helpful", "dev")
     with pytest.raises(InputError, match="not -1"):
         comparisons("helpful", "train", -1)
+
+
+def test_a_minimal_edit_makes_a_right_answer_wrong_by_one_word_on_a_prompt_of_no_training_data():
+    edits = minimal_edits(40)
+    assert collections.Counter(edit.subset for edit in edits) == dict.fromkeys(LOOKUP_SUBSETS, 40)
+    assert len({edit.prompt for edit in edits}) == len(edits)
+    for _, prompt, right, edited in edits:
+        assert (classify(prompt, right), classify(prompt, edited)) == ("right", "wrong_value")
+        ((_, other),) = [pair for pair in zip(right.split(), edited.split(), strict=True) if pair[0] != pair[1]]
+        assert other.strip(".") in " ".join(message.content for message in prompt)
+    learned = {
+        each.prompt for name in NAMES for each in (*demonstrations(name, "train"), *comparisons(name, "train", 3000))
+    }
+    assert not learned.intersection(edit.prompt for edit in edits)
 
 
 DIGEST = """

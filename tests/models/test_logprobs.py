@@ -6,10 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from naive import assert_close, make_params, one_bin, random_examples
+from naive import assert_close, make_example, make_params, one_bin, random_examples
 
 from rmjax.data.batch import BatchShape
-from rmjax.models.logprobs import next_token_model, previous_index, response_statistics, token_statistics
+from rmjax.models.logprobs import (
+    next_token_model,
+    previous_index,
+    response_log_probs,
+    response_statistics,
+    token_statistics,
+)
 from rmjax.models.transformer import LanguageModel
 
 N, D, V = 23, 5, 11
@@ -83,6 +89,22 @@ def test_statistics_of_a_packed_batch_are_those_of_its_logits(tiny_trunk, tied):
     np.testing.assert_allclose(found.log_prob, log_prob, atol=1e-5)
     assert_close(gradient, wanted_gradient, tolerance=1e-4)
     assert not np.asarray(found.entropy)[~np.asarray(answered)].any()
+
+
+def test_the_log_probability_of_a_response_is_the_sum_over_its_tokens(tiny_trunk):
+    """Of each response alone after its prompt; an empty slot has 0."""
+    model = LanguageModel(tiny_trunk, jnp.dtype("float32"))
+    params, parts = make_params(model), next_token_model(model)
+    examples = random_examples(3, seed=3)
+    batch, slots = one_bin(examples, BatchShape(2, 64, 16, 64))
+    found = np.asarray(response_log_probs(parts, params, batch))
+    expected = np.zeros_like(found)
+    for slot, (i, k) in enumerate(slots):
+        alone = make_example(examples[i].prompt, [examples[i].responses[k]])
+        one, _ = one_bin([alone], BatchShape(1, 16, 1, 1))
+        expected[slot] = response_statistics(parts, params, one).log_prob.sum()
+    assert len(slots) == sum(len(example.responses) for example in examples)
+    assert_close(found, expected)
 
 
 def test_whole_logits_are_never_in_memory():

@@ -175,7 +175,8 @@ def make_run(folder, heads=("helpful",), odd="plain"):
     write(folder, "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in METRICS))
     write(folder, "mistakes.jsonl", mistakes.as_lines(mistakes.worst_mistakes(made, scores, heads, 7)))
     write(folder / "sft", "config.json", {"init": "random", "seed": 0})
-    write(folder / "sft", "evaluation.json", {"demonstrations": 2, "loss": 1.25, "perplexity": 3.49, "accuracy": 0.4})
+    results = {"demonstrations": 2, "loss": 1.25, "perplexity": 3.49, "accuracy": 0.4}
+    write(folder / "sft", "evaluation.json", results | {"minimal_edits": {"accuracy": 0.612}})
     for name in ("training", *(f"{kind}-{head}" for head in heads for kind in ("rewards", "reliability")), "mine"):
         draw(folder / "figures" / f"{name}.png")
     return result
@@ -267,6 +268,7 @@ def test_data_training_and_environment(complete):
     assert ["10", "0.610", "72.5 %"] in page.rows
     assert "2 × 512 tokens (rows × length), 3.1 % of them padding" in page.text
     assert "perplexity 3.49" in page.text
+    assert "with the other fact of the prompt in 61.2 % of the cases" in page.text
     assert ["data.train", "'plain'"] in page.rows
     assert ["Commit", "abc123, with uncommitted changes"] in page.rows
     options = ["--config=configs/helpful.py", "'--config.data.train=gold/helpful[:20]'"]
@@ -368,7 +370,8 @@ def test_a_language_model(tmp_path):
     make_run(tmp_path)
     page = read(tmp_path / "sft")
     assert "language model" in page.text
-    for title, value in (("loss", "1.250"), ("perplexity", "3.49"), ("accuracy", "40.0 %"), ("demonstrations", "2")):
+    tiles = {"loss": "1.250", "perplexity": "3.49", "accuracy": "40.0 %", "demonstrations": "2"}
+    for title, value in (tiles | {"minimal edits": "61.2 %"}).items():
         assert page.texts[page.texts.index(title) + 1] == value
 
 

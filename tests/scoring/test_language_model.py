@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import user
-from naive import make_params
+from naive import make_example, make_params, one_bin
 from tiny_checkpoints import write_bert, write_llama
 
+from rmjax.data.batch import BatchShape
 from rmjax.errors import InputError
 from rmjax.models.config import default_head
 from rmjax.models.reward import RewardTransformer
@@ -54,6 +55,24 @@ def test_text_tokens_and_log_probability_are_those_of_the_sampled_ids(model):
             assert response.tokens == len(ids)
             assert response.logprob == pytest.approx(log_probs.sum(), rel=1e-6)
             assert response.stopped == stopped
+
+
+def test_log_probabilities_of_given_responses_are_those_of_the_logits(model):
+    """The sum over the tokens of the text and its ending, of every response alone."""
+    texts = [["Boil it.", "No."], ["Because."]]
+    prompts = [user("How do I boil an egg?"), user("Why?")]
+    found = model.log_probs(prompts, texts)
+    module = LanguageModel(model.config, model.dtype)
+    params = model.layout.unreplicate(model.params)
+    for prompt, group, values in zip(prompts, texts, found, strict=True):
+        for text, value in zip(group, values, strict=True):
+            (before,) = model.tokenizer.encode_prompts([prompt])
+            (answer,) = model.tokenizer.encode_responses([before], [text])
+            batch, _ = one_bin([make_example(before.ids, [answer.ids])], BatchShape(1, 48, 1, 1))
+            log_p = np.asarray(jax.nn.log_softmax(module.apply({"params": params}, batch)))[0]
+            first = len(before.ids)
+            own = [log_p[first + t - 1, token] for t, token in enumerate(answer.ids)]
+            assert value == pytest.approx(sum(own), rel=1e-5)
 
 
 def test_a_model_says_what_it_is(model, tmp_path):

@@ -17,7 +17,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from rmjax.data.comparisons import Comparison, Demonstration, ranks_from_scores
+from rmjax.data.comparisons import Comparison, Demonstration, Prompt, ranks_from_scores
 from rmjax.data.gold.drawing import PortableRandom, Request, draw_request, draw_response
 from rmjax.data.gold.reward import GoldReward, Verdict, gold, is_unsafe
 from rmjax.errors import InputError
@@ -173,12 +173,16 @@ def _requests(rng: PortableRandom, heads: Iterable[str], share: tuple[str, str])
     for head in heads:
         while True:
             request = draw_request(rng, rng.weighted(_SUBSETS[head]))
-            text = "\n".join(message.content for message in request.prompt)
-            percentile = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 100
-            if percentile in _SHARES[share] and text not in seen:
+            if in_share(request.prompt, share) and request.prompt not in seen:
                 break
-        seen.add(text)
+        seen.add(request.prompt)
         yield head, request
+
+
+def in_share(prompt: Prompt, share: tuple[str, str]) -> bool:
+    """Returns True if a prompt belongs to a share, such as `("demonstrations", "test")`; each prompt belongs to one."""
+    text = "\n".join(message.content for message in prompt)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 100 in _SHARES[share]
 
 
 def _draw_comparison(rng: PortableRandom, request: Request, head: str, origin: str) -> Comparison:
