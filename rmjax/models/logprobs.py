@@ -103,6 +103,16 @@ def response_statistics(
     )
 
 
+def response_log_probs(model: NextTokenModel, params: Any, batch: PackedBatch) -> Array:
+    """Returns the log-probability of each response, the sum over its tokens, `[N]` in nats; 0 for an empty slot."""
+    log_prob_RxL = response_statistics(model, params, batch).log_prob
+    R, L = log_prob_RxL.shape
+    # The segments of a row are numbered 1 to L at most; 0 is padding.
+    segment = (jnp.arange(R, dtype=jnp.int32)[:, None] * (L + 1) + batch.segments_RxL).reshape(-1)
+    total = jax.ops.segment_sum(log_prob_RxL.reshape(-1), segment, num_segments=R * (L + 1))
+    return total[segment[batch.responses.score_index_N]] * batch.responses.response_mask_N
+
+
 def previous_index(batch: PackedBatch) -> Array:
     """Returns the position in the row of the token whose logits predict each token, `[R, L] int32`.
 

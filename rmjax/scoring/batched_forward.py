@@ -1,4 +1,4 @@
-"""Batched forward pass of a reward model: tokenized prompts with their responses -> scores."""
+"""Batched forward pass: tokenized prompts with their responses -> scores of a reward model, or log-probabilities."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from rmjax.data.batch_shape import power_of_two, rounded_shape, row_tokens, smal
 from rmjax.data.loader import balance_tokens
 from rmjax.data.packing import fitting_row_length, pack_rows, split_into_chunks
 from rmjax.models.attention import uses_dense_attention
+from rmjax.models.logprobs import next_token_model, response_log_probs
 from rmjax.models.reward import RewardTransformer
-from rmjax.models.transformer import apply_fn
+from rmjax.models.transformer import LanguageModel, apply_fn
 from rmjax.parallel.layout import Layout
 
 # Tokens that one device computes at a time: enough to fill an accelerator, few enough for its memory. A core of a CPU
@@ -33,7 +34,8 @@ class BatchedForward:
     Shapes come from a short list, so requests of all sizes share a few compilations.
 
     Args:
-        model: the module that scores a packed batch.
+        model: the module that scores a packed batch. Of a language model, the score of a response is its
+            log-probability, the sum over its tokens, in nats.
         layout: the devices to run on.
         precision: of matrix products, as in `jax.default_matmul_precision`; None for the backend's own.
 
@@ -41,11 +43,11 @@ class BatchedForward:
         rounding: the shape that is compiled for the smallest shape of a batch.
     """
 
-    def __init__(self, model: RewardTransformer, layout: Layout, precision: str | None = None) -> None:
+    def __init__(self, model: RewardTransformer | LanguageModel, layout: Layout, precision: str | None = None) -> None:
         self.layout = layout
         self.rounding: Callable[[BatchShape], BatchShape] = rounded_shape
         self._share_prompts = model.config.causal
-        forward = apply_fn(model)
+        forward = _log_probs_fn(model) if isinstance(model, LanguageModel) else apply_fn(model)
 
         def apply(params: Any, batch: PackedBatch) -> jax.Array:
             with jax.default_matmul_precision(precision):
@@ -82,6 +84,12 @@ class BatchedForward:
                 for n, (example, k) in enumerate(used):
                     scores[example][k] = out_SxNxZ[shard, n]
         return [np.stack([group[k] for k in range(len(group))]) for group in scores]
+
+
+def _log_probs_fn(model: LanguageModel) -> Callable[[Any, PackedBatch], jax.Array]:
+    """Returns the function `(params, batch) -> log-probabilities [N, 1]` of a language model."""
+    parts = next_token_model(model)
+    return lambda params, batch: response_log_probs(parts, params, batch)[:, None]
 
 
 def plan_batches(

@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rmjax.data.batch import Example
 from rmjax.data.chat_template import DATE
 from rmjax.data.comparisons import Prompt
+from rmjax.data.examples import encode_groups
 from rmjax.data.pretrained_tokenizer import open_tokenizer
 from rmjax.data.tokenizer import ResponseIds, Tokenizer
 from rmjax.errors import InputError
@@ -22,6 +24,7 @@ from rmjax.models.sampling import Sampler
 from rmjax.models.token_choice import SamplingSettings
 from rmjax.models.transformer import LanguageModel, model_in_words, parameter_shapes
 from rmjax.parallel.layout import Layout, make_layout
+from rmjax.scoring.batched_forward import BatchedForward
 from rmjax.scoring.checkpoint import find_checkpoint, is_hugging_face, load_params, load_tokenizer
 from rmjax.scoring.contract import read_contract
 from rmjax.scoring.hub import check_tokenizer
@@ -90,6 +93,19 @@ class LoadedLanguageModel:
         """Returns a sampler. Float32 is computed in float32 on all devices."""
         precision = "highest" if self.dtype == jnp.float32 else None
         return Sampler(self.config, self.dtype, self.layout, settings, precision=precision)
+
+    def log_probs(self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """Returns the log-probability of every response to each prompt, `[K] float32`, in nats.
+
+        It is the sum over the tokens of the response and its ending. Truncated texts have that of what is left.
+        """
+        prompt_ids, response_ids = encode_groups(prompts, responses, self.tokenizer)
+        examples = [
+            Example(prompt.ids, tuple(response.ids for response in group))
+            for prompt, group in zip(prompt_ids, response_ids, strict=True)
+        ]
+        run = BatchedForward(LanguageModel(self.config, self.dtype), self.layout)
+        return [scores[:, 0] for scores in run(self.params, examples)]
 
     def encode_prompts(self, prompts: Sequence[Prompt], max_response: int) -> list[tuple[np.ndarray, int]]:
         """Returns the ids of every prompt, cut to what a response of `max_response` tokens leaves, and the cut."""
