@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rmjax.data.gold.drawing import PortableRandom, draw_request, draw_response
 
 from rmjax.data.comparisons import STRENGTHS, Message, ranks_from_scores
 from rmjax.data.gold import texts
 from rmjax.data.gold.corpus import NAMES, SPLITS, TEMPERATURE, THRESHOLDS, comparisons, demonstrations, gold
-from rmjax.data.gold.drawing import PortableRandom, draw_request, draw_response
 from rmjax.data.gold.reading import read
 from rmjax.data.gold.reward import HELP, HELPFUL, SAFETY_UNSAFE, classify, is_unsafe
 from rmjax.errors import InputError
