@@ -30,7 +30,7 @@ def write_llama(folder: Path) -> Any:
     config = TransformerConfig(
         **{**SIZES, "kv_heads": 2}, vocab_size=300, rope_theta=100.0, norm_eps=1e-5, tie_embeddings=False
     )
-    params = _params(LanguageModel(config, jnp.dtype("float32")))
+    params = random_params(LanguageModel(config, jnp.dtype("float32")))
     write_pretrained(folder, config, params, head=None, dtype=np.dtype("float32"), fields={})
     train_bpe(TEXTS, 300).save_pretrained(folder)
     return params
@@ -41,7 +41,7 @@ def write_bert(folder: Path) -> Any:
     tokenizer = wordpiece()
     fields = {"token_types": 2, "activation": "gelu", "pooler": "tanh", "family": "bert", "vocab_size": len(tokenizer)}
     config = TransformerConfig(**{**ENCODER, **SIZES, **fields})
-    params = _params(RewardTransformer(config, default_head(("score",), config), jnp.dtype("float32")))
+    params = random_params(RewardTransformer(config, default_head(("score",), config), jnp.dtype("float32")))
     write_pretrained(folder, config, params, head="score", dtype=np.dtype("float32"), fields={})
     tokenizer.save_pretrained(folder)
     weights = folder / "model.safetensors"
@@ -62,7 +62,7 @@ def write_comparisons(path: Path, count: int) -> Path:
     return path
 
 
-def _params(module: Any) -> Any:
+def random_params(module: Any) -> Any:
     # Biases begin as zeros and norms as ones, so that a mistake with them would go unseen.
     params, rng = parameter_shapes(module), np.random.default_rng(7)
     return jax.tree.map(lambda leaf: (rng.normal(size=leaf.shape) * 0.3 + 0.1).astype(leaf.dtype), params)

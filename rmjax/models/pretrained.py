@@ -24,6 +24,7 @@ from rmjax.models.classes import check_causal, check_whole, class_name, warn_of_
 from rmjax.models.config import TransformerConfig
 from rmjax.models.families import find_family
 from rmjax.models.families.family import Family, source_of, split_fused
+from rmjax.models.families.heads import find_head
 
 # Tables that old versions of transformers stored with the weights. The configuration determines them.
 BUFFERS = re.compile(r"(^|\.)(rotary_emb\.inv_freq|position_ids|(attn|attention)\.(masked_)?bias)$")
@@ -88,6 +89,12 @@ class Pretrained:
                 loaded[path] = place(path, np.zeros(shape.shape, dtype or shape.dtype))
         left = sorted(name for name in self.tensors.keys() - used if self._is_head(name))
         return unflatten_dict(loaded, sep="/"), left
+
+    @property
+    def head_bias(self) -> bool:
+        """True if the head has a bias. Transformers' own classifiers of decoders have none, and a stray one is left."""
+        own = self.family.head == find_family(self.family.model_type).head
+        return f"{self.family.head}.bias" in self.tensors if self.config.causal and not own else not self.config.causal
 
     @functools.cached_property
     def bare(self) -> bool:
@@ -217,9 +224,23 @@ def open_pretrained(name: str, path: str = "") -> Pretrained:
     if config.causal:
         check_causal(hf, folder)
     tensors = list_tensors(folder)
-    labels = names if f"{family.head}.weight" in tensors else ()
+    family, config = find_head(family, config, tensors)
+    labels = _labels(family, names, tensors)
     warn_of_another_class(hf, family, folder, scores=bool(labels))
     return Pretrained(folder, family, config, hf, tensors, labels)
+
+
+def _labels(family: Family, names: tuple[str, ...], tensors: Mapping[str, tuple[Path, str]]) -> tuple[str, ...]:
+    """Returns the names of the outputs of the head; none without a head.
+
+    A class of its own code need not state its labels: then they are called as transformers calls labels.
+    """
+    name = f"{family.head}.weight"
+    if name not in tensors or family.head == find_family(family.model_type).head:
+        return names if name in tensors else ()
+    file, stored = tensors[name]
+    outputs = open_safetensors(file).get_slice(stored).get_shape()[0]
+    return names if len(names) == outputs else tuple(f"LABEL_{i}" for i in range(outputs))
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -88,7 +88,7 @@ def load_classifier(
     max_prompt = max_prompt or (room - max_response if max_response else room // 2)
     tokenizer.set_limits(max_prompt, max_response or room - max_prompt)
     check_tokenizer(tokenizer, pretrained.config, str(folder))
-    head = default_head(pretrained.labels, pretrained.config)
+    head = dataclasses.replace(default_head(pretrained.labels, pretrained.config), bias=pretrained.head_bias)
     try:
         link = Link(**stated["link"])
     except TypeError:
@@ -174,7 +174,13 @@ def export_reward_model(
 
 def check_head(head: HeadConfig, config: TransformerConfig) -> None:
     """Raises InputError unless Hugging Face's classifier of the family has the pooling and bias of the head."""
-    theirs, name = default_head(head.names, config), find_family(config.family).classes[1]
+    family = find_family(config.family)
+    theirs, name = default_head(head.names, config), family.classes[1]
+    if config.pooler and not family.pooler:
+        raise InputError(
+            f"a model with a hidden layer before its head cannot be exported, because {name} has none: score it with "
+            "rmjax"
+        )
     for field in ("pooling", "bias"):
         ours, needed = getattr(head, field), getattr(theirs, field)
         if ours != needed:
