@@ -37,6 +37,9 @@ def get_config(variant: str = "") -> ConfigDict:
             f"the variant {named[0]!r} is an encoder, which cannot write: name a causal trunk here, and use the "
             f"encoder's reward model with --config.reward=RUN"
         )
+    if named and named[0] not in variants.VARIANTS:
+        known = (*ALGORITHMS, *(name for name in variants.VARIANTS if name not in variants.ENCODERS))
+        raise ValueError(f"there is no variant {named[0]!r}: known are {', '.join(known)}")
     models = helpful.get_config(",".join(named))
     if not named:
         models.sft.max_steps = 200  # SFT on half of the demonstrations leaves the policy something to learn

@@ -82,17 +82,19 @@ def evaluate() -> None:
     checkpoint_flags.report_truncation(evaluation.cut)
     if arguments.against:
         result["against"] = against(comparisons, evaluation, model.heads)
-    print(summary(result))
-    if worst:
-        print("\nWorst mistakes:", *map(mistakes.as_text, worst[:SHOWN]), sep="\n\n")
-    if arguments.against:
-        print("", comparison_summary(result["against"], checkpoint, arguments.against[0]), sep="\n")
-    if arguments.output:
-        further = {
-            ".outcomes.npz": evaluation.outcomes.to_bytes(),
-            ".mistakes.jsonl": mistakes.as_lines(worst).encode(),
-        }
-        write_result(arguments.output, {**about, **result}, further)
+    try:
+        print(summary(result))
+        if worst:
+            print("\nWorst mistakes:", *map(mistakes.as_text, worst[:SHOWN]), sep="\n\n")
+        if arguments.against:
+            print("", comparison_summary(result["against"], checkpoint, arguments.against[0]), sep="\n")
+    finally:  # also if the reader of what is printed has stopped
+        if arguments.output:
+            further = {
+                ".outcomes.npz": evaluation.outcomes.to_bytes(),
+                ".mistakes.jsonl": mistakes.as_lines(worst).encode(),
+            }
+            write_result(arguments.output, {**about, **result}, further)
 
 
 def read_validation(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -15,7 +15,13 @@ RENAMED = {
 
 
 class InputError(ValueError):
-    """An input that cannot be used; the message is complete without a traceback."""
+    """An input that cannot be used; the message is complete without a traceback.
+
+    Attributes:
+        located: the message begins with the full name of a field of the configuration.
+    """
+
+    located = False
 
 
 def printable(text: str) -> str:

@@ -155,6 +155,21 @@ def test_help_names_a_configuration_that_cannot_be_read(config, message):
     assert done.stderr.startswith(f"error: --config={config}: {message}")
 
 
+def test_a_variant_of_a_policy_that_does_not_exist_gets_the_known_ones():
+    done = call("ppo", "--config=configs/ppo.py:ppp", "--help")
+    assert "there is no variant 'ppp': known are rloo, grpo, dpo," in done.stderr
+    assert "minilm" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--config=configs/helpful.py", "--print_config"]])
+def test_a_closed_pipe_is_one_sentence(arguments):
+    command = [sys.executable, str(ROOT / "experiments" / "train.py"), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    process.stdout.close()
+    assert process.stderr.read() == "error: the reader of standard output stopped before all was written\n"
+    assert process.wait() == 1
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_no_flag_at_all_gets_an_example_and_the_missing_flags(script):
     done = call(script)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import errno
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -26,10 +27,19 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None, *, resumes:
 
     `resumes`: the script trains, and after a signal its command goes on from what is saved.
     """
-    argv = sys.argv if argv is None else argv
+    try:
+        _run(main, sys.argv if argv is None else argv, resumes=resumes)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python writes what is left at its end, and would report the closed pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _fail("the reader of standard output stopped before all was written", 1)
+
+
+def _run(main: Callable[[], None], argv: Sequence[str], *, resumes: bool) -> None:
     if usage.asked(argv):
         try:
-            print(usage.page(argv))
+            print(usage.page(argv), flush=True)
         except InputError as error:
             _fail(str(error), 2)
         sys.exit()
@@ -55,6 +65,8 @@ def run(main: Callable[[], None], argv: Sequence[str] | None = None, *, resumes:
             main()
     except InputError as error:
         _fail(str(error), 1)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         if error.errno not in OF_THE_DISK:
             raise

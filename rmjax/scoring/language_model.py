@@ -214,6 +214,11 @@ def open_hugging_face(
         InputError: there is no causal language model, or it is damaged.
     """
     pretrained = open_pretrained(str(folder))
+    output = f"{pretrained.family.output}.weight"
+    if pretrained.labels and output not in pretrained.tensors:
+        raise InputError(
+            f"{folder} is a reward model (class {pretrained.named}), which cannot generate: name a language model"
+        )
     config = pretrained.config
     if not config.causal:
         raise InputError(f"{folder} is an encoder, which cannot generate: name a language model")

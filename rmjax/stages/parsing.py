@@ -48,15 +48,18 @@ def parse(kind: type[Settings], values: Mapping[str, Any], path: str = "") -> Se
             else:
                 parsed[name] = _convert(hint, value, path + name)
         return kind(**parsed)
-    except _Located:
-        raise
     except InputError as error:
         message = str(error)
-        raise _Located(message if path and message.startswith(path) else f"{path}{message}") from None
+        if error.located or (path and message.startswith(path)):
+            raise
+        raise _located(f"{path}{message}") from None
 
 
-class _Located(InputError):
-    """An error whose message has the full name of the field."""
+def _located(message: str) -> InputError:
+    """Returns an error whose message has the full name of the field."""
+    error = InputError(message)
+    error.located = True
+    return error
 
 
 def plain_dict(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,10 +83,10 @@ def _check_names(fields: Mapping[str, dataclasses.Field], values: Mapping[str, A
         if name not in fields:
             close = difflib.get_close_matches(name, fields, n=1)
             hint = f": did you mean {path}{close[0]}?" if close else f": known are {', '.join(fields)}"
-            raise _Located(renamed(path + name) or f"this configuration has no field {path}{name}{hint}")
+            raise _located(renamed(path + name) or f"this configuration has no field {path}{name}{hint}")
     for name, field in fields.items():
         if name not in values and field.default is field.default_factory is dataclasses.MISSING:
-            raise _Located(f"the configuration lacks the field {path}{name}")
+            raise _located(f"the configuration lacks the field {path}{name}")
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
@@ -92,11 +95,11 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         (item, _) = typing.get_args(hint)
         if isinstance(value, list | tuple) and all(isinstance(each, item) for each in value):
             return tuple(value)
-        raise _Located(f"{name} must be a list of {item.__name__}, found {value!r}")
+        raise _located(f"{name} must be a list of {item.__name__}, found {value!r}")
     if isinstance(hint, types.UnionType) or not isinstance(hint, type):
         return value
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint and not (hint not in (int, float, bool) and isinstance(value, hint)):
-        raise _Located(f"{name} must be of type {hint.__name__}, found {value!r}")
+        raise _located(f"{name} must be of type {hint.__name__}, found {value!r}")
     return value

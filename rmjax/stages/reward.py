@@ -34,6 +34,7 @@ from rmjax.stages.stage import Stage, base_contract, planned_steps, run_stage
 from rmjax.training.lock import locked
 from rmjax.training.objectives import LossConfig, LossFn, link_of, ranking_objective, rating_objective
 from rmjax.training.run import RunDirectory, write_bytes, write_json, write_text
+from rmjax.training.run_paths import RunPaths
 from rmjax.training.step import TrainState
 
 
@@ -57,7 +58,7 @@ def train_reward_model(config: Mapping[str, Any], workdir: Path | str) -> dict[s
         return run.read_evaluation()
     settings = parse(RunSettings, config)
     check_sources(settings.data)
-    print(f"Run directory: {run.path}\n")
+    print(f"Run directory: {run.path}\nReading and checking the data ...\n", flush=True)
     data = load_reward_data(settings)
 
     with locked(run.path):
@@ -68,9 +69,10 @@ def train_reward_model(config: Mapping[str, Any], workdir: Path | str) -> dict[s
             source = settings.sft_source
             first = planned_steps(len(data.sft.learned), settings.sft)
             both = first + planned_steps(len(data.examples), settings.train)
+            done = ", which is finished" if RunPaths(run.path / "sft").finished else ""
             print(
                 f"Stage 1 of 2: a language model on {len(data.sft.learned)} demonstrations of {source} (SFT), "
-                f"{first:,} of {both:,} steps"
+                f"{first:,} of {both:,} steps{done}"
             )
             run_sft_stage(settings.sft_stage(), run.path / "sft", start, data.sft)
             gc.collect()  # frees what it leaves on the devices; Python would do so much later
@@ -90,6 +92,7 @@ def audit_reward_data(config: Mapping[str, Any]) -> DataAudit:
     """
     settings = parse(RunSettings, plain_dict(config))
     check_sources(settings.data)
+    print("Reading and checking the data ...\n", flush=True)
     return load_reward_data(settings).audit
 
 

@@ -26,7 +26,14 @@ from rmjax.rlhf.scores import BY_REQUEST, from_gold
 from rmjax.stages.parsing import parse, plain_dict
 from rmjax.stages.rl_evaluation import Evaluator, summarize
 from rmjax.stages.rl_loop import Trainer
-from rmjax.stages.rl_models import StartModels, load_models, make_actor_critic, make_models, start_parameters
+from rmjax.stages.rl_models import (
+    StartModels,
+    check_named,
+    load_models,
+    make_actor_critic,
+    make_models,
+    start_parameters,
+)
 from rmjax.stages.rl_prompts import Prompts, PromptSplits, encode_prompts, gold_rewards, load_prompts
 from rmjax.stages.rl_rewards import make_rewards
 from rmjax.stages.rl_settings import RlSettings
@@ -57,6 +64,7 @@ def train_policy(config: Mapping[str, Any], workdir: Path | str) -> dict[str, An
         return run.read_evaluation()
     settings = parse(RlSettings, config)
     print(f"Run directory: {run.path}\n")
+    check_named(settings)
     prompts = load_prompts(settings.data)
     with locked(run.path):
         run.create(fingerprints(prompts), "policy")

@@ -92,6 +92,16 @@ def make_models(settings: RlSettings, workdir: Path) -> tuple[Path, str]:
     return language_model_of(Path(policy or reward)), reward
 
 
+def check_named(settings: RlSettings) -> None:
+    """Raises InputError if a policy or reward model that the settings name is not there."""
+    if settings.policy:
+        language_model_of(Path(settings.policy))
+    if settings.reward and not settings.reward.startswith("gold/"):
+        for path in map(Path, settings.reward.split(",")):
+            if not is_hugging_face(path):
+                find_checkpoint(path)
+
+
 def language_model_of(path: Path) -> Path:
     """Returns a run or checkpoint of a language model; of a reward-model run the SFT stage inside it.
 

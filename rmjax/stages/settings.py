@@ -214,6 +214,8 @@ class RunSettings:
         _check_common(self)
         self.train.check_row_length("train", self.tokenizer)
         self.sft.check_row_length("sft", self.tokenizer)
+        if joined := [name for name in self.heads if "," in name]:
+            raise InputError(f"heads names {joined[0]!r} as one head: write several as ('helpful','safety')")
         if not self.heads or len(set(self.heads)) != len(self.heads):
             raise InputError(f"heads must name at least one head, each once, found {', '.join(self.heads) or 'none'}")
         if self.gate and (len(self.gate) != 2 or len(set(self.gate)) != 2 or not set(self.gate) <= set(self.heads)):

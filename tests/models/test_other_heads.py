@@ -18,6 +18,7 @@ from rmjax.models.export import write_pretrained
 from rmjax.models.families.heads import HEADS
 from rmjax.models.reward import RewardTransformer
 from rmjax.scoring.hub import export_reward_model
+from rmjax.scoring.language_model import load_language_model
 
 CONFIG = TransformerConfig(
     **{**SIZES, "kv_heads": 2}, vocab_size=300, rope_theta=100.0, norm_eps=1e-5, tie_embeddings=False
@@ -90,6 +91,11 @@ def test_several_outputs_are_heads(plain, tmp_path):
     found = np.concatenate(model.score_groups(PROMPTS, RESPONSES).raw)
     assert model.heads == ("LABEL_0", "LABEL_1", "LABEL_2")
     assert_close(found, features @ weights.T)
+
+
+def test_a_classifier_does_not_generate(plain):
+    with pytest.raises(InputError, match=r"is a reward model \(class Llama\w+\), which cannot generate"):
+        load_language_model(plain)
 
 
 def test_a_head_of_an_unknown_name_is_named(plain, tmp_path):

@@ -60,6 +60,7 @@ def test_the_sft_stage_of_a_run_has_the_fields_of_the_sft_page(variant):
         ("seed", -1, "seed must be at least 0, found -1"),
         ("init_seed", -2, "init_seed must be at least -1, found -2"),
         ("heads", (), "heads must name at least one head, each once, found none"),
+        ("heads", ("a,b",), "heads names 'a,b' as one head: write several as ('helpful','safety')"),
         ("heads", ("a", "a"), "heads must name at least one head, each once, found a, a"),
         ("data.pairs", "alone", "data.pairs must be one of together, apart, found 'alone'"),
         ("data.negligible", "x", "data.negligible must be one of judged, tied, found 'x'"),
