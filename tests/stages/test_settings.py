@@ -122,6 +122,7 @@ def test_a_field_that_is_unknown_or_of_another_type_is_named(name, value, messag
     with pytest.raises(InputError) as caught:
         parse(RunSettings, with_field(name, value))
     assert str(caught.value).startswith(message)
+    assert type(caught.value) is InputError
 
 
 @pytest.mark.parametrize("name", ["seed", "data.train", "train.optimizer.b1", "model.width", "model.compute_dtype"])
