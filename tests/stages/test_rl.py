@@ -431,3 +431,10 @@ def test_a_reward_model_without_sft_is_no_policy(models, tmp_path, capsys):
     shutil.copytree(models / "reward", tmp_path / "reward")
     with pytest.raises(InputError, match=r"has no language model .* name an SFT run with --config.policy=RUN"):
         train_policy(settings(models, policy="", reward=str(tmp_path / "reward")), tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["policy", "reward"])
+def test_a_model_that_is_not_there_leaves_no_run_directory(models, tmp_path, name):
+    with pytest.raises(InputError, match="nope"):
+        train_policy(settings(models, **{name: str(tmp_path / "nope")}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
