@@ -1,0 +1,76 @@
+"""The tutorial notebook: its committed outputs are those of its cells, and every cell runs tiny in a separate kernel."""
+
+import base64
+import os
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOK = ROOT / "notebooks" / "tutorial.ipynb"
+sys.path.insert(0, str(NOTEBOOK.parent))
+from execute import execute, fingerprint  # noqa: E402
+
+FIGURES = 11
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def kinds(cell):
+    """The outputs of a cell as a list of formats: image/png, text/markdown, stdout, stderr, error."""
+    found = []
+    for output in cell.outputs:
+        data = output.get("data", {})
+        found.append(next((kind for kind in ("image/png", "text/markdown") if kind in data), output.get("name", output.output_type)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def test_the_committed_outputs_are_of_these_cells(committed):
+    cells = code_cells(committed)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert committed.metadata["executed"] == fingerprint(committed), "run python notebooks/execute.py"
+    assert sum(kinds(cell).count("image/png") for cell in cells) == FIGURES
+    assert not {"error", "stderr"} & {kind for cell in cells for kind in kinds(cell)}
+
+
+def test_the_committed_notebook_is_small_and_names_no_machine(committed):
+    assert NOTEBOOK.stat().st_size < 1.5 * 2**20
+    for cell in code_cells(committed):
+        for output in cell.outputs:
+            data = output.get("data", {})
+            text = "\n".join([output.get("text", ""), *(text for kind, text in data.items() if kind != "image/png")])
+            if "image/png" in data:
+                text += base64.b64decode(data["image/png"]).decode("latin-1")
+            assert not re.search(r"/(?:root|home|tmp|work|Users)/", text)
+
+
+def test_a_changed_cell_has_another_fingerprint(committed):
+    changed = nbformat.from_dict(committed)
+    before = fingerprint(changed)
+    code_cells(changed)[-1].source += "\n"
+    assert fingerprint(changed) != before
+
+
+def test_every_cell_runs(tmp_path, monkeypatch, committed):
+    monkeypatch.setenv("RMJAX_TUTORIAL_SCALE", "tiny")
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # compilation is most of the time
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    executed = execute(NOTEBOOK, folder, timeout=300)
+    for number, (here, there) in enumerate(zip(code_cells(executed), code_cells(committed), strict=True), start=1):
+        assert here.execution_count == number
+        assert kinds(here) == kinds(there), here.source
+    runs = {path.name.rpartition("-")[0] for path in (tmp_path / "runs" / "tutorial").iterdir() if path.is_dir()}
+    assert runs == {"sft", "sft-short", "helpful", "helpful-random", "regression", "joint", "weak", "rloo", "rloo-weak"}
