@@ -42,7 +42,7 @@ def edit_accuracy(params: Any, forward: BatchedForward, tokenizer: Tokenizer, se
     result: dict[str, Any] = {
         "edits": len(edits),
         "accuracy": float(credit.mean()),
-        "accuracy_ci95": Bootstrap(RESAMPLES, seed).accuracy_interval(credit, np.arange(len(edits))),
+        "accuracy_ci95": list(Bootstrap(RESAMPLES, seed).accuracy_interval(credit, np.arange(len(edits))) or ()),
         "subsets": {name: float(credit[subset == name].mean()) for name in dict.fromkeys(subset.tolist())},
     }
     interval = interval_text(result["accuracy_ci95"], ", 95 % interval {}")

@@ -375,6 +375,15 @@ def test_a_language_model(tmp_path):
         assert page.texts[page.texts.index(title) + 1] == value
 
 
+def test_a_language_model_on_other_data_has_no_minimal_edits(tmp_path):
+    make_run(tmp_path)
+    write(tmp_path / "sft", "evaluation.json", {"demonstrations": 2, "loss": 1.25, "perplexity": 3.49, "accuracy": 0.4})
+    for folder in (tmp_path, tmp_path / "sft"):
+        page = read(folder)
+        assert "3.49" in page.text
+        assert "the other fact" not in page.text
+
+
 def test_the_kind_that_a_run_states_decides(tmp_path):
     make_run(tmp_path)
     assert read_run(tmp_path).kind == "reward_model"  # as of earlier versions: by its heads

@@ -350,9 +350,9 @@ def test_a_checkpoint_without_a_head_cannot_score():
 @pytest.mark.parametrize(
     ("heads", "listed"),
     [
-        (["v_head.summary.weight", "v_head.summary.bias"], "v_head.summary.bias, v_head.summary.weight"),
-        (["score.0.weight", "score.2.weight", "lm_head.weight"], "lm_head.weight, score.0.weight, score.2.weight"),
-        (["regression_layer.weight"], "regression_layer.weight"),
+        (["judge.summary.weight", "judge.summary.bias"], "judge.summary.bias, judge.summary.weight"),
+        (["score.0.weight", "score.4.weight", "lm_head.weight"], "lm_head.weight, score.0.weight, score.4.weight"),
+        (["my_layer.weight"], "my_layer.weight"),
         ([f"value_head.{i}.weight" for i in range(8)], r"value_head.0.weight, .*, value_head.5.weight and 2 more"),
         (["model.value_head.weight"], "model.value_head.weight"),
         ([], "nothing"),
