@@ -23,7 +23,7 @@ def code_cells(notebook):
 
 
 def kind(output):
-    """What an output is: image/png, text/markdown, stdout, stderr or error."""
+    """The type of a cell output: image/png, text/markdown, stdout, stderr or error."""
     shown = [name for name in ("image/png", "text/markdown") if name in output.get("data", {})]
     return shown[0] if shown else output.get("name", output.output_type)
 

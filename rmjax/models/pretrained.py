@@ -233,7 +233,7 @@ def open_pretrained(name: str, path: str = "") -> Pretrained:
 def _labels(family: Family, names: tuple[str, ...], tensors: Mapping[str, tuple[Path, str]]) -> tuple[str, ...]:
     """Returns the names of the outputs of the head; none without a head.
 
-    A class of its own code need not state its labels: then they are called as transformers calls labels.
+    A custom class may not state its labels. Then they have the default names of transformers: LABEL_0, LABEL_1, ....
     """
     name = f"{family.head}.weight"
     if name not in tensors or family.head == find_family(family.model_type).head:

@@ -28,8 +28,16 @@ def write_model_signals(runs: Sequence[Path]) -> None:
     """
     loaded = functools.lru_cache(maxsize=8)(load)
     for folder in runs:
-        if read_json(folder / FILE) is None:
-            write_json(folder / FILE, _signals(read_run(folder), loaded))
+        run = read_run(folder)
+        # An earlier table of the same study may have had fewer seeds.
+        judges = [path.name for path in same_setting(first_judge(run))]
+        if (read_json(folder / FILE) or {}).get("judges") != judges:
+            write_json(folder / FILE, {"judges": judges, "signals": _signals(run, loaded)})
+
+
+def first_judge(run: RunFiles) -> Path:
+    """Returns the reward model of a policy; of an ensemble the first one."""
+    return Path(run.config["reward"].split(",")[0])
 
 
 def same_setting(judge: Path) -> list[Path]:
@@ -46,7 +54,7 @@ def _signals(run: RunFiles, loaded: functools._lru_cache_wrapper[RewardModel]) -
         prompt = tuple(Message(turn["role"], turn["content"]) for turn in record["prompt"])
         responses.setdefault(prompt, []).append(record["response"])
     prompts, texts = list(responses), list(responses.values())
-    judge = Path(run.config["reward"].split(",")[0])  # of an ensemble the first one
+    judge = first_judge(run)
     if not RunPaths(judge).finished:
         return {}
     features_PxExD = np.stack(loaded(judge).features(prompts, texts))

@@ -199,7 +199,10 @@ def detector_rows(results: SweepResults) -> list[tuple[str, ...]]:
     summaries = [(folder, read_json(folder / FILE)) for folder in folders]
     found = [(folder, summary) for folder, summary in summaries if summary and summary["signals"]]
     write_model_signals([folder for folder, _ in found])
-    policies = [run | {"signals": run["signals"] | (read_json(folder / MODEL_FILE) or {})} for folder, run in found]
+    policies = [
+        run | {"signals": run["signals"] | (read_json(folder / MODEL_FILE) or {}).get("signals", {})}
+        for folder, run in found
+    ]
     if not any(any(each["peak"]["exploited_E"]) for each in policies):
         return []
     rows: list[tuple[str, ...]] = [

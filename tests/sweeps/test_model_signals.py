@@ -55,7 +55,7 @@ def test_the_signals_are_those_of_scores_and_features(judges, tmp_path):
     judge, model = next(iter(judges.items()))
     run = policy(tmp_path / "run", judge)
     write_model_signals([run])
-    found = json.loads((run / FILE).read_text())
+    found = json.loads((run / FILE).read_text())["signals"]
 
     asked = [[(Message("user", prompt),)] for prompt in PROMPTS]
     features = [
@@ -71,11 +71,15 @@ def test_the_signals_are_those_of_scores_and_features(judges, tmp_path):
     assert found["disagreement"][2] != pytest.approx(found["disagreement"][0], rel=0.01)
 
 
-def test_signals_are_computed_once(judges, tmp_path):
+def test_signals_are_computed_once_for_the_same_judges(judges, tmp_path):
     run = policy(tmp_path / "run", next(iter(judges)))
-    (run / FILE).write_text('{"hidden states": [1, 2, 3]}')
+    stored = {"judges": [path.name for path in judges], "signals": {"hidden states": [1, 2, 3]}}
+    (run / FILE).write_text(json.dumps(stored))
     write_model_signals([run])
-    assert json.loads((run / FILE).read_text()) == {"hidden states": [1, 2, 3]}
+    assert json.loads((run / FILE).read_text()) == stored
+    (run / FILE).write_text(json.dumps(stored | {"judges": ["judge0-seed0"]}))
+    write_model_signals([run])
+    assert len(json.loads((run / FILE).read_text())["signals"]) == 2
 
 
 def test_the_judges_of_a_setting_are_those_of_its_seeds_that_are_finished(judges, tmp_path):
@@ -89,4 +93,4 @@ def test_the_judges_of_a_setting_are_those_of_its_seeds_that_are_finished(judges
 def test_without_the_judge_there_are_no_signals(tmp_path):
     run = policy(tmp_path / "run", tmp_path / "gone-seed0")
     write_model_signals([run])
-    assert json.loads((run / FILE).read_text()) == {}
+    assert json.loads((run / FILE).read_text())["signals"] == {}
