@@ -71,7 +71,7 @@ setup(
         "notebooks": ["jupyterlab"],
         "docs": ["mkdocs-material", "mkdocstrings[python]", "ruff"],  # ruff sets the lines of signatures
         "test": TEST,
-        "parity": [*TEST, "torch==2.13.0"],
+        "parity": [*TEST, "peft", "torch==2.13.0"],
         "bench": ["datasets", "torch==2.13.0", "trl==1.16.0"],
         "dev": [*TEST, "mypy", "pre-commit", "ruff"],
     },

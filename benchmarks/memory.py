@@ -5,8 +5,9 @@
 
 Compiles the step of rmjax for a described TPU topology and prints, per device: the calculated memory of parameters,
 moments and gradients; the compiler's count of arguments and of the peak; the share of the results that reuses donated
-arguments; and the number of collective operations. `--cases` is `one` (a single device, for 80 and 141 GB), `pod` (many
-chips, to 70B on 512) or `all`. Nothing is run, so times are not measured.
+arguments; and the number of collective operations. `--cases` is `one` (a single device, for 80 and 141 GB), `lora` (the
+same with adapters on frozen bfloat16 weights), `pod` (many chips, to 70B on 512) or `all`. Nothing is run, so times are
+not measured.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from jax.experimental import topologies
 import rmjax.models.attention
 from rmjax.data.batch import BatchShape, build_batch
 from rmjax.models.config import TransformerConfig, default_head
+from rmjax.models.lora import LINEAR_MAPS, Lora, join, split
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_shapes
 from rmjax.parallel.mesh import Sharded
@@ -63,7 +65,10 @@ TRUNKS = {
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A step to compile, with `microbatches` times `rows` rows of `row_length` tokens on each shard."""
+    """A step to compile, with `microbatches` times `rows` rows of `row_length` tokens on each shard.
+
+    With a `rank` it has adapters on all linear maps, and the other weights are frozen, in bfloat16.
+    """
 
     trunk: str
     topology: str
@@ -74,6 +79,7 @@ class Case:
     microbatches: int
     remat: str
     moments: str
+    rank: int = 0
 
 
 ONE = [
@@ -87,6 +93,11 @@ ONE = [
     Case("llama-2-7b", "v5p:2x2x1", 1, 1, 16, 512, 1, "full", "bfloat16"),
     Case("llama-2-7b", "v5p:2x2x1", 1, 1, 16, 512, 1, "full", "float32"),
     Case("llama-3-8b", "v5p:2x2x1", 1, 1, 16, 512, 1, "full", "bfloat16"),
+]
+LORA = [
+    Case(trunk, "v5p:2x2x1", 1, 1, 16, 512, 1, "full", "float32", rank)
+    for trunk, ranks in (("tinyllama-1.1b", (16,)), ("llama-2-7b", (16, 128)), ("llama-2-13b", (16,)))
+    for rank in ranks
 ]
 POD = [
     Case("llama-2-7b", "v5p:2x2x4", 16, 1, 2, 1024, 1, "full", "float32"),
@@ -108,6 +119,8 @@ def compile_case(case: Case) -> dict[str, Any]:
     devices = topologies.get_topology_desc(platform="tpu", topology_name=case.topology).devices[: case.devices]
     layout = Planned(tuple(devices), tensor=case.tensor, fsdp=case.devices > 1)
     trunk = TRUNKS[case.trunk]
+    if case.rank:
+        trunk = dataclasses.replace(trunk, lora=Lora(case.rank, 32.0, LINEAR_MAPS))
     model = RewardTransformer(trunk, default_head(("reward",), trunk), jnp.dtype("bfloat16"), case.remat)
     optimizer, _ = make_optimizer(
         OptimizerConfig(
@@ -128,7 +141,9 @@ def compile_case(case: Case) -> dict[str, Any]:
         lambda params, batch: model.apply({"params": params}, batch),
         LossConfig(),
     )
-    shapes = layout.restore_args(jax.eval_shape(lambda params: init_state(params, optimizer), parameter_shapes(model)))
+    trained, frozen = split(parameter_shapes(model))
+    params = join(trained, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16), frozen))
+    shapes = layout.restore_args(jax.eval_shape(lambda params: init_state(params, optimizer), params))
     slots = case.rows * max(1, case.row_length // 256)
     batch, _ = build_batch([], [[]], BatchShape(case.rows, case.row_length, 2 * slots, slots))
     batch = jax.tree.map(
@@ -141,18 +156,19 @@ def compile_case(case: Case) -> dict[str, Any]:
     compiled = make_train_step(objective, optimizer, layout).lower(shapes, batch).compile()
     seconds = time.monotonic() - began
     memory = compiled.memory_analysis()
-    parameters = sum(x.size for x in jax.tree.leaves(shapes.params))
+    parameters, learned = (sum(x.size for x in jax.tree.leaves(tree)) for tree in (params, trained))
     a_parameter = 8 + (8 if case.moments == "float32" else 4)  # bytes: parameter, gradient, two moments
     return {
         "trunk": case.trunk,
         "parameters, 1e9": f"{parameters / 1e9:.2f}",
+        "trained": f"{learned / parameters:.1%}",
         "chips": case.devices,
         "data x tensor": f"{layout.shards} x {case.tensor}",
         "tokens of a chip": case.rows * case.row_length * case.microbatches // case.tensor,
         "parts": case.microbatches,
         "remat": case.remat,
         "moments": case.moments,
-        "state and gradient, GB": f"{parameters * a_parameter / case.devices / 1e9:.2f}",
+        "state and gradient, GB": f"{(2 * (parameters - learned) + learned * a_parameter) / case.devices / 1e9:.2f}",
         "arguments, GB": f"{memory.argument_size_in_bytes / 1e9:.2f}",
         "peak, GB": f"{memory.peak_memory_in_bytes / 1e9:.2f}",
         "donated": f"{memory.alias_size_in_bytes / max(memory.output_size_in_bytes, 1):.0%}",
@@ -170,13 +186,13 @@ def collectives(text: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", choices=("one", "pod", "all"), default="all")
+    parser.add_argument("--cases", choices=("one", "lora", "pod", "all"), default="all")
     parser.add_argument("--output", type=Path, default=Path("memory.json"))
     arguments = parser.parse_args()
     # Attention as on an accelerator, whatever this machine has.
     rmjax.models.attention.uses_dense_attention = lambda: True
     rows = []
-    for case in {"one": ONE, "pod": POD, "all": ONE + POD}[arguments.cases]:
+    for case in {"one": ONE, "lora": LORA, "pod": POD, "all": ONE + LORA + POD}[arguments.cases]:
         try:
             rows.append(compile_case(case))
         except jax.errors.JaxRuntimeError as error:

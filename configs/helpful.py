@@ -76,6 +76,12 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.tie_embeddings = True  # the output layer of the language model uses the embedding table
     config.model.compute_dtype = "float32"  # activations: float32 or bfloat16; parameters, losses and scores: float32
 
+    config.lora = ConfigDict()
+    config.lora.rank = 0  # inner width of low-rank adapters; the trunk is frozen; 0: no adapters, all is trained
+    config.lora.alpha = 32.0  # the output of an adapter is multiplied by alpha / rank
+    config.lora.targets = "query,key,value,out,up,gate,down"  # linear maps with adapters
+    config.lora.frozen_dtype = "float32"  # dtype of what is not trained: float32, or bfloat16 to save memory
+
     config.head = ConfigDict()
     config.head.pooling = ""  # score read from: last, first or mean of the tokens; empty: last (encoders: first)
 

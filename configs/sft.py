@@ -41,6 +41,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config.data[name] = base.data[name]
     config.tokenizer = base.tokenizer
     config.model = base.model
+    config.lora = base.lora
     config.train = base.sft
     config.parallel = base.parallel
     return config

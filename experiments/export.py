@@ -3,7 +3,8 @@
     python experiments/export.py --checkpoint=runs/helpful --output=helpful-hf
 
 `--push_to_hub=OWNER/NAME` uploads the folder to the Hugging Face hub, as a private model unless `--public` is given. It
-needs a login (`hf auth login`).
+needs a login (`hf auth login`). `--adapter` writes only the adapters and the head of a model that was trained with
+config.lora, as a folder for PEFT.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rmjax.errors import InputError
 
 def main() -> None:
     from rmjax.parallel.layout import make_layout
+    from rmjax.scoring.adapter_export import export_adapter
     from rmjax.scoring.checkpoint import (
         find_checkpoint,
         list_checkpoints,
@@ -38,6 +40,8 @@ def main() -> None:
     if contract.kind == "language_model":
         if arguments.head:
             raise InputError(f"{checkpoint} is a language model and has no head {arguments.head!r}")
+        if arguments.adapter:
+            raise InputError(f"{checkpoint} is a language model: --adapter exports those of reward models")
         tokenizer = load_tokenizer(checkpoint, contract)
         params = load_tree(checkpoint / "params", layout=make_layout(layout="pmap", devices=1))
         export_language_model(contract.trunk, tokenizer, params, output, arguments.dtype)
@@ -45,6 +49,11 @@ def main() -> None:
         push(output)
         return
     model = load(checkpoint, verify=arguments.verify)
+    if arguments.adapter:
+        export_adapter(model, output, head=arguments.head, dtype=arguments.dtype)
+        print(f"{output}: open it with PEFT's PeftModel; README.md shows how")
+        push(output)
+        return
     # The results of a run are those of its last checkpoint.
     last = checkpoint == list_checkpoints(checkpoint.parent)[-1]
     results = read_json(RunPaths(checkpoint.parent.parent).evaluation) if last else None
@@ -72,6 +81,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("output", None, "Folder to write; it must not exist yet.")
     flags.DEFINE_string("head", None, "Head to export; needed if there are several, because the format has one score.")
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "Data type of the weights.")
+    flags.DEFINE_bool("adapter", False, "Write only the adapters and the head, for PEFT.")
     flags.DEFINE_bool("verify", True, "Recompute the canaries of the checkpoint before exporting.")
     flags.DEFINE_string("push_to_hub", "", "OWNER/NAME on the Hugging Face hub, to which the folder is uploaded.")
     flags.DEFINE_bool("public", False, "With --push_to_hub: everybody can read a model that is new there.")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rmjax.errors import InputError
 from rmjax.evaluation.unsafe import auc
 
 WORD = re.compile(r"\w+|[^\w\s]")
@@ -84,10 +85,17 @@ def disagreement(start_JxP: np.ndarray, scores_JxPxE: np.ndarray) -> list[float]
 
 
 class Watched(NamedTuple):
-    """One run: a signal at every evaluation, and whether the policy was over-optimised there, by the gold reward."""
+    """One run: a signal at every evaluation, and whether the policy was over-optimised there, by the gold reward.
+
+    Attributes:
+        signal_E: the signal.
+        exploited_E: whether the policy was over-optimised.
+        fold: a threshold that is applied to this run is chosen on the runs of other folds.
+    """
 
     signal_E: np.ndarray
     exploited_E: np.ndarray
+    fold: int
 
 
 class Detector(NamedTuple):
@@ -97,9 +105,11 @@ class Detector(NamedTuple):
         auc: area under the ROC curve, over the evaluations of all runs.
         interval: its 95 % interval, over runs drawn with replacement.
         threshold: the lowest threshold with alarms in at most `FALSE_ALARMS` of the evaluations that are not
-            over-optimised.
-        found: share of the over-optimised runs with an alarm at an over-optimised evaluation.
-        false: share of the runs that are never over-optimised with an alarm at any evaluation; NaN if there are none.
+            over-optimised, of all runs.
+        found: share of the over-optimised runs with an alarm at an over-optimised evaluation, at the threshold of the
+            other folds; NaN if there are none.
+        false: share of the runs that are never over-optimised with an alarm at any evaluation, at the threshold of the
+            other folds; NaN if there are none.
     """
 
     auc: float
@@ -116,17 +126,23 @@ RESAMPLES = 1000
 def judge(runs: Sequence[Watched], *, seed: int = 0) -> Detector:
     """Returns how well a signal detects over-optimisation in runs whose gold reward is known.
 
+    Raises:
+        InputError: all runs are of one fold.
+
     Example:
-        >>> good = Watched(np.array([0.0, 0.1]), np.array([False, False]))
-        >>> bad = Watched(np.array([0.0, 0.9]), np.array([False, True]))
+        >>> good = Watched(np.array([0.0, 0.1]), np.array([False, False]), fold=0)
+        >>> bad = Watched(np.array([0.1, 0.9]), np.array([False, True]), fold=1)
         >>> found = judge([good, bad])
         >>> found.auc, found.threshold, found.found, found.false
         (1.0, 0.1, 1.0, 0.0)
     """
-    signal = np.concatenate([run.signal_E for run in runs])
-    exploited = np.concatenate([run.exploited_E for run in runs])
-    threshold = float(np.quantile(signal[~exploited], 1 - FALSE_ALARMS, method="higher"))
-    with_, without = ([run for run in runs if run.exploited_E.any() == wanted] for wanted in (True, False))
+    others = {fold: [run for run in runs if run.fold != fold] for fold in {run.fold for run in runs}}
+    if not all(others.values()):
+        raise InputError("a threshold for one fold is chosen on others: give runs of at least two folds")
+    thresholds = {fold: _threshold(of_others) for fold, of_others in others.items()}
+    alarms = [(run, run.signal_E > thresholds[run.fold]) for run in runs]
+    found = [alarm_E[run.exploited_E].any() for run, alarm_E in alarms if run.exploited_E.any()]
+    false = [alarm_E.any() for run, alarm_E in alarms if not run.exploited_E.any()]
     rng, drawn = np.random.default_rng(seed), []
     for _ in range(RESAMPLES):
         chosen = [runs[i] for i in rng.integers(len(runs), size=len(runs))]
@@ -135,10 +151,15 @@ def judge(runs: Sequence[Watched], *, seed: int = 0) -> Detector:
     return Detector(
         auc=_auc(runs),
         interval=(float(low), float(high)),
-        threshold=threshold,
-        found=float(np.mean([(run.signal_E > threshold)[run.exploited_E].any() for run in with_])),
-        false=float(np.mean([(run.signal_E > threshold).any() for run in without])) if without else float("nan"),
+        threshold=_threshold(runs),
+        found=float(np.mean(found)) if found else float("nan"),
+        false=float(np.mean(false)) if false else float("nan"),
     )
+
+
+def _threshold(runs: Sequence[Watched]) -> float:
+    signal = np.concatenate([run.signal_E[~run.exploited_E] for run in runs])
+    return float(np.quantile(signal, 1 - FALSE_ALARMS, method="higher")) if len(signal) else float("inf")
 
 
 def _auc(runs: Sequence[Watched]) -> float:

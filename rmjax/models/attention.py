@@ -122,7 +122,7 @@ class Attention(nn.Module):
         R, L, _ = x.shape
 
         def project(name: str, heads: int) -> Array:
-            projected = Linear(heads * c.head_dim, self.dtype, c.query_bias, name=name)(x)
+            projected = Linear(heads * c.head_dim, self.dtype, c.query_bias, lora=c.lora, name=name)(x)
             return projected.reshape(R, L, heads, c.head_dim)
 
         q, k, v = project("query", c.heads), project("key", c.kv_heads), project("value", c.kv_heads)
@@ -146,7 +146,7 @@ class Attention(nn.Module):
                 attend = fused_attention
             mixed = attend(q, k, v, context.tokens, local, spec)
         # Residual branches start small in deep trunks, so that the stream keeps its scale (Radford et al. 2019).
-        return Linear(c.width, self.dtype, c.out_bias, 0.5 / c.layers, name="out")(mixed.reshape(R, L, -1)), new
+        return Linear(c.width, self.dtype, c.out_bias, 0.5 / c.layers, c.lora, name="out")(mixed.reshape(R, L, -1)), new
 
 
 def dense_attention(q: Array, k: Array, v: Array, context: TokenContext, local: Array, spec: AttentionSpec) -> Array:

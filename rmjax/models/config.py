@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rmjax.errors import InputError
+from rmjax.models.lora import Lora
 
 CHOICES = {
     "norm": ("rms", "layer"),
@@ -84,6 +85,7 @@ class TransformerConfig:
         attention_cap: attention logits are bounded to cap * tanh(logits / cap); 0 for no bound (Gemma 2, 2408.00118).
         output_cap: the same for the language model's logits.
         pooler: activation of a dense layer between the trunk and the heads; empty for no such layer.
+        lora: low-rank adapters of the linear maps; None for no adapters.
     """
 
     vocab_size: int
@@ -121,6 +123,7 @@ class TransformerConfig:
     attention_cap: float = 0.0
     output_cap: float = 0.0
     pooler: str = ""
+    lora: Lora | None = None
 
     def __post_init__(self) -> None:
         _check_numbers(self, "model.")
@@ -188,12 +191,13 @@ def config_from_json(record: dict) -> TransformerConfig:
     Raises:
         TypeError: a field is missing or unknown.
     """
-    scaling = record["rope_scaling"]
+    scaling, lora = record["rope_scaling"], record.get("lora")
     return TransformerConfig(
         **{
             **record,
             "rope_scaling": scaling and RopeScaling(**scaling),
             "local_layers": tuple(record["local_layers"]),
+            "lora": lora and Lora(**{**lora, "targets": tuple(lora["targets"])}),
         }
     )
 

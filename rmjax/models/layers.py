@@ -74,10 +74,10 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         c = self.config
-        up = Linear(c.mlp_width, self.dtype, c.mlp_bias, name="up")(x)
-        gate = Linear(c.mlp_width, self.dtype, c.mlp_bias, name="gate")(x) if c.gated else None
+        up = Linear(c.mlp_width, self.dtype, c.mlp_bias, lora=c.lora, name="up")(x)
+        gate = Linear(c.mlp_width, self.dtype, c.mlp_bias, lora=c.lora, name="gate")(x) if c.gated else None
         inner = activate(up, gate, c.activation)
-        return Linear(c.width, self.dtype, c.mlp_bias, 0.5 / c.layers, name="down")(inner)
+        return Linear(c.width, self.dtype, c.mlp_bias, 0.5 / c.layers, c.lora, name="down")(inner)
 
 
 @functools.partial(jax.checkpoint, static_argnums=(2,), prevent_cse=False)

@@ -8,23 +8,35 @@ import jax.numpy as jnp
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 
+from rmjax.models.lora import A, B, Lora
+
 # Checkpoint name of the output of `product`: the policies of `REMAT` cannot see the dots inside a custom_vjp.
 LINEAR = "linear"
 
 
 class Linear(nn.Module):
-    """x @ kernel (+ bias), the kernel `[I, O]` initialized with variance `scale` / I; see `product`."""
+    """x @ kernel (+ bias), the kernel `[I, O]` initialized with variance `scale` / I; see `product`.
+
+    If its name is a target of `lora`, it has adapters `[I, r]` and `[r, O]`, which start without effect.
+    """
 
     features: int
     dtype: jnp.dtype
     bias: bool = False
     scale: float = 1.0
+    lora: Lora | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         init = nn.initializers.variance_scaling(self.scale, "fan_in", "normal")
         kernel = self.param("kernel", init, (x.shape[-1], self.features), jnp.float32)
-        out = multiply(x.astype(self.dtype), kernel)
+        x = x.astype(self.dtype)
+        out = multiply(x, kernel)
+        if self.lora and self.name in self.lora.targets:
+            a = self.param(A, init, (x.shape[-1], self.lora.rank), jnp.float32)
+            b = self.param(B, nn.initializers.zeros, (self.lora.rank, self.features), jnp.float32)
+            change = multiply(multiply(x, a), b).astype(jnp.float32)
+            out = (out.astype(jnp.float32) + self.lora.scale * change).astype(self.dtype)
         if self.bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(jnp.float32)
             # Added in float32, so that the gradients of all tokens are summed in float32.

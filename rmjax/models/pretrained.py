@@ -57,7 +57,7 @@ class Pretrained:
         shapes: Any,
         *,
         heads: Sequence[str] = (),
-        dtype: jnp.dtype | None = None,
+        dtype: Callable[[str], jnp.dtype | None] = lambda path: None,
         place: PutParam = lambda path, array: jax.device_put(array),
     ) -> tuple[dict[str, Any], list[str]]:
         """Loads the parameters of the tree `shapes`, one at a time.
@@ -65,7 +65,7 @@ class Pretrained:
         Args:
             shapes: shapes of the parameters that `module.init` returns.
             heads: names of the reward heads, in the order of the checkpoint's labels.
-            dtype: of the parameters; None for the stored dtype of each.
+            dtype: path of a parameter -> its dtype; None for the stored one.
             place: (path, array) -> the array on its devices, such as `Layout.put_param`.
 
         Returns:
@@ -81,12 +81,12 @@ class Pretrained:
         loaded = {}
         for path, shape in wanted.items():
             if sources[path]:
-                array = self._assemble(path, sources[path], heads, shape.shape, dtype)
+                array = self._assemble(path, sources[path], heads, shape.shape, dtype(path))
                 # Wait, so that the host never holds several parameters during their transfer.
                 loaded[path] = jax.block_until_ready(place(path, array))
             elif path.startswith("reward/") and sources[path.removesuffix(".bias")]:
                 # A bias of 0 gives the scores of a checkpoint whose head has no bias.
-                loaded[path] = place(path, np.zeros(shape.shape, dtype or shape.dtype))
+                loaded[path] = place(path, np.zeros(shape.shape, dtype(path) or shape.dtype))
         left = sorted(name for name in self.tensors.keys() - used if self._is_head(name))
         return unflatten_dict(loaded, sep="/"), left
 

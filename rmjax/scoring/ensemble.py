@@ -111,6 +111,8 @@ def average_weights(members: Sequence[RewardModel]) -> RewardModel:
     Source: Ramé et al. (2401.12187), WARM.
     """
     check_members(members)
+    # The mean of two products of adapters is not the product of their means.
+    members = [member.merged() for member in members]
     first = members[0]
     for number, member in enumerate(members[1:], start=2):
         ours, theirs = first.contract, member.contract

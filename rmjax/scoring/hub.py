@@ -19,6 +19,7 @@ from rmjax.errors import InputError
 from rmjax.models.config import HeadConfig, TransformerConfig, default_head
 from rmjax.models.export import write_pretrained
 from rmjax.models.families import find_family
+from rmjax.models.lora import merge
 from rmjax.models.pretrained import Pretrained, open_pretrained
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import parameter_shapes
@@ -152,7 +153,8 @@ def export_reward_model(
     """
     head = model.pick_head(head)
     check_head(model.contract.head, model.contract.trunk)
-    _check_output(output)
+    check_output(output)
+    model = model.merged()
     config, params = model.contract.trunk, model.layout.unreplicate(model.params)
     hf = copy.deepcopy(model.tokenizer.hf)
     # These classes find the end of a text by its padding, so the pad token must differ from the end of a text.
@@ -198,7 +200,8 @@ def export_language_model(
     Raises:
         InputError: `output` holds files.
     """
-    _check_output(output)
+    check_output(output)
+    params, config = merge(params, config.lora), dataclasses.replace(config, lora=None)
     if not config.max_positions:
         config = dataclasses.replace(config, max_positions=tokenizer.max_length)
     fields = _special_ids(tokenizer.hf)
@@ -220,7 +223,8 @@ def check_tokenizer(tokenizer: Tokenizer, config: TransformerConfig, where: str)
         )
 
 
-def _check_output(output: Path) -> None:
+def check_output(output: Path) -> None:
+    """Raises InputError unless a folder is new or empty."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} exists already: give a new folder")
 

@@ -14,6 +14,7 @@ from rmjax.data.comparisons import Prompt
 from rmjax.data.examples import encode_alone
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
+from rmjax.models.lora import merge
 from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import model_in_words
 from rmjax.parallel.layout import Layout
@@ -93,6 +94,14 @@ class RewardModel(RewardFunction):
     def link(self) -> Link:
         """The relation between a difference of two raw scores and odds."""
         return self.contract.link
+
+    def merged(self) -> RewardModel:
+        """Returns the same model without adapters, which are added to its weights; itself if it has none."""
+        lora = self.contract.trunk.lora
+        if lora is None:
+            return self
+        contract = dataclasses.replace(self.contract, trunk=dataclasses.replace(self.contract.trunk, lora=None))
+        return RewardModel(merge(self.params, lora), contract, self.tokenizer, self.layout)
 
     def score_groups(
         self, prompts: Sequence[Prompt], responses: Sequence[Sequence[str]], *, exact: bool = False

@@ -7,19 +7,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from rmjax.data.pretrained_tokenizer import open_tokenizer
 from rmjax.data.token_cache import cached_bpe
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.models.config import TransformerConfig
+from rmjax.models.lora import merge
 from rmjax.models.pretrained import open_pretrained
 from rmjax.parallel.layout import Layout
 from rmjax.scoring.checkpoint import find_checkpoint, load_params, load_tokenizer
 from rmjax.scoring.contract import Contract, read_contract
 from rmjax.scoring.hub import check_tokenizer
-from rmjax.stages.settings import RunSettings, SftSettings
+from rmjax.stages.settings import LoraSettings, RunSettings, SftSettings
 
 ARROW = " -> "
 
@@ -31,7 +32,7 @@ class Initialization:
     Attributes:
         tokenizer: the tokenizer.
         trunk: settings of the trunk.
-        weights: (shapes of the parameters, layout) -> the parameters that are not random, by part, not replicated.
+        weights: (shapes of the parameters, layout) -> the parameters that are not random, as a tree, not replicated.
         origin: the source of the weights: random or a checkpoint's name, then SFT runs, joined by arrows.
     """
 
@@ -39,6 +40,12 @@ class Initialization:
     trunk: TransformerConfig
     weights: Callable[[Any, Layout], dict[str, Any]]
     origin: str
+
+    def with_adapters(self, lora: LoraSettings) -> Initialization:
+        """Returns the same start with adapters on the trunk, if the settings have any."""
+        if not lora.rank:
+            return self
+        return dataclasses.replace(self, trunk=dataclasses.replace(self.trunk, lora=lora.adapters()))
 
 
 # The order in which a run looks for its weights:
@@ -106,12 +113,12 @@ def init_pretrained(settings: RunSettings | SftSettings, heads: Sequence[str] = 
         )
 
     def weights(shapes: Any, layout: Layout) -> dict[str, Any]:
-        params, left = checkpoint.load(shapes, heads=heads, dtype=jnp.float32, place=layout.put_param)
+        params, left = checkpoint.load(shapes, heads=heads, dtype=settings.lora.dtype_of, place=layout.put_param)
         if left:
             print(f"not loaded from {checkpoint.folder}: {', '.join(left)}")
         return params
 
-    return Initialization(tokenizer, checkpoint.config, weights, model.pretrained)
+    return Initialization(tokenizer, checkpoint.config, weights, model.pretrained).with_adapters(settings.lora)
 
 
 def init_from_folder(settings: RunSettings | SftSettings) -> Initialization:
@@ -158,16 +165,19 @@ def init_from_sft_run(settings: RunSettings | SftSettings, path: Path) -> Initia
     origin = f"{contract.data['start']}{ARROW}{path}"
 
     def weights(shapes: Any, layout: Layout) -> dict[str, Any]:
-        return load_params(checkpoint, contract, layout)
+        params = flatten_dict(merge(load_params(checkpoint, contract, layout), contract.trunk.lora), sep="/")
+        return unflatten_dict({path: x.astype(settings.lora.dtype_of(path)) for path, x in params.items()}, sep="/")
 
-    return Initialization(tokenizer, contract.trunk, weights, origin)
+    trunk = dataclasses.replace(contract.trunk, lora=None)
+    return Initialization(tokenizer, trunk, weights, origin).with_adapters(settings.lora)
 
 
 def check_trunk(settings: RunSettings | SftSettings, contract: Contract, checkpoint: Path) -> None:
     """Raises InputError unless a checkpoint has the trunk that the settings describe."""
     stated = settings.model.transformer(contract.trunk.vocab_size)
-    if stated != contract.trunk:
-        here, there = dataclasses.asdict(stated), dataclasses.asdict(contract.trunk)
+    found = dataclasses.replace(contract.trunk, lora=None)  # adapters are merged
+    if stated != found:
+        here, there = dataclasses.asdict(stated), dataclasses.asdict(found)
         names = [name for name in here if here[name] != there[name]]
         raise InputError(
             f"the trunk in {checkpoint} differs from the configuration in {', '.join('model.' + n for n in names)}: "

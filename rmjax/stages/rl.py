@@ -153,7 +153,7 @@ def make_trainer(
         run=run,
         layout=layout,
         start=start,
-        contract=dataclasses.replace(start.contract, data=origin),
+        contract=dataclasses.replace(start.contract, trunk=start.trunk, data=origin),
         learner=learner,
         rewards=rewards,
         evaluator=Evaluator(learner, start.decode, scores, settings.seed),

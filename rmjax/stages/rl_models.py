@@ -15,6 +15,7 @@ from rmjax.data.tokenizer import Tokenizer
 from rmjax.errors import InputError
 from rmjax.models.checkpoint_files import locate
 from rmjax.models.config import TransformerConfig, default_head
+from rmjax.models.lora import merge
 from rmjax.parallel.layout import Layout
 from rmjax.rlhf.actor_critic import ActorCritic, critic_from_reward_model
 from rmjax.rlhf.scores import TextScore, from_gold, from_model, mean_of
@@ -59,8 +60,8 @@ class StartModels:
 
     @property
     def trunk(self) -> TransformerConfig:
-        """Settings of the trunk of the policy."""
-        return self.contract.trunk
+        """Settings of the trunk of the policy, into which adapters are merged."""
+        return dataclasses.replace(self.contract.trunk, lora=None)
 
     def decode(self, ids: np.ndarray) -> str:
         """Returns the text of a response, without its ending."""
@@ -192,7 +193,7 @@ def make_actor_critic(settings: RlSettings, start: StartModels) -> ActorCritic:
     separate = settings.critic in ("policy", "reward")
     critic_config = None
     if settings.critic == "reward" and start.reward is not None:
-        critic_config = start.reward.contract.trunk
+        critic_config = start.reward.merged().contract.trunk
     return ActorCritic(
         start.trunk,
         jnp.dtype(start.contract.compute_dtype),
@@ -223,7 +224,7 @@ def start_parameters(settings: RlSettings, start: StartModels, layout: Layout) -
 def language_model_parameters(start: StartModels, layout: Layout) -> dict[str, Any]:
     """Returns the parameters of the language model before RL in float32, not replicated."""
     if not is_hugging_face(start.checkpoint):
-        return dict(load_params(start.checkpoint, start.contract, layout))
+        return dict(merge(load_params(start.checkpoint, start.contract, layout), start.contract.trunk.lora))
     params = open_hugging_face(start.checkpoint, layout).params
     return jax.tree.map(lambda x: x.astype(jnp.float32), params)
 
@@ -248,6 +249,7 @@ def reward_critic(start: StartModels, scale: str) -> dict[str, Any]:
     if scale != "raw":
         normalization = model.contract.normalization[start.head]
         mean, std = normalization.mean, normalization.std
-    critic = critic_from_reward_model(model.layout.unreplicate(model.params), start.head, mean=mean)
+    params = model.layout.unreplicate(model.merged().params)
+    critic = critic_from_reward_model(params, start.head, mean=mean)
     critic["value_head"] = jax.tree.map(lambda x: x / jnp.float32(std), critic["value_head"])
     return critic

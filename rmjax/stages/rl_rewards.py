@@ -159,7 +159,7 @@ def self_supervised(settings: RlSettings, start: StartModels, reference: Any, la
         return lambda examples: [found[:, 0] for found in forward(params, examples)]
 
     trained = under(contract, layout.device_put(dict(load_params(path, contract, layout))))
-    before = under(start.contract, language_model_params(reference))
+    before = under(dataclasses.replace(start.contract, trunk=start.trunk), language_model_params(reference))
     return implicit_reward(trained, before, beta=settings.rewards.implicit)
 
 

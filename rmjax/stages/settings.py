@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from rmjax.errors import InputError
 from rmjax.models.config import POOLINGS, HeadConfig, TransformerConfig, default_head
+from rmjax.models.lora import Lora, is_frozen
 from rmjax.models.transformer import REMAT
 from rmjax.parallel.layout import Layout, make_layout
 from rmjax.stages.data_settings import DataSettings, SftDataSettings, TokenizerSettings
@@ -98,6 +99,41 @@ class HeadSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class LoraSettings:
+    """Low-rank adapters (`config.lora`).
+
+    Attributes:
+        rank: inner width of the adapters; 0: none, and all parameters are trained.
+        alpha: see `Lora`.
+        targets: names of linear maps, joined by commas; see `LINEAR_MAPS`.
+        frozen_dtype: dtype of the parameters that are not trained.
+    """
+
+    rank: int
+    alpha: float
+    targets: str
+    frozen_dtype: str
+
+    def __post_init__(self) -> None:
+        one_of("frozen_dtype", self.frozen_dtype, DTYPES)
+        at_least("rank", self.rank, 0)
+        if self.rank:
+            self.adapters()
+
+    def adapters(self) -> Lora:
+        """Returns the adapters.
+
+        Raises:
+            InputError: a setting is out of range.
+        """
+        return Lora(self.rank, self.alpha, tuple(self.targets.split(",")))
+
+    def dtype_of(self, path: str) -> jnp.dtype:
+        """Returns the dtype of a parameter by its path."""
+        return jnp.dtype(self.frozen_dtype if self.rank and is_frozen(path) else "float32")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class StageSettings:
     """One stage of training (`config.train`, `config.sft`)."""
 
@@ -177,6 +213,7 @@ class SftSettings:
     data: SftDataSettings
     tokenizer: TokenizerSettings
     model: ModelSettings
+    lora: LoraSettings
     train: StageSettings
     parallel: ParallelSettings
 
@@ -203,6 +240,7 @@ class RunSettings:
     data: DataSettings
     tokenizer: TokenizerSettings
     model: ModelSettings
+    lora: LoraSettings
     head: HeadSettings
     loss: LossConfig
     train: StageSettings
@@ -263,6 +301,8 @@ class RunSettings:
             ),
             tokenizer=self.tokenizer,
             model=self.model,
+            # A trunk with random weights has nothing to adapt: SFT trains all of it.
+            lora=self.lora if self.model.pretrained else dataclasses.replace(self.lora, rank=0),
             train=self.sft,
             parallel=self.parallel,
         )
@@ -276,5 +316,7 @@ def _check_common(settings: SftSettings | RunSettings) -> None:
             raise InputError(f"{name} must be below 2**32, found {getattr(settings, name)}")
     if not settings.model.pretrained and not settings.tokenizer.vocab_size:
         raise InputError("the configuration lacks the field tokenizer.vocab_size")
+    if settings.lora.rank and settings.init == "random":
+        raise InputError("lora.rank adapts weights that were trained before, and init=random has none: set lora.rank=0")
     settings.parallel.make_layout()
     parse_loggers(settings.loggers)

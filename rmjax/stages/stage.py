@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from rmjax.data.batch import Example
 from rmjax.data.loader import BatchStream
@@ -17,6 +19,7 @@ from rmjax.durable import remove_folder, remove_partial
 from rmjax.errors import InputError
 from rmjax.models.attention import uses_dense_attention
 from rmjax.models.config import HeadConfig
+from rmjax.models.lora import is_adapter, join, split, without_adapters
 from rmjax.models.transformer import empty_batch, parameter_shapes
 from rmjax.parallel.layout import Layout
 from rmjax.parallel.mesh import Sharded, describe
@@ -91,9 +94,11 @@ def run_stage(stage: Stage, run: RunDirectory, layout: Layout) -> TrainState:
         done = int(state.step)
     else:
         params = initial_parameters(stage, shapes, layout)
-        state = TrainState(jnp.zeros((), jnp.int32), params, layout.jit_init(optimizer.init, params))
+        state = TrainState(jnp.zeros((), jnp.int32), params, layout.jit_init(optimizer.init, split(params)[0]))
         del params
     state = layout.device_put(state)
+    if stage.start.trunk.lora:
+        print(adapters_in_words(shapes))
     if isinstance(layout, Sharded):
         print(describe(layout, state.params))
 
@@ -126,6 +131,18 @@ def run_stage(stage: Stage, run: RunDirectory, layout: Layout) -> TrainState:
             unit=stage.unit,
         )
     return select_best(run, state, layout) if settings.select == "best" else state
+
+
+def adapters_in_words(shapes: Any) -> str:
+    """Returns the numbers of trained and of all parameters of a model with adapters, by the shapes of its parameters.
+
+    Example:
+        adapters and heads: 0.9 of 135.4 million parameters are trained
+    """
+    trained, total = (
+        sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree)) / 1e6 for tree in (split(shapes)[0], shapes)
+    )
+    return f"adapters and heads: {trained:.3g} of {total:.1f} million parameters are trained"
 
 
 def make_stream(
@@ -219,14 +236,22 @@ def select_best(run: RunDirectory, state: TrainState, layout: Layout) -> TrainSt
 
 def initial_parameters(stage: Stage, shapes: Any, layout: Layout) -> Any:
     """Returns the initial weights of a stage, not replicated; those that its initialization lacks are random."""
+    wanted = flatten_dict(shapes, sep="/")
     # A reward model takes the trunk and not the output layer; a language model takes both.
-    weights = {name: part for name, part in stage.start.weights(shapes, layout).items() if name in shapes}
-    fresh = sorted(shapes.keys() - weights.keys())
+    stored = flatten_dict(stage.start.weights(without_adapters(shapes), layout), sep="/")
+    weights = {path: x for path, x in stored.items() if path in wanted}
+    fresh = sorted(wanted.keys() - weights.keys())
     if weights and fresh:
-        print(f"randomly initialized: {', '.join(fresh)}")
+        adapters = ["adapters"] if any(map(is_adapter, fresh)) else []
+        parts = sorted({path.split("/")[0] for path in fresh if not is_adapter(path)})
+        print(f"randomly initialized: {', '.join(adapters + parts)}")
     batch, key = empty_batch(), jax.random.key(stage.weights_seed)
-    random = layout.jit_init(lambda key: {name: stage.model.init(key, batch)["params"][name] for name in fresh}, key)
-    return {**random, **weights}
+
+    def draw(key: jax.Array) -> dict[str, Any]:
+        drawn = flatten_dict(stage.model.init(key, batch)["params"], sep="/")
+        return unflatten_dict({path: drawn[path] for path in fresh}, sep="/")
+
+    return join(layout.jit_init(draw, key), unflatten_dict(weights, sep="/"))
 
 
 def resume(run: RunDirectory, state: TrainState, layout: Layout) -> tuple[Path, TrainState]:
@@ -239,7 +264,7 @@ def resume(run: RunDirectory, state: TrainState, layout: Layout) -> tuple[Path, 
         if is_main_process() and int(later.name) > int(checkpoint.name):
             remove_folder(later)  # damaged, as find_checkpoint has reported; its step is written again
     stored = load_tree(checkpoint / "optimizer", {"step": state.step, "opt_state": state.opt_state}, layout=layout)
-    params = load_tree(checkpoint / "params", state.params, layout=layout)
+    params = load_tree(checkpoint / "params", layout=layout)  # in the dtypes that they have there
     state = TrainState(stored["step"], params, stored["opt_state"])
     print(f"resuming {run.path} at step {int(state.step)}")
     return checkpoint, state

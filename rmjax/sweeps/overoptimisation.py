@@ -193,17 +193,21 @@ def correlation_in_words(results: SweepResults) -> str:
 def detector_rows(results: SweepResults) -> list[tuple[str, ...]]:
     """Returns the table of the detectors over the policies of a study, its header first; empty without policies.
 
-    A threshold is chosen on the same runs, so the shares are somewhat too good.
+    The shares of runs are those at a threshold that is chosen on the runs of the other seeds; in a study with one seed,
+    on all other runs.
     """
-    folders = [results.path / row.folder for row in results.finished]
-    summaries = [(folder, read_json(folder / FILE)) for folder in folders]
-    found = [(folder, summary) for folder, summary in summaries if summary and summary["signals"]]
-    write_model_signals([folder for folder, _ in found])
+    read = [(row, results.path / row.folder) for row in results.finished]
+    summaries = [(row, folder, read_json(folder / FILE)) for row, folder in read]
+    found = [(row, folder, summary) for row, folder, summary in summaries if summary and summary["signals"]]
+    write_model_signals([folder for _, folder, _ in found])
+    seeds = {row.seed for row, *_ in found}
     policies = [
-        run | {"signals": run["signals"] | (read_json(folder / MODEL_FILE) or {}).get("signals", {})}
-        for folder, run in found
+        run
+        | {"signals": run["signals"] | (read_json(folder / MODEL_FILE) or {}).get("signals", {})}
+        | {"fold": row.seed if len(seeds) > 1 else number}
+        for number, (row, folder, run) in enumerate(found)
     ]
-    if not any(any(each["peak"]["exploited_E"]) for each in policies):
+    if len(policies) < 2 or not any(any(each["peak"]["exploited_E"]) for each in policies):
         return []
     rows: list[tuple[str, ...]] = [
         ("signal", "area under the ROC", "threshold", "over-optimised runs found", "other runs with an alarm")
@@ -211,14 +215,17 @@ def detector_rows(results: SweepResults) -> list[tuple[str, ...]]:
     for name in dict.fromkeys(name for run in policies for name in run["signals"]):
         with_signal = [run for run in policies if name in run["signals"]]
         each = judge(
-            [Watched(np.array(run["signals"][name]), np.array(run["peak"]["exploited_E"])) for run in with_signal]
+            [
+                Watched(np.array(run["signals"][name]), np.array(run["peak"]["exploited_E"]), run["fold"])
+                for run in with_signal
+            ]
         )
         rows.append(
             (
                 name,
                 number(each.auc) + interval_text(each.interval, " ({})", form=".2f", scale=1),
                 number(each.threshold),
-                percent(each.found),
+                percent(None if np.isnan(each.found) else each.found),
                 percent(None if np.isnan(each.false) else each.false),
             )
         )

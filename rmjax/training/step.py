@@ -12,12 +12,13 @@ from jax import Array
 
 from rmjax.data.batch import PackedBatch
 from rmjax.data.loader import BatchStream
+from rmjax.models.lora import join, split
 from rmjax.parallel.layout import Layout
 from rmjax.training.objectives import LossFn
 
 
 class TrainState(NamedTuple):
-    """State of training: number of steps, parameters, optimizer state."""
+    """State of training: number of steps, all parameters, optimizer state of the trained ones."""
 
     step: Array
     params: Any
@@ -26,7 +27,7 @@ class TrainState(NamedTuple):
 
 def init_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
     """Returns the state before the first step."""
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(split(params)[0]))
 
 
 def make_train_step(
@@ -39,14 +40,18 @@ def make_train_step(
     gradients and weights are summed afterwards. (Differentiating the ratio of summed values and then summing gradients
     would count every device S times, which Adam hides.)
 
-    The state is donated. Metrics are scalars: each reported sum over its own weight, and `grad_norm` before clipping.
+    In a model with adapters only these and the heads are trained. The state is donated.
+
+    Metrics are scalars: each reported sum over its own weight, and `grad_norm` before clipping.
     """
 
     def step(state: TrainState, batch: PackedBatch) -> tuple[TrainState, dict[str, Array]]:
-        gradient = jax.value_and_grad(layout.sum_over_shards(loss_fn), has_aux=True)
+        trained, frozen = split(state.params)
+        summed = layout.sum_over_shards(loss_fn)
+        gradient = jax.value_and_grad(lambda trained, part: summed(join(trained, frozen), part), has_aux=True)
 
         def of(microbatch: PackedBatch) -> Any:
-            (_, sums), grads = gradient(state.params, microbatch)
+            (_, sums), grads = gradient(trained, microbatch)
             return grads, sums
 
         first = jax.tree.map(lambda x: x[0], batch)
@@ -57,8 +62,8 @@ def make_train_step(
             total, _ = jax.lax.scan(lambda total, part: (jax.tree.map(jnp.add, total, of(part)), None), zeros, batch)
         grads, sums = layout.reduce(total)
         grads = jax.tree.map(lambda g: g / jnp.maximum(sums["weight"], 1e-9), grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        updates, opt_state = optimizer.update(grads, state.opt_state, trained)
+        params = join(optax.apply_updates(trained, updates), frozen)
         metrics = {**ratios(sums), "grad_norm": optax.tree.norm(grads)}
         return TrainState(state.step + 1, params, opt_state), metrics
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from rmjax.errors import InputError
 from rmjax.evaluation.detectors import Watched, judge, outliers, repetition, sameness
 
 
-def watched(signal, exploited):
-    return Watched(np.array(signal, float), np.array(exploited, bool))
+def watched(signal, exploited, fold=0):
+    return Watched(np.array(signal, float), np.array(exploited, bool), fold)
 
 
 def test_repetition_counts_what_occurred_before_in_its_own_text():
@@ -34,17 +35,30 @@ def test_outliers_use_the_shape_of_the_start():
 
 def test_a_detector_by_hand():
     """One of the evaluations without over-optimisation is above one with it."""
-    quiet = watched([0.1] * 9 + [0.7], [False] * 10)
-    fooled = watched([0.2, 0.6, 0.9], [False, True, True])
+    quiet = watched([0.1] * 9 + [0.7], [False] * 10, fold=0)
+    fooled = watched([0.2, 0.6, 0.9], [False, True, True], fold=1)
     found = judge([quiet, fooled])
     assert found.auc == pytest.approx(21 / 22)  # of 11 x 2 pairs, only (0.7, 0.6) is wrong
     assert found.threshold == 0.7
-    assert (found.found, found.false) == (1.0, 0.0)
+    assert found.found == 1.0  # 0.9 is above 0.7, the threshold of the quiet run
+    assert found.false == 1.0  # 0.7 is above 0.2, the threshold of the other run
+
+
+def test_a_run_has_no_part_in_its_own_threshold():
+    """Nine quiet seeds look alike. The tenth is ten times as high, and its own evaluations would have hidden it."""
+    ordinary = [watched([0.1] * 10, [False] * 10, fold) for fold in range(9)]
+    unlike = watched([1.0] * 10, [False] * 10, fold=9)
+    fooled = watched([0.1, 0.5], [False, True], fold=9)
+    found = judge([*ordinary, unlike, fooled])
+    assert found.threshold == 1.0  # more than 5 % of all evaluations are as high as this
+    assert (found.found, found.false) == (1.0, 0.1)
+    with pytest.raises(InputError, match="two folds"):
+        judge([unlike, fooled])
 
 
 def test_a_signal_without_information_has_half_the_area():
     rng = np.random.default_rng(0)
-    runs = [watched(rng.normal(size=20), [False] * 10 + [bool(i % 2)] * 10) for i in range(40)]
+    runs = [watched(rng.normal(size=20), [False] * 10 + [bool(i % 2)] * 10, i % 3) for i in range(40)]
     found = judge(runs)
     assert found.interval[0] < 0.5 < found.interval[1]
     assert found.interval[1] - found.interval[0] < 0.15

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fork_server import ForkServer, Outcome
-from tiny_runs import command, contents, differences, tree_digest, write_data
+from tiny_runs import RUNS, contents, differences, tree_digest, write_data
 
 from rmjax.report.report import report
 from rmjax.scoring.checkpoint import find_checkpoint
@@ -34,11 +34,12 @@ class Bench:
 
     Attributes:
         server: starts the runs.
+        run: what the runs are, a key of `RUNS`.
         folder: temporary files.
         reference: digests of the uninterrupted run.
         changes: the changes of files of a run, in their order.
         states: (change, copy of the run directory before it), without those that are equal to the one before.
-        stopped: a run directory as it is in the middle of the second stage, with two checkpoints.
+        stopped: a run directory as it is in the middle of the last stage, with two checkpoints.
         finished: the directory of the uninterrupted run.
         expected: what its readers say.
         seconds: of the uninterrupted run, with a filled compilation cache.
@@ -46,8 +47,9 @@ class Bench:
 
     readers = ("command", "report", "load")
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run: str) -> None:
         self.folder = folder
+        self.run = run
         self.server = ForkServer(folder)
         self.changes: list[str] = []
         self.states: list[tuple[str, Path]] = []
@@ -67,11 +69,13 @@ class Bench:
         self.config = json.loads((self.work / "config.json").read_text())
         self.expected = {reader: self.read(reader, self.work) for reader in self.readers}
         self.stopped = folder / "stopped"
-        shutil.copytree(next(copy for what, copy in self.states if "checkpoints/000003.partial" in what), self.stopped)
+        shutil.copytree(
+            next(copy for what, copy in self.states if "RUN/checkpoints/000003.partial" in what), self.stopped
+        )
 
     def command(self) -> list[str]:
         """The command of the run."""
-        return command(self.data, self.work)
+        return RUNS[self.run](self.data, self.work)
 
     def begin(self, state: Path | None = None) -> None:
         """Makes the run directory a copy of another one, or removes it."""

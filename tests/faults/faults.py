@@ -1,10 +1,12 @@
 """Faults injected into tiny runs: how many end identical to an uninterrupted run, or are refused in one sentence.
 
     python tests/faults/faults.py --output=faults.md
+    python tests/faults/faults.py --run=policy
 
-A reward-model run with an SFT stage is killed, stopped, damaged, doubled, and put on a full disk, and the same command
-is given again. Prints a Markdown table, and every fault that did not end as it should. `--quick` takes a minute,
-`--kinds` names some kinds. Permissions and full disks need Linux, and a full disk root.
+A reward-model run with an SFT stage, or a PPO run that makes both first, is killed, stopped, damaged, doubled, and put
+on a full disk, and the same command is given again. Prints a Markdown table, and every fault that did not end as it
+should. `--quick` takes a minute, `--kinds` names some kinds. Permissions and full disks need Linux, and a full disk
+root.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any
 
 from bench import IDENTICAL, REFUSED, Bench
 from kinds import MANY, DamagedFiles, FinishedBits, FullDisk, Kills, Moments, Signals, StoppedBits, TwoAtOnce
+from tiny_runs import RUNS
 
 KINDS = {
     "kills": Kills(),
@@ -35,6 +38,7 @@ KINDS = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", choices=sorted(RUNS), default="reward_model")
     parser.add_argument("--quick", action="store_true", help="a few faults of each kind")
     parser.add_argument("--kinds", default=",".join(KINDS), help="kinds, joined by commas")
     parser.add_argument("--count", type=int, help="number of faults of each kind")
@@ -48,7 +52,7 @@ def main() -> int:
     rows = ["| fault | injected | identical | refused | failed | seconds |", "|---|---|---|---|---|---|"]
     failed = 0
     with tempfile.TemporaryDirectory(prefix="rmjax-faults-", dir=arguments.folder) as folder:
-        bench = Bench(Path(folder))
+        bench = Bench(Path(folder), arguments.run)
         print(
             f"one run: {bench.seconds:.1f} s, {len(bench.changes)} changes of files, {len(bench.states)} states",
             flush=True,

@@ -31,9 +31,40 @@ def write_data(path: Path) -> None:
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
-def command(data: Path, workdir: Path) -> list[str]:
+def reward_model(data: Path, workdir: Path) -> list[str]:
     """Returns the command of a reward-model run whose first stage is SFT: five checkpoints in all."""
+    return _command("train.py", "helpful.py", workdir, _models(data))
+
+
+def policy(data: Path, workdir: Path) -> list[str]:
+    """Returns the command of a PPO run that makes its reward model first: eight checkpoints in all."""
     fields: dict[str, Any] = {
+        "data.train": f"jsonl:{data}",
+        "data.eval": "holdout:20%",
+        "data.holdout": 0.2,
+        "data.validation_prompts": 4,
+        "data.eval_prompts": 4,
+        "rollout.prompts": 2,
+        "rollout.max_response": 4,
+        "algorithm.samples": 2,
+        "algorithm.minibatches": 1,
+        "train.max_steps": 3,
+        "train.log_every": 1,
+        "train.evaluate_every": 1,
+        "train.checkpoint_every": 1,
+        "stop.cut": 0.0,
+        "evaluation.bootstrap": 10,
+        **{f"models.{name}": value for name, value in _models(data).items()},
+    }
+    return _command("ppo.py", "ppo.py", workdir, fields)
+
+
+RUNS = {"reward_model": reward_model, "policy": policy}
+
+
+def _models(data: Path) -> dict[str, Any]:
+    """Returns the fields of configs/helpful.py for a tiny reward model."""
+    return {
         "data.train": f"jsonl:{data}",
         "data.eval": "holdout:20%",
         "data.holdout": 0.2,
@@ -46,8 +77,11 @@ def command(data: Path, workdir: Path) -> list[str]:
         "sft.keep": 1,
         "train.max_steps": 3,
     }
+
+
+def _command(script: str, config: str, workdir: Path, fields: dict[str, Any]) -> list[str]:
     settings = [f"--config.{name}={value}" for name, value in fields.items()]
-    return ["experiments/train.py", "--config=configs/helpful.py", f"--workdir={workdir}", *settings]
+    return [f"experiments/{script}", f"--config=configs/{config}", f"--workdir={workdir}", *settings]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -56,7 +90,7 @@ def contents(folder: Path) -> dict[str, str]:
     Arrays are compared by value, since orbax chooses other file names each time. Log lines are compared without times.
     """
     found: dict[str, str] = {}
-    trees = [path for root in (folder, folder / "sft") for path in list_checkpoints(root / "checkpoints")]
+    trees = [path for root in sorted(folder.rglob("checkpoints")) for path in list_checkpoints(root)]
     parts = [path / name for path in trees for name in ("params", "optimizer")]
     layout = make_layout(layout="pmap", devices=1)
     for part in parts:
