@@ -43,6 +43,7 @@ def define() -> None:
         None,
         "Hugging Face folder: special tokens in texts are text (the default); false: special, as in transformers.",
     )
+    flags.DEFINE_integer("logit", None, "Hugging Face folder of a language model: id of the token whose logit scores.")
     flags.mark_flag_as_required("checkpoint")
 
 
@@ -67,7 +68,7 @@ def load_members() -> list[RewardModel]:
 
 def stated_for_hub() -> dict[str, Any]:
     """Returns the flags for a Hugging Face folder, as arguments of `load`."""
-    names = ("template", "max_prompt", "max_response", "date", "split_special_tokens")
+    names = ("template", "max_prompt", "max_response", "date", "split_special_tokens", "logit")
     return {name: getattr(flags.FLAGS, name) for name in names}
 
 

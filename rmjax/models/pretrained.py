@@ -43,6 +43,7 @@ class Pretrained:
         hf: its configuration as an object of transformers.
         tensors: name of every tensor -> its file, and its name there.
         labels: names of the outputs of its sequence-classification head; empty without such a head.
+        row: the row of the head's matrix that is the one score; None if every row is a score.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Pretrained:
     hf: Any
     tensors: Mapping[str, tuple[Path, str]]
     labels: tuple[str, ...]
+    row: int | None = None
 
     def load(
         self,
@@ -89,6 +91,29 @@ class Pretrained:
                 loaded[path] = place(path, np.zeros(shape.shape, dtype(path) or shape.dtype))
         left = sorted(name for name in self.tensors.keys() - used if self._is_head(name))
         return unflatten_dict(loaded, sep="/"), left
+
+    def scored_by_logit(self, token: int) -> Pretrained:
+        """Returns the same checkpoint with one score: the logit of a token after the text.
+
+        NVIDIA's Nemotron reward models are language models that score so, with token 0 (their model cards).
+
+        Raises:
+            InputError: there is no such logit.
+        """
+        family, config = self.family, self.config
+        if family.output is None or self.labels:
+            raise InputError(f"{self.folder} is no language model, so no token has a logit: leave out logit={token}")
+        if not 0 <= token < config.vocab_size:
+            raise InputError(f"logit={token} is no id of the {config.vocab_size} of {self.folder}")
+        if config.output_cap:
+            raise InputError(f"logit={token}: the logits of {self.folder} are bounded, which no reward here is")
+        output = family.output
+        if config.tie_embeddings:
+            table = source_of(family, "trunk/embedding/embedding").name.removesuffix(".weight")
+            output = table.removeprefix(family.prefix) if self.bare else table
+        return dataclasses.replace(
+            self, family=dataclasses.replace(family, head=output), labels=(f"logit of {token}",), row=token
+        )
 
     @property
     def head_bias(self) -> bool:
@@ -163,8 +188,10 @@ class Pretrained:
             # Opened again for each tensor: the file is memory-mapped, and pages stay in memory while it is open.
             tensor = self._read(file, stored)
             if path.startswith("reward/"):
-                self._check_shape(name, tensor.shape, (len(heads), *shape))
-                tensor = tensor[list(heads).index(path.removeprefix("reward/").removesuffix(".bias"))]
+                rows = len(heads) if self.row is None else self.config.vocab_size
+                self._check_shape(name, tensor.shape, (rows, *shape))
+                own = list(heads).index(path.removeprefix("reward/").removesuffix(".bias"))
+                tensor = tensor[own if self.row is None else self.row]
             else:
                 source = source_of(self.family, path)
                 if source.fused:

@@ -137,6 +137,7 @@ def load(
     max_response: int = 0,
     date: str = "",
     split_special_tokens: bool | None = None,
+    logit: int | None = None,
 ) -> RewardModel:
     """Loads a reward model from a run directory (its last undamaged checkpoint), a checkpoint or a Hugging Face folder.
 
@@ -146,11 +147,12 @@ def load(
         devices: number of devices of each process to score on; 0: all.
         layout: layout over the devices, independent of training; see `rmjax.parallel.layout.make_layout`.
         tensor: argument of the layout.
-        template: only for a Hugging Face folder, as the next four; see `rmjax.scoring.hub.load_classifier`.
+        template: only for a Hugging Face folder, as the next five; see `rmjax.scoring.hub.load_classifier`.
         max_prompt: see there.
         max_response: see there.
         date: see there.
         split_special_tokens: see there.
+        logit: see there.
 
     Raises:
         InputError: no checkpoint, a damaged one, one of another version, an SFT checkpoint, or failing canaries.
@@ -166,11 +168,12 @@ def load(
             max_response=max_response,
             date=date,
             split_special_tokens=split_special_tokens,
+            logit=logit,
         )
-    if template or max_prompt or max_response or date or split_special_tokens is not None:
+    if template or max_prompt or max_response or date or split_special_tokens is not None or logit is not None:
         raise InputError(
-            f"{path} states its own settings: template, max_prompt, max_response, date and split_special_tokens are "
-            "only for folders in Hugging Face's format"
+            f"{path} states its own settings: template, max_prompt, max_response, date, split_special_tokens and logit "
+            "are only for folders in Hugging Face's format"
         )
     checkpoint = find_checkpoint(Path(path))
     contract = read_contract(checkpoint / "contract.json")

@@ -49,6 +49,7 @@ def load_classifier(
     max_response: int = 0,
     date: str = "",
     split_special_tokens: bool | None = None,
+    logit: int | None = None,
 ) -> RewardModel:
     """Loads a reward model from a `...ForSequenceClassification` checkpoint; its labels are the heads.
 
@@ -66,11 +67,14 @@ def load_classifier(
         max_response: the least tokens left of a response; 0 as for `max_prompt`.
         date: the date that the template writes, YYYY-MM-DD; empty for the value of our export, or else `DATE`.
         split_special_tokens: see `Tokenizer`; None for the value of our export, or else True.
+        logit: the checkpoint is a causal language model, and the score is the logit of this token after the text.
 
     Raises:
         InputError: not such a checkpoint, or its tokenizer does not belong to it.
     """
     pretrained = open_pretrained(str(folder))
+    if logit is not None:
+        pretrained = pretrained.scored_by_logit(logit)
     if not pretrained.labels:
         raise InputError(_no_head(pretrained))
     pad_id = pretrained.hf.pad_token_id if pretrained.config.causal else None

@@ -98,6 +98,31 @@ def test_a_classifier_does_not_generate(plain):
         load_language_model(plain)
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_logit_of_a_token_is_the_score(plain, tmp_path, tied):
+    """The features that the plain model's head reads, times the token's row of the output layer or of the table."""
+    stored, table = load_file(plain / "model.safetensors"), "model.embed_tokens.weight"
+    output = np.random.default_rng(2).normal(size=stored[table].shape).astype(np.float32)
+    folder = changed(plain, tmp_path / "nemotron", "LlamaForCausalLM", {} if tied else {"lm_head.weight": output})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": tied}))
+    with pytest.raises(InputError, match="has no sequence-classification head"):
+        rmjax.load(folder)
+    model = rmjax.load(folder, logit=7)
+    features = np.concatenate(rmjax.load(plain).features(PROMPTS, RESPONSES))
+    found = np.concatenate(model.score_groups(PROMPTS, RESPONSES).raw)
+    assert model.heads == ("logit of 7",)
+    assert_close(found[:, 0], features @ (stored[table] if tied else output)[7])
+
+
+def test_a_logit_needs_a_language_model(plain, tmp_path, reward_model):
+    with pytest.raises(InputError, match="is no language model, so no token has a logit"):
+        rmjax.load(plain, logit=0)
+    folder = changed(plain, tmp_path / "lm", "LlamaForCausalLM", {"lm_head.weight": np.zeros((300, 16), np.float32)})
+    with pytest.raises(InputError, match="logit=300 is no id of the 300"):
+        rmjax.load(folder, logit=300)
+
+
 def test_a_head_of_an_unknown_name_is_named(plain, tmp_path):
     folder = changed(plain, tmp_path / "unknown", "X", {"my_head.weight": np.zeros((1, 16), np.float32)})
     with pytest.raises(InputError, match=r"has no sequence-classification head.*it holds my_head\.weight"):

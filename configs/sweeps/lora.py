@@ -1,0 +1,39 @@
+"""Sweep over low-rank adapters: how much accuracy do adapters on a frozen trunk reach?
+
+    python experiments/sweep.py --config=configs/sweeps/lora.py
+
+Claim: adapters on all linear maps learn as well as full fine-tuning if the data are not too many for their rank, with
+ten times its learning rate (Hu et al. 2106.09685; Schulman et al., "LoRA Without Regret", 2025).
+
+All runs start from the same SFT weights, on 16,000 comparisons. The embedded SFT model cannot read its prompts yet
+(README, "Not yet"), so that a reward model has to learn much that a real language model brings.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.sweeps import page
+
+
+def adapters(rank: int, rate: float) -> tuple:
+    """The fields of adapters on all linear maps with alpha 32."""
+    return (f"lora.rank={rank}", f"train.optimizer.learning_rate={rate}")
+
+
+def get_config() -> ConfigDict:
+    """The sweep."""
+    return page.sweep(
+        "Accuracy by rank of the adapters",
+        fields=(*page.STEPS, "data.train=gold/helpful[:16000]", "init={sft}"),
+        settings=page.grid(
+            trained={
+                "all": (),
+                "rank 4": adapters(4, 8e-3),
+                "rank 16": adapters(16, 8e-3),
+                "rank 64": adapters(64, 8e-3),
+                "rank 16, rate 2e-3": adapters(16, 2e-3),
+            }
+        ),
+        measures=(page.ACCURACY, page.GAIN, page.LOSS),
+        compare="trained",
+        figures=(("accuracy", "points", "accuracy", "share of the ceiling's gain"),),
+    )
