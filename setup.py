@@ -68,7 +68,7 @@ setup(
         "hf": ["datasets"],
         "tensorboard": ["tensorboardX"],
         "wandb": ["wandb"],
-        "notebooks": ["jupyterlab"],
+        "notebooks": ["ipywidgets", "jupyterlab"],
         "docs": ["mkdocs-material", "mkdocstrings[python]", "ruff"],  # ruff sets the lines of signatures
         "test": TEST,
         "parity": [*TEST, "peft", "torch==2.13.0"],

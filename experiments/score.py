@@ -1,12 +1,12 @@
-"""Scores of the texts of a JSON-lines file, from a trained reward model.
+"""Scores of the texts of a file, from a trained reward model.
 
     python experiments/score.py --checkpoint=runs/helpful --input=IN.jsonl --output=OUT.jsonl
 
-A line of the input is `{"prompt", "response"}`, `{"prompt", "responses"}` or a comparison in any form that training
-accepts. A line of the output is the same record with two more keys. `scores` has one score per response, in their
-order ([chosen, rejected] for pairs). `cut_tokens` has `[prompt, response]` for each response: the numbers of tokens
-that truncation removed. If a record is an array, the output has it under `turns`. The ratings of a record move to
-`given_scores`.
+The input is JSON lines, or own data in the forms of training, such as csv:FILE. A record is `{"prompt", "response"}`,
+`{"prompt", "responses"}` or a comparison in any form that training accepts. A line of the output is the same record
+with two more keys. `scores` has one score per response, in their order ([chosen, rejected] for pairs). `cut_tokens` has
+`[prompt, response]` for each response: the numbers of tokens that truncation removed. If a record is an array, the
+output has it under `turns`. The ratings of a record move to `given_scores`.
 
 The file is read and written in parts, so it may be larger than memory. The output file gets its name only when it is
 complete. A symbolic link is followed. A device or a FIFO is written to directly. `--input=-` is standard input, and
@@ -25,7 +25,7 @@ from absl import flags
 
 from rmjax.cli import checkpoint_flags, reading_flags, runtime, script
 from rmjax.cli.output import is_stdout, written
-from rmjax.data.jsonl import file_path, read_jsonl
+from rmjax.data.readers import own_records
 from rmjax.data.records import parse_scoring
 
 LINES = 4096  # lines that are read, scored and written together
@@ -33,7 +33,6 @@ LINES = 4096  # lines that are read, scored and written together
 
 def main() -> None:
     arguments = flags.FLAGS
-    source = file_path(arguments.input)
     to_stdout = is_stdout(arguments.output)
     # The records may go to standard output, so nothing else is printed there before the end.
     with contextlib.redirect_stdout(sys.stderr), written(arguments.output, to_stdout) as file:
@@ -43,9 +42,9 @@ def main() -> None:
         lines = responses = 0
         cut: list[np.ndarray] = []
         reading = reading_flags.reading()
-        records = read_jsonl(source, reading)
+        records = own_records(arguments.input, reading)
         while part := list(itertools.islice(records, LINES)):
-            parsed = [parse_scoring(record, f"{source}:{number}", reading) for number, record in part]
+            parsed = [parse_scoring(record, origin, reading) for origin, record in part]
             scored = model.score_groups([prompt for prompt, _ in parsed], [texts for _, texts in parsed])
             cut += scored.cut
             for (_, record), scores_KxZ, cut_Kx2 in zip(part, *scored, strict=True):
@@ -65,7 +64,9 @@ if __name__ == "__main__":
     runtime.prepare_process()
     checkpoint_flags.define()
     reading_flags.define("ignore")
-    flags.DEFINE_string("input", None, "JSON lines, .jsonl or .jsonl.gz; -: standard input.")
+    flags.DEFINE_string(
+        "input", None, "JSON lines, .jsonl or .jsonl.gz; csv:FILE, parquet:FILE or hf:OWNER/NAME; -: standard input."
+    )
     flags.DEFINE_string("output", None, "JSON lines, the same records with scores; -: standard output.")
     flags.DEFINE_string("head", None, "Head that scores; optional if the model has a single one.")
     flags.DEFINE_enum("scale", "raw", ["raw", "normalized", "probability"], "Scale of scores; see RewardModel.score.")

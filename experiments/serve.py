@@ -48,6 +48,7 @@ def main() -> None:
     address = Address(arguments.host, arguments.port, os.environ.get(TOKEN, ""))
     address.bind().close()  # an address in use is told before the model is loaded
     policy = open_tokenizer(arguments.policy, max_prompt=2, max_response=1) if arguments.policy else None
+    print(f"loading {','.join(arguments.checkpoint)} ...", flush=True)
     model = checkpoint_flags.load_checkpoint()
     name = arguments.name or Path(arguments.checkpoint[0]).resolve().name
     served = Served.create(model, name, head=arguments.head, scale=arguments.scale, policy=policy)

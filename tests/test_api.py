@@ -68,6 +68,8 @@ def test_evaluation_from_python_is_that_of_the_script(both, tmp_path):
     assert written.keys() - found["measured"].keys() == {"data", "notes", "checkpoint"}
     assert found["measured"]["heads"] == found["evaluation"]["heads"]
     assert found["measured"]["accuracy_ci95"]
+    by_path = rmjax.evaluate(folder / "script", "gold/helpful[:40]", bootstrap=50)
+    assert by_path["accuracy"] == pytest.approx(found["measured"]["accuracy"])
 
 
 def test_a_finished_run_is_not_trained_again(both, capsys):

@@ -85,8 +85,8 @@ def test_a_run_leaves_everything_it_promises_and_says_where(finished):
     ]
     assert (workdir / "sft" / "evaluation.json").is_file()
     assert f"Everything is in {workdir}" in printed
-    assert "demonstrations of gold/helpful[:96] (SFT), 3 of 14 steps" in printed
-    assert "from its weights, 11 of 14 steps" in printed
+    assert "demonstrations of gold/helpful[:96] (SFT), 3 steps of 14 in both stages" in printed
+    assert "from its weights, 11 steps of 14" in printed
     assert re.search(r"\nTraining took 0:\d\d:\d\d \(SFT 0:\d\d:\d\d, reward model 0:\d\d:\d\d\)\.\n", printed)
     assert f"--checkpoint={workdir}" in printed
     steps = [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]

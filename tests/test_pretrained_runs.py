@@ -114,7 +114,7 @@ def test_a_reward_model_begins_with_the_weights_of_the_folder_and_scores_as_it_w
     flags = [f"--config.{name}={value}" for name, value in fields.items()]
     done = call("train", f"--config={ROOT}/configs/helpful.py:tinyllama", f"--workdir={tmp_path}/run", *flags)
     assert done.returncode == 0, done.stderr
-    assert "randomly initialized: reward" in done.stdout
+    assert "randomly initialized: reward heads" in done.stdout
     assert "lm_head.weight" in done.stdout  # not loaded, with a message
     assert not (tmp_path / "run" / "sft").exists()
 
@@ -259,7 +259,7 @@ def test_the_template_that_an_sft_run_was_trained_with_may_be_named(llama, tmp_p
 def test_an_encoder_becomes_a_reward_model(bert, data, tmp_path, capsys):
     folder, params = bert
     workdir = run(train, settings("helpful", "minilm", folder, data, **STILL), tmp_path / "run")
-    assert "randomly initialized: reward" in capsys.readouterr().out
+    assert "randomly initialized: reward heads" in capsys.readouterr().out
     kept, contract = stored(workdir)
     assert_equal_trees(kept["trunk"], params["trunk"])
     assert_equal_trees(kept["pooler"]["kernel"], params["pooler"]["kernel"])

@@ -155,6 +155,20 @@ def test_help_names_a_configuration_that_cannot_be_read(config, message):
     assert done.stderr.startswith(f"error: --config={config}: {message}")
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--config=configs/helpfull.py"], "configs/helpfull.py: no such file; there are configs/helpful.py, configs/"),
+        (["--config=configs/helpful.py", "--max_step=3"], "flag 'max_step'. A field of the configuration is written"),
+    ],
+)
+def test_a_wrong_flag_gets_what_was_meant(flags, message):
+    done = call("train", *flags)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "variants" not in done.stderr  # no configuration
+
+
 def test_a_variant_of_a_policy_that_does_not_exist_gets_the_known_ones():
     done = call("ppo", "--config=configs/ppo.py:ppp", "--help")
     assert "there is no variant 'ppp': known are rloo, grpo, dpo," in done.stderr

@@ -58,7 +58,9 @@ def load_members() -> list[RewardModel]:
     arguments = flags.FLAGS
     several = len(arguments.checkpoint) > 1
     if several != bool(arguments.combine):
-        raise InputError("--combine and several checkpoints, joined by commas, belong together")
+        raise InputError(
+            "--combine=mean, worst, uncertainty or weights, and several checkpoints, joined by commas, belong together"
+        )
     if several and arguments.gate:
         raise InputError("--gate is for one checkpoint: an ensemble has none")
     if arguments.penalty is not None and arguments.combine != "uncertainty":

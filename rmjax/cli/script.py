@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
@@ -79,12 +80,19 @@ def _flag_message(error: Exception) -> str:
     text = str(error.args[0] if error.args else error).strip()
     if missing := re.findall(r"Flag (--\w+) must have a value other than None", text):
         return f"{' and '.join(missing)} must be given"
+    if isinstance(error, OSError) and "No such file" in text:
+        path = Path(config_flags.get_config_filename(flags.FLAGS[CONFIG]).partition(":")[0])
+        files = sorted(path.parent.glob("*.py"))
+        known = [str(file) for file in files if "def get_config" in file.read_text(encoding="utf-8", errors="replace")]
+        return f"--{CONFIG}={path}: no such file" + (f"; there are {', '.join(known)}" if known else "")
     if isinstance(error, OSError):
         return f"--{CONFIG}={config_flags.get_config_filename(flags.FLAGS[CONFIG])}: {text.splitlines()[-1].strip()}"
     if "Traceback" in text:  # of the configuration file; its last line has the message
         text = text.splitlines()[-1].partition("Error: ")[2]
     if text[:1] in ("'", '"') and text[:1] == text[-1:]:  # the message of a KeyError is its repr
         text = ast.literal_eval(text)
+    if text.startswith("Unknown command line flag") and CONFIG in flags.FLAGS:
+        text += f". A field of the configuration is written --{CONFIG}.NAME=VALUE, as in --{CONFIG}.train.max_steps=30"
     names = re.findall(r"--config\.([\w.]+)", " ".join(sys.argv))
     for name in names:
         if message := renamed(name):

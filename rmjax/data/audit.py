@@ -84,7 +84,7 @@ class SetAudit:
     empty_responses: int
     labelled_responses: int  # known to be safe or unsafe
     unsafe_responses: int
-    duplicates: int  # comparisons with the prompt and the responses (in any order) of an earlier one
+    duplicates: int  # comparisons with the head, the prompt and the responses (in any order) of an earlier one
     heads: dict[str, int]
     subsets: dict[str, int]
     strengths: dict[str, int]  # of pairs
@@ -165,7 +165,7 @@ def _count(comparisons: Sequence[Comparison], lengths: Lengths | None, notes: di
         np.int64,
     )
     prompts = np.fromiter((hash(c.prompt) for c in comparisons), np.int64)
-    same = np.fromiter((hash((c.prompt, tuple(sorted(c.responses)))) for c in comparisons), np.int64)
+    same = np.fromiter((hash((c.head, c.prompt, tuple(sorted(c.responses)))) for c in comparisons), np.int64)
     return SetAudit(
         comparisons=len(comparisons),
         prompts=len(np.unique(prompts)),

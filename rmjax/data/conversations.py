@@ -88,6 +88,7 @@ def role_record(record: list) -> tuple[Prompt, tuple[str, ...]]:
             raise InputError(
                 'every entry of an array record must be {"text", "role": "prompter" or "assistant"}, found '
                 + (json.dumps(entry)[:80] if isinstance(entry, dict) else values.kind(entry))
+                + "; a file that is one array of records needs one record on each line instead"
             )
         turns.append(Message(_ROLE_OF_RECORD[entry["role"]], values.text(entry["text"], "text")))
     end = max((i + 1 for i, turn in enumerate(turns) if turn.role == "user"), default=0)

@@ -47,7 +47,10 @@ def csv_records(path: str | os.PathLike, reading: Reading = DEFAULT) -> Iterator
             found = False
             for row in rows:
                 if row and len(row) != len(header):
-                    raise InputError(f"{path}:{line}: {len(row)} cells, but the header names {len(header)} columns")
+                    raise InputError(
+                        f"{path}:{line}: {len(row)} cells, but the header names {len(header)}: cells are separated by "
+                        'commas, and a cell with a comma or a line break is in quotation marks ("...")'
+                    )
                 left -= sum(map(len, row))
                 if left < 0:
                     raise InputError(f"{path}:{line}: the file has more than max_file_bytes after decompression")

@@ -16,8 +16,8 @@ from rmjax.errors import InputError
 
 
 def file_path(path: str | os.PathLike) -> str:
-    """Returns the path of a file to read; `-` is standard input."""
-    return "/dev/stdin" if path == "-" else os.fspath(path)
+    """Returns the path of a file to read; `-` is standard input, and `~` the home directory."""
+    return "/dev/stdin" if path == "-" else os.path.expanduser(os.fspath(path))
 
 
 def read_jsonl(path: str | os.PathLike, reading: Reading = DEFAULT) -> Iterator[tuple[int, Any]]:
@@ -33,7 +33,12 @@ def read_jsonl(path: str | os.PathLike, reading: Reading = DEFAULT) -> Iterator[
     path, count = file_path(path), 0
     for number, text in _numbered_lines(path, reading):
         count += 1
-        yield number, decoded_json(text, f"{path}:{number}", reading)
+        try:
+            record = decoded_json(text, f"{path}:{number}", reading)
+        except InputError as error:
+            hint = "; write one JSON record on each line, or name a CSV file as csv:FILE" if count == 1 else ""
+            raise InputError(f"{error}{hint}") from None
+        yield number, record
     if not count:
         raise InputError(f"{path}: has no records, expected one JSON record per line")
 

@@ -42,7 +42,7 @@ class Leak:
     def to_text(self) -> str:
         """Returns the counts in one line, and one further line for each example."""
         text = f"{self.prompts:,} prompts shared with {self.shared_with} ({self.comparisons:,} comparisons), "
-        text += f"{self.openings:,} comparisons open like a {ROLES[self.shared_with]} dialogue"
+        text += f"{self.openings:,} comparisons open like a {ROLES[self.shared_with]} dialogue, which is common"
         return text + "".join(f"\n    {example}" for example in self.examples)
 
 

@@ -54,6 +54,7 @@ class Reader:
         comparisons: reads the comparisons.
         demonstrations: reads the demonstrations; None takes the best responses of the comparisons.
         prompts: reads prompts, as demonstrations with empty responses; None takes those of the comparisons.
+        records: yields (origin, record) of the user's own data.
         names: the known names; empty if the reader checks them.
         endings: endings of the files, for a hint if the kind is missing.
     """
@@ -63,6 +64,7 @@ class Reader:
     comparisons: Callable[[Request], list[Comparison]]
     demonstrations: Callable[[Request], list[Demonstration]] | None = None
     prompts: Callable[[Request], list[Demonstration]] | None = None
+    records: Callable[[Request], Iterator[tuple[str, Any]]] | None = None
     names: tuple[str, ...] = ()
     endings: tuple[str, ...] = ()
 
@@ -115,6 +117,19 @@ def parse_records(
         print(f"note: up to {origin}: {', '.join(unread[:LISTED])}", file=sys.stderr)
 
 
+def own_records(text: str, reading: Reading = DEFAULT) -> Iterator[tuple[str, Any]]:
+    """Yields (origin, record) of the user's own data: `KIND:FILE` of `READERS`, a file of JSON lines, or `-`.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    kind, _, name = text.partition(":")
+    reader = READERS.get(kind)
+    if name and reader and reader.records:
+        return reader.records(Request(name, "", reading=reading))
+    return jsonl_records(text, reading)
+
+
 def _file_reader(kind: str, records: Callable[[str, Reading], Iterator[tuple[str, Any]]], *endings: str) -> Reader:
     return _record_reader(
         f"{kind}:FILE", f"{kind}:train.{kind}", lambda request: records(request.name, request.reading), endings
@@ -138,7 +153,7 @@ def _record_reader(
         found = parsed(request, parse_prompt)
         return [Demonstration(prompt, "", origin=request.name) for prompt in found]
 
-    return Reader(form, example, comparisons, demonstrations, prompts, endings=endings)
+    return Reader(form, example, comparisons, demonstrations, prompts, records, endings=endings)
 
 
 def _gold_comparisons(request: Request) -> list[Comparison]:

@@ -36,7 +36,7 @@ from rmjax.data.comparisons import (
     ranks_from_scores,
     validate_prompt,
 )
-from rmjax.data.published import standard_form
+from rmjax.data.published import ATTRIBUTES, standard_form
 from rmjax.data.reading import DEFAULT, Reading, misspelled
 from rmjax.errors import InputError, printable
 
@@ -47,6 +47,11 @@ COMPARISON_FORMS = (
 DEMONSTRATION_FORMS = '{"prompt", "response"}, {"messages"}, or any form of comparison'
 SCORING_FORMS = (
     f'{{"prompt", "response"}}, {{"prompt", "responses"}}, {{"messages"}} or a comparison ({COMPARISON_FORMS})'
+)
+
+OTHER_NAMES = (
+    "Columns of other names are read with data.columns=prompt=NAME,chosen=NAME,rejected=NAME (--columns of scripts "
+    "without a configuration)"
 )
 
 _ABOUT = {"strength", "margin", "unsafe", "head", "subset"}
@@ -105,7 +110,7 @@ def parse_demonstrations(record: Any, origin: str = "") -> list[Demonstration]:
         prompt, (response,) = _texts(record)
         answers = [(prompt, response)]
     elif form is None:
-        raise InputError(f"a demonstration is {DEMONSTRATION_FORMS}; found the keys {_listed(record)}")
+        raise InputError(f"a demonstration is {DEMONSTRATION_FORMS}; found the keys {_listed(record)}. {OTHER_NAMES}")
     else:
         comparison = _comparison(record, origin)
         answers = [(comparison.prompt, response) for response in best_responses(comparison)]
@@ -145,7 +150,7 @@ def parse_scoring(record: Any, origin: str = "") -> Texts:
         InputError: the record is none of the forms, or a part of it is wrong.
     """
     if _form(record) is None:
-        raise InputError(f"a record to score is {SCORING_FORMS}; found the keys {_listed(record)}")
+        raise InputError(f"a record to score is {SCORING_FORMS}; found the keys {_listed(record)}. {OTHER_NAMES}")
     prompt, responses = _texts(record)
     if not responses:
         raise InputError('"responses" is empty: nothing to score')
@@ -179,7 +184,8 @@ def remarks(record: Any) -> tuple[str, ...]:
     record = _present(record)
     if form is None:  # a prompt alone
         return tuple(f'key "{printable(key)}" not read' for key in record if key != "prompt")
-    found = [f'key "{printable(key)}" not read' for key in record if key not in _KEYS[form]]
+    unread = record.keys() - _KEYS[form] - set(ATTRIBUTES)  # comparisons of HelpSteer's records read these
+    found = [f'key "{printable(key)}" not read' for key in record if key in unread]
     texts = [record.get("chosen"), record.get("rejected"), record.get("response"), *record.get("responses", ())]
     found += ["boolean read as text" for text in texts if isinstance(text, bool)]
     others = _other_transcripts(record, texts)
@@ -213,7 +219,7 @@ def _listed(record: dict) -> str:
 def _comparison(record: Any, origin: str) -> Comparison:
     form = _form(record)
     if form not in ("turns", "chosen", "responses"):
-        raise InputError(f"a comparison is {COMPARISON_FORMS}; found the keys {_listed(record)}")
+        raise InputError(f"a comparison is {COMPARISON_FORMS}; found the keys {_listed(record)}. {OTHER_NAMES}")
     prompt, responses = _texts(record)
     if form == "turns":
         return Comparison(prompt, responses, _best_first(responses), origin=origin)

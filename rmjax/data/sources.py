@@ -196,7 +196,8 @@ def _named(name: str, text: str) -> tuple[str, str, str]:
     reader = READERS.get(kind)
     if reader is None or separator not in ("", reader.form[len(kind)]):
         files = [known for known, each in READERS.items() if name.endswith(each.endings or "\0")]
-        hint = f" (for a file write {files[0]}:{name})" if files else ""
+        file = rest if separator == ":" and rest else name
+        hint = f" (for a file write {files[0]}:{file})" if files else ""
         raise InputError(f"unknown source {text!r}{hint}: {GRAMMAR}")
     split = ""
     if not reader.is_own_data:

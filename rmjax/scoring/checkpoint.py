@@ -105,7 +105,8 @@ def list_checkpoints(root: Path) -> list[Path]:
 def find_checkpoint(path: Path) -> Path:
     """Returns the checkpoint `path`, or the last undamaged checkpoint of the run directory `path`.
 
-    A damaged checkpoint of a run is skipped with a warning on standard error; one that is named directly is an error.
+    A damaged checkpoint of a run is skipped with a warning on standard error; one that is named directly is an error. A
+    run that is not finished is a warning too.
 
     Raises:
         InputError: there is no checkpoint, or no undamaged one.
@@ -118,8 +119,11 @@ def find_checkpoint(path: Path) -> Path:
     if not path.is_dir():
         raise InputError(f"there is no checkpoint at {path}: give a run directory or a checkpoint in it")
     root = path if list_checkpoints(path) else path / "checkpoints"
+    unfinished = (path / "config.json").is_file() and not (path / "evaluation.json").is_file()
     for checkpoint in reversed(list_checkpoints(root)):
         if not (wrong := verify_files(checkpoint, NEEDED)):
+            if unfinished:
+                print(f"warning: the run {path} is not finished: step {int(checkpoint.name)} is used", file=sys.stderr)
             return checkpoint
         print(f"warning: skipping the damaged checkpoint {checkpoint}: {wrong}", file=sys.stderr)
     raise InputError(f"{path} has no undamaged checkpoint: give a run directory or a checkpoint in it")

@@ -98,7 +98,7 @@ def train(config: Mapping[str, Any], workdir: Path | str | None = None) -> Train
 
 
 def evaluate(
-    model: RewardFunction,
+    model: RewardFunction | str | Path,
     comparisons: Comparisons,
     validation: Comparisons = (),
     *,
@@ -110,7 +110,7 @@ def evaluate(
     It does what `experiments/evaluate.py` does, with the same result. README.md explains the keys.
 
     Args:
-        model: a reward model, an ensemble, or a gate.
+        model: a reward model, an ensemble, a gate, or the path of a run.
         comparisons: the name of a source of data, such as `jsonl:TEST.jsonl`; or comparisons, each as a `Comparison`
             or as a record of the forms in `rmjax.data.records`, such as a row of a dataset of Hugging Face.
         validation: other comparisons, to fit the temperature of each head on; none: no temperatures.
@@ -129,6 +129,7 @@ def evaluate(
         print(result["accuracy"], result["accuracy_ci95"])
         ```
     """
+    model = load(model) if isinstance(model, str | Path) else model
     judged = _comparisons(comparisons, "test")
     return evaluate_model(
         model,

@@ -47,7 +47,7 @@ def edit_accuracy(params: Any, forward: BatchedForward, tokenizer: Tokenizer, se
     }
     interval = interval_text(result["accuracy_ci95"], ", 95 % interval {}")
     print(
-        f"It prefers the right answer to the same sentence with the other fact of the prompt in "
+        "If a prompt states two facts, it prefers the right answer to the same sentence with the other fact in "
         f"{percent(result['accuracy'])} of {len(edits)} cases{interval}; chance is 50 %."
     )
     return result

@@ -71,13 +71,13 @@ def train_reward_model(config: Mapping[str, Any], workdir: Path | str) -> dict[s
             both = first + planned_steps(len(data.examples), settings.train)
             done = ", which is finished" if RunPaths(run.path / "sft").finished else ""
             print(
-                f"Stage 1 of 2: a language model on {len(data.sft.learned)} demonstrations of {source} (SFT), "
-                f"{first:,} of {both:,} steps{done}"
+                f"Stage 1 of 2: a language model on {len(data.sft.learned):,} demonstrations of {source} (SFT), "
+                f"{first:,} steps of {both:,} in both stages{done}"
             )
             run_sft_stage(settings.sft_stage(), run.path / "sft", start, data.sft)
             gc.collect()  # frees what it leaves on the devices; Python would do so much later
             start = init_from_sft_run(settings, run.path / "sft")
-            print(f"Stage 2 of 2: the reward model, from its weights, {both - first:,} of {both:,} steps")
+            print(f"Stage 2 of 2: the reward model, from its weights, {both - first:,} steps of {both:,}")
         return run_reward_stage(settings, run, start, data)
 
 

@@ -38,6 +38,7 @@ from rmjax.training.step import TrainState, all_finite, init_state, make_train_s
 
 # Examples of all epochs together. The plan of all batches takes about 20 bytes for each, and a minute for 10 million.
 LARGEST_PLAN = 2**28
+PARTS = {"reward": "reward heads", "output": "output layer"}  # of a model, in words
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -242,9 +243,8 @@ def initial_parameters(stage: Stage, shapes: Any, layout: Layout) -> Any:
     weights = {path: x for path, x in stored.items() if path in wanted}
     fresh = sorted(wanted.keys() - weights.keys())
     if weights and fresh:
-        adapters = ["adapters"] if any(map(is_adapter, fresh)) else []
-        parts = sorted({path.split("/")[0] for path in fresh if not is_adapter(path)})
-        print(f"randomly initialized: {', '.join(adapters + parts)}")
+        parts = {"adapters" if is_adapter(path) else PARTS.get(part := path.split("/")[0], part) for path in fresh}
+        print(f"randomly initialized: {', '.join(sorted(parts))}")
     batch, key = empty_batch(), jax.random.key(stage.weights_seed)
 
     def draw(key: jax.Array) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def fit(
         total=sum(sizes),
         initial=sum(sizes[:start]),
         desc=f"{title}, compiling",
-        unit=f" {unit}",
+        bar_format=f"{{l_bar}}{{bar}}| {{n_fmt}}/{{total_fmt}} {unit} [{{elapsed}}<{{remaining}}{{postfix}}]",
         disable=not is_main_process(),
         mininterval=0.5 if sys.stderr.isatty() else 15,
         dynamic_ncols=True,
@@ -99,7 +99,7 @@ def fit(
             if done % log_every == 0 or done == stop:
                 rate = float(schedule(done - 1))
                 run.log({"step": done, **metrics, "learning_rate": rate, "seconds": time.monotonic() - began})
-                bar.set_postfix(loss=f"{metrics['loss']:.3f}", accuracy=f"{metrics['accuracy']:.3f}", refresh=False)
+                bar.set_postfix_str(f"loss {metrics['loss']:.3f}, accuracy {metrics['accuracy']:.3f}", refresh=False)
 
     # Until the first step is compiled there is nothing to save, and a signal may end the process at once; but not one
     # of several processes, for which the others would wait.

@@ -66,7 +66,10 @@ def test_an_empty_cell_is_an_empty_text_or_absent(tmp_path):
         (b"", "its first line must name every column"),
         (b"prompt,prompt\na,b\n", "its first line must name every column, each once"),
         (b"prompt,chosen\n", "has no rows below its header"),
-        (b"prompt,chosen,rejected\na,b,c\nd,e\n", "data.csv:3: 2 cells, but the header names 3 columns"),
+        (
+            b"prompt,chosen,rejected\na,b,c\nd,e\n",
+            "data.csv:3: 2 cells, but the header names 3: cells are separated by commas",
+        ),
         (b'prompt,chosen,rejected\na,"b,c\n', "data.csv:2: not a CSV file in UTF-8"),
         (b"prompt,chosen,rejected\na,b,\xff\n", "data.csv:1: not a CSV file in UTF-8"),
         (b"prompt,chosen\na,b\n", 'data.csv:2: a pair needs both "chosen" and "rejected"|"rejected" is missing'),

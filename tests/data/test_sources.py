@@ -10,7 +10,7 @@ import pytest
 
 from rmjax.data.comparisons import Comparison, Message
 from rmjax.data.gold import corpus as gold
-from rmjax.data.readers import READERS, Reader
+from rmjax.data.readers import READERS, Reader, own_records
 from rmjax.data.sources import GRAMMAR, load_comparisons, load_demonstrations, parse_sources
 from rmjax.errors import InputError
 
@@ -240,6 +240,20 @@ def test_a_new_reader_is_a_source_of_comparisons_and_demonstrations(monkeypatch)
     monkeypatch.setitem(READERS, "numbers", Reader("numbers/NAME", "numbers/small", numbers))
     assert chosen("numbers/a:validation[1:3]") == ["a 1", "a 2"]
     assert [d.response for d in load_demonstrations("numbers/a[3:]", "validation")] == ["a 3"]
+
+
+@pytest.mark.parametrize("source", ["csv:{}", "jsonl:{}", "{}"])
+def test_records_to_score_come_from_every_kind_of_file(tmp_path, source):
+    path = tmp_path / ("data.csv" if source.startswith("csv") else "data.jsonl")
+    path.write_text("prompt,response\nWhy?,Because.\n" if path.suffix == ".csv" else '{"prompt": "Why?"}\n')
+    origin, record = next(own_records(source.format(path)))
+    assert (origin, record["prompt"]) == (f"{path}:{2 if path.suffix == '.csv' else 1}", "Why?")
+
+
+def test_a_home_directory_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data.jsonl").write_text('{"prompt": "Why?", "chosen": "a", "rejected": "b"}\n')
+    assert len(load_comparisons("jsonl:~/data.jsonl", "train")) == 1
 
 
 def test_the_grammar_lists_every_reader():

@@ -99,6 +99,17 @@ def test_a_run_its_checkpoints_folder_and_a_checkpoint_may_be_named(pristine):
     assert find_checkpoint(str(pristine)) == root / "000012"
 
 
+def test_a_run_that_is_not_finished_is_said(run, capsys):
+    find_checkpoint(run)
+    assert not capsys.readouterr().err
+    (run / "config.json").write_text("{}")
+    find_checkpoint(run)
+    assert f"the run {run} is not finished: step 12 is used" in capsys.readouterr().err
+    (run / "evaluation.json").write_text("{}")
+    find_checkpoint(run)
+    assert not capsys.readouterr().err
+
+
 def test_a_flipped_byte_is_noticed_and_the_older_checkpoint_taken(run, capsys):
     newest = run / "checkpoints" / "000012"
     flip_a_byte(newest)

@@ -1,7 +1,7 @@
 """Minimal edits: a right answer, and the same sentence with the value of another fact of the prompt.
 
-A language model that only knows how answers sound prefers the right answer in half of the cases. One that reads the
-prompt prefers it nearly always.
+A language model that copies a fact of the prompt, without the item that it belongs to, prefers the right answer in half
+of the cases. One that finds the fact that is asked for prefers it nearly always.
 """
 
 from __future__ import annotations
