@@ -123,10 +123,12 @@ class Attention(nn.Module):
 
         def project(name: str, heads: int) -> Array:
             projected = Linear(heads * c.head_dim, self.dtype, c.query_bias, lora=c.lora, name=name)(x)
+            if c.qk_norm_joint and name != "value":
+                projected = Norm(c, self.dtype, name=f"{name}_norm")(projected)
             return projected.reshape(R, L, heads, c.head_dim)
 
         q, k, v = project("query", c.heads), project("key", c.kv_heads), project("value", c.kv_heads)
-        if c.qk_norm:
+        if c.qk_norm and not c.qk_norm_joint:
             q, k = Norm(c, self.dtype, name="query_norm")(q), Norm(c, self.dtype, name="key_norm")(k)
         if context.rotation is not None:
             q, k = apply_rotary(q, *context.rotation), apply_rotary(k, *context.rotation)

@@ -12,7 +12,7 @@ from rmjax.models.lora import Lora
 
 CHOICES = {
     "norm": ("rms", "layer"),
-    "norm_order": ("pre", "post", "both"),
+    "norm_order": ("pre", "post", "both", "branch"),
     "positions": ("rotary", "learned"),
     "activation": ("silu", "gelu", "gelu_tanh"),
     "pooler": ("", "tanh", "relu"),
@@ -70,7 +70,8 @@ class TransformerConfig:
         local_layers: for every layer, True if the window applies in it; empty if it applies in none.
         norm: `rms` (Zhang & Sennrich 1910.07467) or `layer` (Ba et al. 1607.06450).
         norm_offset: added to the stored scale of a norm; 1 for Gemma.
-        norm_order: `pre` before each branch, `post` after its residual sum (BERT), `both` before and after the branch.
+        norm_order: `pre` before each branch, `post` after its residual sum (BERT), `both` before and after the branch,
+            `branch` only after the branch (OLMo 2).
         parallel: attention and MLP read the same stream and are added together (GPT-J, GPT-NeoX).
         embedding_norm: a norm after the embeddings (BERT).
         embedding_scale: factor on the embeddings.
@@ -79,6 +80,7 @@ class TransformerConfig:
         out_bias: a bias on the output of attention.
         mlp_bias: biases in the MLP.
         qk_norm: an RMS norm on every query and key head.
+        qk_norm_joint: that norm is over the channels of all heads together.
         activation: `silu`, `gelu` or its tanh approximation `gelu_tanh` (Hendrycks & Gimpel 1606.08415).
         gated: the MLP is down(activation(gate(x)) * up(x)) (Shazeer 2002.05202), else down(activation(up(x))).
         attention_scale: factor on the attention logits; 0 for C^-1/2.
@@ -117,6 +119,7 @@ class TransformerConfig:
     out_bias: bool = False
     mlp_bias: bool = False
     qk_norm: bool = False
+    qk_norm_joint: bool = False
     activation: str = "silu"
     gated: bool = True
     attention_scale: float = 0.0

@@ -45,12 +45,13 @@ class Block(nn.Module):
             attended, new = attention(x, context, local, cached)
             x = norm("attention_norm")(x + attended)
             return replicate_activations(norm("mlp_norm")(x + mlp(x))), new
-        attended, new = attention(norm("attention_norm")(x), context, local, cached)
-        if c.norm_order == "both":
+        branch = c.norm_order == "branch"
+        attended, new = attention(x if branch else norm("attention_norm")(x), context, local, cached)
+        if branch or c.norm_order == "both":
             attended = norm("attention_post_norm")(attended)
         between = x if c.parallel else x + attended
-        out = mlp(norm("mlp_norm")(between))
-        if c.norm_order == "both":
+        out = mlp(between if branch else norm("mlp_norm")(between))
+        if branch or c.norm_order == "both":
             out = norm("mlp_post_norm")(out)
         return replicate_activations(x + attended + out), new
 

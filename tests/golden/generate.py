@@ -84,6 +84,8 @@ CONFIGS = {
     "distilbert": hf.DistilBertConfig(
         vocab_size=VOCABULARY, max_position_embeddings=32, n_layers=2, n_heads=4, dim=16, hidden_dim=20
     ),
+    "olmo2": hf.Olmo2Config(**GROUPED, attention_bias=True, eos_token_id=2),
+    "gemma": hf.GemmaConfig(**GROUPED, head_dim=8, attention_bias=True),
 }
 ENCODERS = ("bert", "distilbert")
 
@@ -103,7 +105,7 @@ def make(name: str, seed: int) -> Made:
     options = {"attn_implementation": "eager", "dtype": torch.float32}
     generator = torch.Generator().manual_seed(zlib.crc32(f"{name} {seed}".encode()))
     classifier = hf.AutoModelForSequenceClassification.from_config(config, **options).eval()
-    randomise(classifier, generator, offset=0.0 if name == "gemma2" else 1.0)
+    randomise(classifier, generator, offset=0.0 if name in ("gemma", "gemma2") else 1.0)
     if name in ENCODERS:
         return Made(classifier, None)
     language_model = hf.AutoModelForCausalLM.from_config(config, **options).eval()

@@ -16,6 +16,8 @@ FAMILIES: dict[str, Family] = {
         llama.MISTRAL,
         llama.QWEN2,
         llama.QWEN3,
+        llama.OLMO2,
+        llama.GEMMA,
         llama.GEMMA2,
         gpt.GPT_NEOX,
         gpt.GPT2,

@@ -1,7 +1,7 @@
-"""Llama and the families with its names of modules: Mistral, Qwen2, Qwen3, Gemma 2.
+"""Llama and the families with its names of modules: Mistral, Qwen2, Qwen3, Gemma, Gemma 2, OLMo 2.
 
-Gemma 2 rather than Gemma 3: its classifiers are text-only, and the open Gemma reward models are built on it
-(Skywork-Reward-Gemma-2-27B, QRM-Gemma-2-27B, GRM-gemma2-2B on RewardBench).
+Gemma 1 and 2 rather than Gemma 3: their classifiers are text-only, and the open Gemma reward models are built on them
+(RM-Gemma-2B, RM-Gemma-7B, Skywork-Reward-Gemma-2-27B, QRM-Gemma-2-27B, GRM-gemma2-2B on RewardBench).
 """
 
 from __future__ import annotations
@@ -177,6 +177,26 @@ def read_qwen3(hf: Any) -> dict[str, Any]:
     }
 
 
+def read_gemma(hf: Any) -> dict[str, Any]:
+    return {
+        **read_common(hf),
+        "activation": activation(hf.hidden_act),
+        "query_bias": hf.attention_bias,
+        "out_bias": hf.attention_bias,
+        "norm_offset": 1.0,
+        "embedding_scale": hf.hidden_size**0.5,
+    }
+
+
+def write_gemma(config: TransformerConfig) -> dict[str, Any]:
+    require(config.query_bias, config.out_bias, "the bias on queries, unlike that on the output,")
+    return {
+        **write_common(config),
+        "hidden_act": WRITTEN[config.activation],
+        "attention_bias": config.query_bias,
+    }
+
+
 def read_gemma2(hf: Any) -> dict[str, Any]:
     return {
         **read_common(hf),
@@ -205,6 +225,26 @@ def write_gemma2(config: TransformerConfig) -> dict[str, Any]:
         "attn_logit_softcapping": config.attention_cap or None,
         "final_logit_softcapping": config.output_cap or None,
     }
+
+
+def read_olmo2(hf: Any) -> dict[str, Any]:
+    return {
+        **read_common(hf),
+        "activation": activation(hf.hidden_act),
+        "query_bias": hf.attention_bias,
+        "out_bias": hf.attention_bias,
+        "norm_order": "branch",
+        "qk_norm": True,
+        "qk_norm_joint": True,
+    }
+
+
+def write_olmo2(config: TransformerConfig) -> dict[str, Any]:
+    require(config.query_bias, config.out_bias, "the bias on queries, unlike that on the output,")
+    fields = write_common(config)
+    # Its class computes the width of a head.
+    require(fields.pop("head_dim"), config.width // config.heads, "head_dim, unlike hidden_size / num_attention_heads,")
+    return {**fields, "hidden_act": WRITTEN[config.activation], "attention_bias": config.query_bias}
 
 
 LLAMA = Family(
@@ -245,6 +285,29 @@ QWEN3 = dataclasses.replace(
     },
     read=read_qwen3,
     write=lambda config: {**write_qwen(config), "attention_bias": config.query_bias},
+)
+OLMO2 = dataclasses.replace(
+    LLAMA,
+    model_type="olmo2",
+    classes=("Olmo2ForCausalLM", "Olmo2ForSequenceClassification"),
+    modules={
+        **{
+            name: theirs for name, theirs in MODULES.items() if name not in ("blocks/attention_norm", "blocks/mlp_norm")
+        },
+        "blocks/attention_post_norm": "layers.{}.post_attention_layernorm",
+        "blocks/mlp_post_norm": "layers.{}.post_feedforward_layernorm",
+        "blocks/attention/query_norm": "layers.{}.self_attn.q_norm",
+        "blocks/attention/key_norm": "layers.{}.self_attn.k_norm",
+    },
+    read=read_olmo2,
+    write=write_olmo2,
+)
+GEMMA = dataclasses.replace(
+    LLAMA,
+    model_type="gemma",
+    classes=("GemmaForCausalLM", "GemmaForSequenceClassification"),
+    read=read_gemma,
+    write=write_gemma,
 )
 GEMMA2 = dataclasses.replace(
     LLAMA,
