@@ -14,8 +14,9 @@ import numpy as np
 
 from rmjax.data.comparisons import Prompt
 from rmjax.errors import InputError
+from rmjax.scoring.contract import Normalization
 from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS, Link
-from rmjax.scoring.reward_function import RewardFunction, Scored
+from rmjax.scoring.reward_function import SCALES, RewardFunction, Scored, sigmoid
 from rmjax.scoring.reward_model import RewardModel
 
 METHODS = ("mean", "worst", "uncertainty")
@@ -81,10 +82,16 @@ class Ensemble(RewardFunction):
         return Scored(raw, [np.max(cut_MxKx2, axis=0) for cut_MxKx2 in zip(*(s.cut for s in scored), strict=True)])
 
     def rescale(self, raw: np.ndarray, scale: str, head: str) -> np.ndarray:
-        """Returns the scores for the scale `raw`; no other is defined, since an ensemble has no reference texts."""
-        if scale != "raw":
-            raise InputError(f"an ensemble has no {scale} scores, only raw ones: score its members on another scale")
-        return raw
+        """Returns the scores on another scale; see `score`.
+
+        Raw scores are centred, so the normalized ones are raw scores over the mean of the members' standard deviations.
+        """
+        if scale not in SCALES:
+            raise InputError(f"unknown scale {scale!r}: known are {', '.join(SCALES)}")
+        if scale == "raw":
+            return raw
+        normalized = raw / np.float32(np.mean([member.contract.normalization[head].std for member in self.members]))
+        return normalized if scale == "normalized" else sigmoid(normalized)
 
     def _centred(self, member: RewardModel, raw: Sequence[np.ndarray]) -> list[np.ndarray]:
         mean_Z = np.array([member.contract.normalization[head].mean for head in member.heads], np.float32)
@@ -103,7 +110,8 @@ def average_weights(members: Sequence[RewardModel]) -> RewardModel:
     """Returns one reward model whose parameters are the mean of the members'; it costs as much as one.
 
     The mean is useful only if the members were fine-tuned from the same weights, those of the head included. Other
-    members are refused: train them with one `init_seed`. The result has no normalization and no canaries.
+    members are refused: train them with one `init_seed`. The result has no canaries. Its normalization is the mean of
+    the members', whose reference texts are not stored.
 
     Raises:
         InputError: the members do not fit each other, or did not begin with the same weights.
@@ -131,7 +139,18 @@ def average_weights(members: Sequence[RewardModel]) -> RewardModel:
         if wrong := [name for name in same if getattr(ours, name) != getattr(theirs, name)]:
             raise InputError(f"members 1 and {number} differ in {wrong[0]}, so their weights mean different things")
     params = jax.tree.map(lambda *each: sum(each) / len(each), *(member.params for member in members))
-    contract = dataclasses.replace(first.contract, normalization={}, canaries=(), gate=None)
+    stated = [member.contract.normalization for member in members]
+    shared = [head for head in first.heads if all(head in each for each in stated)]
+    normalization = {
+        head: Normalization(
+            float(np.mean([each[head].mean for each in stated])),
+            float(np.mean([each[head].std for each in stated])),
+            sum(each[head].count for each in stated),
+            "mean of the normalizations of averaged models",
+        )
+        for head in shared
+    }
+    contract = dataclasses.replace(first.contract, normalization=normalization, canaries=(), gate=None)
     return RewardModel(params, contract, first.tokenizer, first.layout)
 
 

@@ -46,7 +46,7 @@ class StartModels:
         head: the head of the reward model that scores; empty for a gold reward.
         score: scores of texts on the scale of the settings.
         normalized: scores of texts on the normalized scale, for the log and the stop rule; the gold reward itself if
-            there is no reward model, and raw scores over the mean of the members' standard deviations for an ensemble.
+            there is no reward model.
     """
 
     checkpoint: Path
@@ -140,11 +140,8 @@ def load_models(settings: RlSettings, policy: Path, reward: str) -> StartModels:
     if len(heads) > 1:
         several, normalized = (mean_of([from_model(model, h, scale=s) for h in heads]) for s in (scale, "normalized"))
         return StartModels(checkpoint, contract, tokenizer, origin, None, ",".join(heads), several, normalized)
-    head, score = heads[0], from_model(model, heads[0], scale=scale)
-    if isinstance(model, Ensemble):
-        normalized = divided(score, float(np.mean([m.contract.normalization[head].std for m in model.members])))
-    else:
-        normalized = from_model(model, head, scale="normalized")
+    head = heads[0]
+    score, normalized = (from_model(model, head, scale=s) for s in (scale, "normalized"))
     single = model if isinstance(model, RewardModel) else None
     return StartModels(checkpoint, contract, tokenizer, origin, single, head, score, normalized)
 
@@ -181,11 +178,6 @@ def load_reward(settings: RlSettings, paths: str) -> RewardFunction:
     if chosen.combine:
         return Ensemble(members, chosen.combine, chosen.penalty if chosen.combine == "uncertainty" else None)
     return GatedModel(members[0]) if chosen.gate else members[0]
-
-
-def divided(score: TextScore, divisor: float) -> TextScore:
-    """Returns scores over a divisor."""
-    return lambda prompts, texts: [each / np.float32(divisor) for each in score(prompts, texts)]
 
 
 def make_actor_critic(settings: RlSettings, start: StartModels) -> ActorCritic:

@@ -212,8 +212,6 @@ class RlSettings:
             )
         if several and chosen.gate:
             raise InputError("rewards.gate is for one reward model: an ensemble has none")
-        if several and chosen.combine != "weights" and chosen.scale != "raw":
-            raise InputError(f"an ensemble has raw scores only, found rewards.scale={chosen.scale}: set it to raw")
 
     def model_settings(self) -> RunSettings:
         """Returns the settings of the run that makes the models that are not named.

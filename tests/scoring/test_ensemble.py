@@ -118,9 +118,25 @@ def test_averaged_weights_are_the_mean_and_score_on_their_own(members):
         lambda a, b: np.testing.assert_allclose(np.asarray(a), b, rtol=1e-5, atol=1e-6), average.params, expected
     )
     assert not average.contract.canaries
+    for head, found in average.contract.normalization.items():
+        of_members = [member.contract.normalization[head] for member in members]
+        assert found.mean == pytest.approx(np.mean([each.mean for each in of_members]))
+        assert found.std == pytest.approx(np.mean([each.std for each in of_members]))
     same = average_weights([members[1]] * 2).raw(PROMPTS, RESPONSES)
     for a, b in zip(same, members[1].raw(PROMPTS, RESPONSES), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_normalized_scores_of_an_ensemble(members):
+    """Its raw scores are centred, so they are divided by the mean of the members' standard deviations."""
+    ensemble, head = Ensemble(members, "worst"), members[0].heads[0]
+    raw, normalized, probability = (
+        ensemble.score("How do I boil an egg?", RESPONSES[0], scale, head)
+        for scale in ("raw", "normalized", "probability")
+    )
+    std = np.mean([member.contract.normalization[head].std for member in members])
+    np.testing.assert_allclose(normalized, raw / std, rtol=1e-5)
+    np.testing.assert_allclose(probability, 1 / (1 + np.exp(-normalized)), rtol=1e-5)
 
 
 def test_an_ensemble_ranks_and_scores_as_any_judge(members):
@@ -128,8 +144,6 @@ def test_an_ensemble_ranks_and_scores_as_any_judge(members):
     head = ensemble.heads[0]
     ranked = ensemble.rank("How do I boil an egg?", RESPONSES[0], head=head)
     assert [one.score for one in ranked] == sorted((one.score for one in ranked), reverse=True)
-    with pytest.raises(InputError, match="no normalized scores"):
-        ensemble.score("q", "a", scale="normalized", head=head)
 
 
 def test_an_ensemble_says_what_it_is(reward_model):

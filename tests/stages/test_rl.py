@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import user
 from jax.experimental.compilation_cache import compilation_cache
 from naive import make_params
 from safetensors.numpy import load_file
@@ -31,6 +32,7 @@ from rmjax.stages import rl_loop, train_policy
 from rmjax.stages.parsing import parse
 from rmjax.stages.rl_evaluation import Measured, sign_of_exploitation, summarize
 from rmjax.stages.rl_log import metrics_row, stop_of_iteration, trend, verdict
+from rmjax.stages.rl_models import load_models
 from rmjax.stages.rl_prompts import batch_indices, encode_prompts, gold_rewards, load_prompts
 from rmjax.stages.rl_settings import PromptSettings, RlSettings, StopSettings
 from rmjax.training.signals import Interrupted
@@ -68,7 +70,7 @@ def models(tmp_path_factory, tiny_trunk, tokenizer, make_model, references):
     folder = tmp_path_factory.mktemp("models")
     model = LanguageModel(tiny_trunk, jnp.dtype("float32"))
     params = make_params(model)
-    reward = make_model(heads=("helpful",))
+    reward = make_model(heads=("helpful",), data={"source": "made up", "start": "made up", "init_seed": 0})
     reward.contract = finalize(reward, {"helpful": references["helpful"]}, "made-up texts", step=1)
     contract = Contract(
         kind="language_model",
@@ -377,6 +379,19 @@ def test_the_names_of_metrics_are_those_of_the_field():
     }
 
 
+@pytest.mark.parametrize("combine", ["mean", "worst", "uncertainty", "weights"])
+def test_several_reward_models_score_on_the_normalized_scale(models, combine):
+    """A model twice scores as the model alone."""
+    both = ",".join([str(models / "reward")] * 2)
+    prompts, texts = [user("Where is the key?")], [["In the box.", "No."]]
+    alone, several = (
+        load_models(parse(RlSettings, settings(models, **fields)), models / "sft", fields["reward"])
+        for fields in ({"reward": str(models / "reward")}, {"reward": both, "rewards.combine": combine})
+    )
+    for start in (several.score, several.normalized):
+        np.testing.assert_allclose(start(prompts, texts)[0], alone.score(prompts, texts)[0], rtol=1e-4, atol=1e-5)
+
+
 def test_a_run_that_has_stopped_to_improve_ends(models, tmp_path, capsys):
     """At a learning rate of 0 no evaluation is better than the first."""
     changes = {"stop.patience": 2, "train.evaluate_every": 1, "train.max_steps": 5}
@@ -407,7 +422,6 @@ def test_the_limit_of_the_divergence(kl):
         ({"train.select": "best", "train.checkpoint_every": 1}, "select=best chooses among checkpoints"),
         ({"reward": "a,b"}, "rewards.combine and several reward models belong together"),
         ({"rewards.combine": "worst"}, "rewards.combine and several reward models belong together"),
-        ({"reward": "a,b", "rewards.combine": "mean"}, "an ensemble has raw scores only"),
         ({"rewards.penalty": 1.0}, "rewards.penalty=1.0 belongs to combine=uncertainty"),
         ({"rewards.implicit": 1.0}, "implicit and implicit_policy belong together"),
         ({"algorithm.kl.estimator": "k3"}, "kl.placement=reward with kl.estimator=k1"),
