@@ -43,7 +43,17 @@ def pytest_configure(config):
 
 
 # Files that call scripts as a user would, minutes long: begun first, so that no worker is left alone with one of them.
-SLOW = ("faults", "several_processes", "sweep", "command_line", "pretrained_runs", "notebook", "tutorial", "api")
+SLOW = (
+    "faults",
+    "several_processes",
+    "rl_processes",
+    "sweep",
+    "command_line",
+    "pretrained_runs",
+    "notebook",
+    "tutorial",
+    "api",
+)
 LONG = {f"test_{name}.py" for name in SLOW}
 
 

@@ -16,11 +16,16 @@ from rmjax.parallel.layout import make_layout
 from rmjax.scoring.checkpoint import find_checkpoint, load_tree
 
 
-def start(workdir: Path, processes: int, devices: int, *more: str) -> list[subprocess.Popen]:
-    """The run `workdir`, begun in so many processes of so many devices each."""
+def free_address() -> str:
+    """An address that no process listens at."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
+        return f"localhost:{free.getsockname()[1]}"
+
+
+def start(workdir: Path, processes: int, devices: int, *more: str) -> list[subprocess.Popen]:
+    """The run `workdir`, begun in so many processes of so many devices each."""
+    address = free_address()
     arguments = [f"--config={ROOT}/configs/helpful.py", f"--workdir={workdir}", *SMALL, *more]
     if processes > 1:
         arguments += [f"--coordinator={address}", f"--processes={processes}"]

@@ -15,7 +15,8 @@ from rmjax.models.config import TransformerConfig
 from rmjax.models.decoding import Decoder
 from rmjax.models.sampling_plan import NONE, Kept, pick, plan, smaller_grid
 from rmjax.models.token_choice import SamplingSettings
-from rmjax.parallel.layout import Layout, Loop
+from rmjax.parallel.layout import Layout, Loop, Pmap
+from rmjax.parallel.processes import gather
 
 # Room for tokens that samples begin with; it doubles when it is full.
 FIRST_ENTRIES = 64
@@ -45,6 +46,9 @@ class Sampler:
 
     Sizes come from a short list, so that calls of all sizes share a few compilations.
 
+    Of several processes each samples from its share of the prompts, and all get the samples of all. They need the
+    layout `pmap`, with which every process has all parameters.
+
     Args:
         config: settings of the trunk.
         dtype: compute dtype.
@@ -54,7 +58,8 @@ class Sampler:
         rows_per_device: the most samples that a device decodes at a time.
 
     Raises:
-        InputError: the trunk is an encoder, a stop id is not in the vocabulary, or there are several processes.
+        InputError: the trunk is an encoder, a stop id is not in the vocabulary, or several processes have another
+            layout than `pmap`.
     """
 
     def __init__(
@@ -71,8 +76,11 @@ class Sampler:
             raise InputError(f"a {config.family} trunk is an encoder, which cannot generate: name a language model")
         if any(token >= config.vocab_size for token in settings.stop):
             raise InputError(f"stop has the ids {settings.stop}, but the model has {config.vocab_size} tokens")
-        if jax.process_count() > 1:
-            raise InputError(f"sampling runs in one process, found {jax.process_count()}: start a single one")
+        if jax.process_count() > 1 and not isinstance(layout, Pmap):
+            raise InputError(
+                f"sampling in {jax.process_count()} processes needs parallel.layout=pmap: set it, or start one process"
+            )
+        self.everywhere, layout = layout, layout.local() if isinstance(layout, Pmap) else layout
         self.config, self.layout, self.settings, self.rows = config, layout, settings, rows_per_device
         self._decoder = decoder = Decoder(config, dtype, settings)
 
@@ -113,8 +121,28 @@ class Sampler:
             InputError: a prompt is empty, or leaves the model too few positions for `max_response` tokens.
         """
         self._check(prompts, n)
-        key = jax.random.fold_in(jax.random.key(np.uint32(seed), impl="threefry2x32"), np.uint32(step))
         indices = np.arange(len(prompts)) if prompt_indices is None else np.asarray(prompt_indices)
+        numbers = {"seed": seed, "step": step, "first_sample": first_sample}
+        if jax.process_count() == 1:
+            return self._sample(params, prompts, n, indices, **numbers)
+        assert isinstance(self.everywhere, Pmap)
+        index, count = self.everywhere.process
+        params = self.everywhere.local_part(params)
+        own = self._sample(params, prompts[index::count], n, indices[index::count], **numbers)
+        return self._of_all_processes(own, len(prompts), n)
+
+    def _sample(
+        self,
+        params: Any,
+        prompts: Sequence[np.ndarray],
+        n: int,
+        indices: np.ndarray,
+        *,
+        seed: int,
+        step: int,
+        first_sample: int,
+    ) -> list[Samples]:
+        key = jax.random.fold_in(jax.random.key(np.uint32(seed), impl="threefry2x32"), np.uint32(step))
         found: list[list[Any]] = [[None] * n for _ in prompts]
         for part in plan(prompts, n, self.layout.shards, self.rows) if len(prompts) and n else ():
             cached, logits = self._prefill(params, (part.tokens, part.lengths))
@@ -129,6 +157,29 @@ class Sampler:
         return [
             Samples([row[0] for row in rows], [row[1] for row in rows], np.array([row[2] for row in rows], bool))
             for rows in found
+        ]
+
+    def _of_all_processes(self, own: Sequence[Samples], prompts: int, n: int) -> list[Samples]:
+        """Returns the samples of all prompts, of which every process has its share, one in turn."""
+        share, most = -(-prompts // jax.process_count()), self.settings.max_response
+        ids, log_probs = np.zeros((share, n, most), np.int32), np.zeros((share, n, most), np.float32)
+        lengths, stopped = np.zeros((share, n), np.int32), np.zeros((share, n), bool)
+        for i, samples in enumerate(own):
+            stopped[i] = samples.stopped
+            for k, (tokens, values) in enumerate(zip(samples.ids, samples.log_probs, strict=True)):
+                ids[i, k, : len(tokens)], log_probs[i, k, : len(tokens)], lengths[i, k] = tokens, values, len(tokens)
+
+        def every(array: np.ndarray) -> np.ndarray:
+            return gather(array).swapaxes(0, 1).reshape(-1, *array.shape[1:])[:prompts]
+
+        ids, log_probs, lengths, stopped = map(every, (ids, log_probs, lengths, stopped))
+        return [
+            Samples(
+                [ids[i, k, : lengths[i, k]] for k in range(n)],
+                [log_probs[i, k, : lengths[i, k]] for k in range(n)],
+                stopped[i],
+            )
+            for i in range(prompts)
         ]
 
     def _check(self, prompts: Sequence[np.ndarray], n: int) -> None:

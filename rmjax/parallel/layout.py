@@ -176,6 +176,21 @@ class Pmap:
         """Returns shapes and dtypes on the first device of each process, as `unreplicate`."""
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._one_each()), shapes)
 
+    def local(self) -> Pmap:
+        """Returns the layout of the devices of this process alone, for programs that processes run independently."""
+        return Pmap(tuple(device for device in self.devices if device.process_index == jax.process_index()))
+
+    def local_part(self, state: Any) -> Any:
+        """Returns the copies of a state on the devices of this process, as `local` lays them out; nothing is copied."""
+        local = self.local()
+        sharding = NamedSharding(Mesh(np.array(local.devices), (AXIS,)), PartitionSpec(AXIS))
+
+        def part(x: jax.Array) -> jax.Array:
+            shards = [shard.data for shard in x.addressable_shards]
+            return jax.make_array_from_single_device_arrays((len(shards), *x.shape[1:]), sharding, shards)
+
+        return jax.tree.map(part, state)
+
     def _one_each(self) -> jax.sharding.Sharding:
         if jax.process_count() == 1:
             return jax.sharding.SingleDeviceSharding(self.devices[0])
