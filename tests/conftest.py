@@ -50,6 +50,7 @@ SLOW = (
     "sweep",
     "command_line",
     "pretrained_runs",
+    "lora_runs",
     "notebook",
     "tutorial",
     "api",
