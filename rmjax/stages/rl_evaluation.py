@@ -112,15 +112,16 @@ def sign_of_exploitation(measured: Measured, start: Measured) -> str:
     """Returns a sentence if a policy seems to exploit the reward model, otherwise "".
 
     The sign is a higher score with more repetition within responses than at the start. docs/overoptimisation.md
-    compares it with other detectors: no other is clearly better, and its limit does not depend on the length of responses.
+    compares it with other detectors: no other is clearly better, and its limit does not depend on the length of
+    responses.
     """
     now, before = repetition(measured.rollout.texts), repetition(start.rollout.texts)
     if now - before <= REPETITION or measured.score["score"].mean() <= start.score["score"].mean():
         return ""
     return (
         f"the policy may exploit the reward model: {percent(now)} of the trigrams of its responses occurred before in "
-        f"the same response, {percent(before)} at the start; read samples.jsonl (of runs of the embedded corpus it found "
-        "12 of 16 that did, and 3 of 11 that did not)"
+        f"the same response, {percent(before)} at the start; read samples.jsonl (on the embedded corpus this "
+        "sign found 12 of 16 such policies, and 3 of 11 others)"
     )
 
 
