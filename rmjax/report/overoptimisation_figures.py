@@ -21,6 +21,7 @@ from rmjax.report.style import (
 from rmjax.sweeps.overoptimisation import FILE
 from rmjax.sweeps.results import SweepResults
 from rmjax.sweeps.rows import UNITS, Measure, at_setting, settings, show
+from rmjax.sweeps.statistics import mean_interval
 from rmjax.training.run_files import read_json
 
 PROXY, GOLD = LINE_COLOURS[0], LINE_COLOURS[1]
@@ -79,29 +80,34 @@ def mean_curve(found: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarra
 
 
 def scatter(path: str | pathlib.Path, results: SweepResults, x: Measure, y: Measure) -> None:
-    """Writes a PNG with a point for every setting: the means over seeds of two measures.
+    """Writes a PNG with a point for every setting: the means over seeds of two measures, ± their standard errors.
 
-    The colour is the value on the first axis of the sweep, the label that on the others. y is logarithmic if its values
-    are positive and differ by more than `WIDE` times.
+    The colour is the value on the first axis of the sweep, the label that on the others. y is logarithmic if all runs
+    have positive values and the means differ by more than `WIDE` times.
     """
     figure = new_figure(7.0, 4.8, results.sweep.title)
     axes = figure.subplots()
     first = list(dict.fromkeys(next(iter(at.values())) for at in settings(results.rows)))
     colours = {value: LINE_COLOURS[i % len(LINE_COLOURS)] for i, value in enumerate(first)}
-    handles, heights = {}, []
+    handles, heights, lowest = {}, [], []
     for at in settings(results.rows):
         values = [list(at_setting(results.rows, at, measure.title).values()) for measure in (x, y)]
         if not all(values):
             continue
-        place = UNITS[x.unit] * float(np.mean(values[0])), UNITS[y.unit] * float(np.mean(values[1]))
+        means = [mean_interval(each) for each in values]
+        units = UNITS[x.unit], UNITS[y.unit]
+        place = units[0] * means[0].mean, units[1] * means[1].mean
+        errors = [unit * each.error if each.n > 1 else 0.0 for unit, each in zip(units, means, strict=True)]
         group, *others = at.values()
+        axes.errorbar(*place, xerr=errors[0], yerr=errors[1], color=colours[group], linewidth=1.2)
         handles[show(group)] = axes.plot(*place, "o", color=colours[group], markersize=6)[0]
         heights.append(place[1])
+        lowest.append(min(values[1]))
         axes.annotate(", ".join(map(show, others)), place, (5, 4), textcoords="offset points", fontsize=7)
     if not handles:
         annotate_empty(axes, "no finished run has both")
         return save(figure, path)
-    if min(heights) > 0 and max(heights) > WIDE * min(heights):
+    if min(lowest) > 0 and max(heights) > WIDE * min(heights):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
     axes.margins(x=0.15)
