@@ -65,7 +65,7 @@ def rmjax_worker(spec: Spec) -> None:
         trunk = checkpoint.config
         model = RewardTransformer(trunk, default_head(("reward",), trunk), jnp.dtype(spec["dtype"]), spec["remat"])
         shapes = parameter_shapes(model)
-        params, _ = checkpoint.load(shapes, heads=("reward",), dtype=jnp.float32)
+        params, _ = checkpoint.load(shapes, heads=("reward",), dtype=lambda path: jnp.dtype("float32"))
         layout = make_layout(layout="pmap", devices=0)
         shared = trunk.causal and spec["trainer"] == "rmjax"
         stream = BatchStream(
