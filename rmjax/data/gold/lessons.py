@@ -20,11 +20,11 @@ Reward models from step 4, without demonstrations of the corpus, batches of 16, 
           4,000  8e-4      68.7       78       67          66          72        61   59          52                 59
          16,000  8e-4      77.4       82       81          78          80        60   54          55                 56
          32,000  8e-4      72.6       84       69          69          80        65   62          54                 57
-         32,000  3e-4      78.6
+         32,000  3e-4      78.6       81       83          82          79        56   59          56                 55
 
 At 8e-4 a run may keep a shortcut: it checks that the value is in the prompt, and not that it belongs to the item (the
-third row). At 3e-4 accuracy rises smoothly to the end. From step 3: 72.9 % after 16,000 (8e-4). The mean over the tokens
-is worse (73.5 % from step 4). Three further layers that begin as identities hardly help (73.6 % from step 3).
+third row). At 3e-4 accuracy rises smoothly to the end. From step 3: 72.9 % after 16,000 (8e-4). The mean over tokens is
+worse (73.5 % from step 4). Three further layers that begin as identities hardly help (73.6 % from step 3).
 `start/` has the parameters of step 4 with their tokenizer and contract.
 
 Next: demonstrations of the corpus before the reward model (tasks and unsafe requests are not in the lessons), 3e-4 with
