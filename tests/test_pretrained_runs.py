@@ -206,7 +206,9 @@ def test_the_language_model_inside_is_exported_too(joint, tmp_path):
 def run_export(checkpoint, output, head=None):
     """export.py in this process, with its flags."""
     paths = {"checkpoint": str(checkpoint), "output": str(output)}
-    flags = SimpleNamespace(**paths, head=head, dtype="float32", verify=False, push_to_hub="", public=False)
+    flags = SimpleNamespace(
+        **paths, head=head, dtype="float32", verify=False, push_to_hub="", adapter=False, public=False
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "flags", SimpleNamespace(FLAGS=flags))
         export.main()
