@@ -53,7 +53,7 @@ def main() -> None:
                 if "scores" in record:
                     record = {**record, "given_scores": record["scores"]}
                 record = {**record, "scores": scores.tolist(), "cut_tokens": cut_Kx2.tolist()}
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+                file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")  # parquet has dates
                 lines, responses = lines + 1, responses + len(scores)
     checkpoint_flags.report_truncation(cut)
     summary = f"{arguments.output}: {lines} lines, {responses} responses, {arguments.scale} scores of the head {head}"

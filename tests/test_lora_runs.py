@@ -134,6 +134,7 @@ def test_an_adapter_is_exported_for_peft(adapted, tmp_path):
         ({"lora.rank": 4, "lora.targets": "q_proj"}, "found q_proj"),
         ({"lora.rank": -1}, "rank must be at least 0"),
         ({"lora.frozen_dtype": "int4"}, "frozen_dtype must be one of"),
+        ({"lora.frozen_dtype": "bfloat16"}, "freezes nothing without adapters: set lora.rank too"),
     ],
 )
 def test_settings_that_do_not_fit(llama, data, changes, sentence):
@@ -148,11 +149,15 @@ def test_an_adapter_needs_its_base(adapted, reward_model, tmp_path):
     model.contract = dataclasses.replace(model.contract, data={**model.contract.data, "start": "random -> runs/sft"})
     with pytest.raises(InputError, match="not those of a Hugging Face checkpoint"):
         export_adapter(model, tmp_path / "none", head=None, dtype="float32")
+    trunk = dataclasses.replace(model.contract.trunk, pooler="tanh")
+    model.contract = dataclasses.replace(model.contract, trunk=trunk, data={"start": "google-bert/bert-base-uncased"})
+    with pytest.raises(InputError, match="the layer before the head is trained too"):
+        export_adapter(model, tmp_path / "none", head=None, dtype="float32")
     assert not (tmp_path / "none").exists()
 
 
 def test_sft_of_random_weights_trains_all(data):
     config = importlib.import_module("configs.helpful").get_config()
-    config.update_from_flattened_dict({**LORA, **data})
+    config.update_from_flattened_dict({**LORA, **data, "lora.frozen_dtype": "bfloat16"})
     settings = parse(RunSettings, config.to_dict())
     assert (settings.lora.rank, settings.sft_stage().lora.rank) == (2, 0)

@@ -5,8 +5,9 @@
 Claim: adapters on all linear maps learn as well as full fine-tuning if the data are not too many for their rank, with
 ten times its learning rate (Hu et al. 2106.09685; Schulman et al., "LoRA Without Regret", 2025).
 
-All runs start from the same SFT weights, on 16,000 comparisons. The embedded SFT model cannot read its prompts yet
-(README, "Not yet"), so that a reward model has to learn much that a real language model brings.
+All runs start from the same SFT weights, on 16,000 comparisons. The embedded SFT model does not choose between two
+facts of a prompt (README, "Not yet"), so that a reward model has to learn much that a real language model brings. This
+page was not run yet.
 """
 
 from ml_collections import ConfigDict

@@ -80,8 +80,10 @@ def _flag_message(error: Exception) -> str:
     text = str(error.args[0] if error.args else error).strip()
     if missing := re.findall(r"Flag (--\w+) must have a value other than None", text):
         return f"{' and '.join(missing)} must be given"
-    if isinstance(error, OSError) and "No such file" in text:
-        path = Path(config_flags.get_config_filename(flags.FLAGS[CONFIG]).partition(":")[0])
+    path = (
+        Path(config_flags.get_config_filename(flags.FLAGS[CONFIG]).partition(":")[0]) if CONFIG in flags.FLAGS else None
+    )
+    if isinstance(error, OSError) and path and not path.exists():
         files = sorted(path.parent.glob("*.py"))
         known = [str(file) for file in files if "def get_config" in file.read_text(encoding="utf-8", errors="replace")]
         return f"--{CONFIG}={path}: no such file" + (f"; there are {', '.join(known)}" if known else "")

@@ -149,6 +149,10 @@ class TransformerConfig:
         if self.local_layers and len(self.local_layers) != self.layers:
             raise InputError(f"model.local_layers names {len(self.local_layers)} layers of {self.layers}")
 
+    def without_adapters(self) -> TransformerConfig:
+        """Returns the same trunk without low-rank adapters."""
+        return dataclasses.replace(self, lora=None)
+
 
 @dataclasses.dataclass(frozen=True)
 class HeadConfig:

@@ -33,7 +33,9 @@ class Linear(nn.Module):
         x = x.astype(self.dtype)
         out = multiply(x, kernel)
         if self.lora and self.name in self.lora.targets:
-            a = self.param(A, init, (x.shape[-1], self.lora.rank), jnp.float32)
+            # Gaussian and zero (Hu et al. 2106.09685, 4.1), the first with variance 1 / I.
+            normal = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+            a = self.param(A, normal, (x.shape[-1], self.lora.rank), jnp.float32)
             b = self.param(B, nn.initializers.zeros, (self.lora.rank, self.features), jnp.float32)
             change = multiply(multiply(x, a), b).astype(jnp.float32)
             out = (out.astype(jnp.float32) + self.lora.scale * change).astype(self.dtype)

@@ -60,6 +60,10 @@ def export_adapter(model: RewardModel, output: Path, *, head: str | None, dtype:
             f"the weights under the adapters ({base}) are not those of a Hugging Face checkpoint, which PEFT would "
             "need: export the whole model"
         )
+    if contract.trunk.pooler:
+        raise InputError(
+            "the layer before the head is trained too, and a folder for PEFT lacks it: export the whole model"
+        )
     check_head(contract.head, contract.trunk)
     check_output(output)
     family = find_family(contract.trunk.family)

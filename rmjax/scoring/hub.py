@@ -136,7 +136,8 @@ def _no_head(pretrained: Pretrained) -> str:
     return (
         f"{pretrained.folder} has no sequence-classification head ({pretrained.family.head}.weight), so it cannot "
         f"score: its class is {pretrained.named}, and beyond the trunk it holds {listed or 'nothing'}; train a reward "
-        f"model from it with --config=configs/helpful.py:VARIANT --config.model.path={pretrained.folder}"
+        f"model from it with --config=configs/helpful.py:VARIANT --config.model.path={pretrained.folder}, or "
+        "state the token whose logit is the reward (logit=ID, --logit=ID)"
     )
 
 
@@ -205,7 +206,7 @@ def export_language_model(
         InputError: `output` holds files.
     """
     check_output(output)
-    params, config = merge(params, config.lora), dataclasses.replace(config, lora=None)
+    params, config = merge(params, config.lora), config.without_adapters()
     if not config.max_positions:
         config = dataclasses.replace(config, max_positions=tokenizer.max_length)
     fields = _special_ids(tokenizer.hf)

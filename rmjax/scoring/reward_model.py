@@ -100,7 +100,7 @@ class RewardModel(RewardFunction):
         lora = self.contract.trunk.lora
         if lora is None:
             return self
-        contract = dataclasses.replace(self.contract, trunk=dataclasses.replace(self.contract.trunk, lora=None))
+        contract = dataclasses.replace(self.contract, trunk=self.contract.trunk.without_adapters())
         return RewardModel(merge(self.params, lora), contract, self.tokenizer, self.layout)
 
     def score_groups(

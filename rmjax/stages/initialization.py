@@ -168,14 +168,14 @@ def init_from_sft_run(settings: RunSettings | SftSettings, path: Path) -> Initia
         params = flatten_dict(merge(load_params(checkpoint, contract, layout), contract.trunk.lora), sep="/")
         return unflatten_dict({path: x.astype(settings.lora.dtype_of(path)) for path, x in params.items()}, sep="/")
 
-    trunk = dataclasses.replace(contract.trunk, lora=None)
+    trunk = contract.trunk.without_adapters()
     return Initialization(tokenizer, trunk, weights, origin).with_adapters(settings.lora)
 
 
 def check_trunk(settings: RunSettings | SftSettings, contract: Contract, checkpoint: Path) -> None:
     """Raises InputError unless a checkpoint has the trunk that the settings describe."""
     stated = settings.model.transformer(contract.trunk.vocab_size)
-    found = dataclasses.replace(contract.trunk, lora=None)  # adapters are merged
+    found = contract.trunk.without_adapters()  # they are merged
     if stated != found:
         here, there = dataclasses.asdict(stated), dataclasses.asdict(found)
         names = [name for name in here if here[name] != there[name]]

@@ -61,7 +61,7 @@ class StartModels:
     @property
     def trunk(self) -> TransformerConfig:
         """Settings of the trunk of the policy, into which adapters are merged."""
-        return dataclasses.replace(self.contract.trunk, lora=None)
+        return self.contract.trunk.without_adapters()
 
     def decode(self, ids: np.ndarray) -> str:
         """Returns the text of a response, without its ending."""
@@ -185,7 +185,7 @@ def make_actor_critic(settings: RlSettings, start: StartModels) -> ActorCritic:
     separate = settings.critic in ("policy", "reward")
     critic_config = None
     if settings.critic == "reward" and start.reward is not None:
-        critic_config = start.reward.merged().contract.trunk
+        critic_config = start.reward.contract.trunk.without_adapters()
     return ActorCritic(
         start.trunk,
         jnp.dtype(start.contract.compute_dtype),

@@ -119,6 +119,8 @@ class LoraSettings:
         at_least("rank", self.rank, 0)
         if self.rank:
             self.adapters()
+        elif self.frozen_dtype != "float32":
+            raise InputError("lora.frozen_dtype freezes nothing without adapters: set lora.rank too")
 
     def adapters(self) -> Lora:
         """Returns the adapters.
@@ -302,7 +304,7 @@ class RunSettings:
             tokenizer=self.tokenizer,
             model=self.model,
             # A trunk with random weights has nothing to adapt: SFT trains all of it.
-            lora=self.lora if self.model.pretrained else dataclasses.replace(self.lora, rank=0),
+            lora=self.lora if self.model.pretrained else dataclasses.replace(self.lora, rank=0, frozen_dtype="float32"),
             train=self.sft,
             parallel=self.parallel,
         )

@@ -214,6 +214,8 @@ def detector_rows(results: SweepResults) -> list[tuple[str, ...]]:
     ]
     for name in dict.fromkeys(name for run in policies for name in run["signals"]):
         with_signal = [run for run in policies if name in run["signals"]]
+        if len({run["fold"] for run in with_signal}) < 2:
+            continue
         each = judge(
             [
                 Watched(np.array(run["signals"][name]), np.array(run["peak"]["exploited_E"]), run["fold"])

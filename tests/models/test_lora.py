@@ -100,9 +100,7 @@ def test_a_step_moves_adapters_and_heads_by_their_gradients(tiny_trunk, params, 
         stacked = jax.tree.map(lambda x: x[:1], stacked)
     optimizer = optax.chain(optax.trace(decay=0.9), optax.scale(-rate))
     state = layout.device_put(init_state(jax.tree.map(np.asarray, params), optimizer))
-    assert {path.partition("/")[2] for path in paths(state.opt_state[0].trace)} <= {
-        path.partition("/")[2] for path in paths(params) if not is_frozen(path)
-    }
+    assert paths(state.opt_state[0].trace) == [path for path in paths(params) if not is_frozen(path)]
     state, _ = make_train_step(objective, optimizer, layout)(state, stacked)
     moved = layout.unreplicate(state).params
     for path, old, new, by in zip(paths(params), *map(jax.tree.leaves, (params, moved, gradient)), strict=True):
