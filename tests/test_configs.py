@@ -182,6 +182,7 @@ def unread(monkeypatch):
 CONDITIONAL = {
     ("LossConfig", "tie_threshold"),
     ("ModelSettings", "path"),
+    *(("LoraSettings", name) for name in ("alpha", "targets", "frozen_dtype")),  # with a rank
     ("RewardSettings", "references"),
     ("RewardSettings", "every"),
     ("RewardSettings", "implicit_policy"),

@@ -42,7 +42,8 @@ class Leak:
     def to_text(self) -> str:
         """Returns the counts in one line, and one further line for each example."""
         text = f"{self.prompts:,} prompts shared with {self.shared_with} ({self.comparisons:,} comparisons), "
-        text += f"{self.openings:,} comparisons open like a {ROLES[self.shared_with]} dialogue, which is common"
+        text += f"{self.openings:,} comparisons open like a {ROLES[self.shared_with]} dialogue"
+        text += " (common in dialogue data)" if self.openings else ""
         return text + "".join(f"\n    {example}" for example in self.examples)
 
 
