@@ -178,11 +178,13 @@ def unread(monkeypatch):
     return lambda: {(kind.__name__, name) for kind, name in fields - read if kind in made}
 
 
-# Read only with ties=rao_kupper; by a trunk of a checkpoint; by other rewards, algorithms and penalties.
+# Read only with ties=rao_kupper; by a trunk of a checkpoint; with adapters, which a random start refuses; by other
+# rewards, algorithms and penalties.
 CONDITIONAL = {
     ("LossConfig", "tie_threshold"),
     ("ModelSettings", "path"),
-    *(("LoraSettings", name) for name in ("alpha", "targets", "frozen_dtype")),  # with a rank
+    *(("LoraSettings", name) for name in ("rank", "alpha", "targets", "frozen_dtype")),
+    ("SftSettings", "lora"),
     ("RewardSettings", "references"),
     ("RewardSettings", "every"),
     ("RewardSettings", "implicit_policy"),
