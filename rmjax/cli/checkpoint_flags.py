@@ -59,7 +59,8 @@ def load_members() -> list[RewardModel]:
     several = len(arguments.checkpoint) > 1
     if several != bool(arguments.combine):
         raise InputError(
-            "--combine=mean, worst, uncertainty or weights, and several checkpoints, joined by commas, belong together"
+            "--combine and several checkpoints, joined by commas, belong together: --combine=mean, worst, uncertainty, "
+            "weights or, in evaluate.py, best"
         )
     if several and arguments.gate:
         raise InputError("--gate is for one checkpoint: an ensemble has none")

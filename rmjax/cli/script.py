@@ -80,15 +80,14 @@ def _flag_message(error: Exception) -> str:
     text = str(error.args[0] if error.args else error).strip()
     if missing := re.findall(r"Flag (--\w+) must have a value other than None", text):
         return f"{' and '.join(missing)} must be given"
-    path = (
-        Path(config_flags.get_config_filename(flags.FLAGS[CONFIG]).partition(":")[0]) if CONFIG in flags.FLAGS else None
-    )
-    if isinstance(error, OSError) and path and not path.exists():
+    if isinstance(error, OSError):
+        named = config_flags.get_config_filename(flags.FLAGS[CONFIG])
+        path = Path(named.partition(":")[0])
+        if path.exists():
+            return f"--{CONFIG}={named}: {text.splitlines()[-1].strip()}"
         files = sorted(path.parent.glob("*.py"))
         known = [str(file) for file in files if "def get_config" in file.read_text(encoding="utf-8", errors="replace")]
         return f"--{CONFIG}={path}: no such file" + (f"; there are {', '.join(known)}" if known else "")
-    if isinstance(error, OSError):
-        return f"--{CONFIG}={config_flags.get_config_filename(flags.FLAGS[CONFIG])}: {text.splitlines()[-1].strip()}"
     if "Traceback" in text:  # of the configuration file; its last line has the message
         text = text.splitlines()[-1].partition("Error: ")[2]
     if text[:1] in ("'", '"') and text[:1] == text[-1:]:  # the message of a KeyError is its repr
