@@ -34,6 +34,7 @@ setup(
     packages=find_packages(include=["rmjax", "rmjax.*"]),
     package_data={
         "rmjax": ["py.typed"],
+        "rmjax.data.gold": ["start/*/*"],
         "rmjax.data.hh_rlhf": ["*.tsv"],
         "rmjax.report": ["templates/*"],
         "rmjax.labelling": ["pages/*"],
