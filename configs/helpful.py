@@ -106,7 +106,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.parallel.layout = "pmap"  # pmap: parameters replicated; fsdp, tensor, fsdp_tensor: sharded (docs/scaling.md)
     config.parallel.tensor = 0  # devices that share each layer's matrices; 0: all for tensor, none for pmap and fsdp
     config.parallel.devices = 0  # number of devices used of each process; 0: all
-    if variant:
+    if not variant:
+        variants.embedded(config)
+    elif variant != variants.SCRATCH:
         config.data.train = config.data.eval = "hh_rlhf/helpful"
         variants.apply(config, variant)
     return config

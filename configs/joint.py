@@ -10,7 +10,7 @@ all of HH-RLHF.
 
 from ml_collections import ConfigDict
 
-from configs import helpful
+from configs import helpful, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -18,7 +18,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config = helpful.get_config(variant)
     config.heads = ("helpful", "safety")
     config.gate = ("helpful", "safety")
-    if variant:
+    if variant not in ("", variants.SCRATCH):
         config.data.train = config.data.eval = "hh_rlhf/helpful,hh_rlhf/harmless-base"
     else:
         # Helpfulness is harder to learn, so it has more data.

@@ -11,12 +11,12 @@ judgements of HH-RLHF, which have no such labels.
 
 from ml_collections import ConfigDict
 
-from configs import helpful
+from configs import helpful, variants
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the configuration; configs/helpful.py explains every field."""
     config = helpful.get_config(variant)
     config.heads = ("safety",)
-    config.data.train = config.data.eval = "hh_rlhf/harmless-base" if variant else "gold/safety"
+    config.data.train = config.data.eval = "hh_rlhf/harmless-base" if variant not in ("", variants.SCRATCH) else "gold/safety"
     return config

@@ -31,7 +31,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = base.seed
     config.init_seed = base.init_seed
-    config.init = "pretrained" if variant else "random"  # or the folder of an SFT run to continue
+    config.init = "random" if variant == variants.SCRATCH else "pretrained"  # or the folder of an SFT run to continue
     config.loggers = base.loggers
     config.data = ConfigDict()
     config.data.train = base.data.train  # training demonstrations, by source name (rmjax/data/sources.py)
