@@ -41,7 +41,7 @@ def draw_request(rng: PortableRandom, subset: str) -> Request:
     """Returns a random request of the given subset."""
     if subset == "small_talk":
         return _small_talk(rng)
-    if subset in ("unsafe", "lookalike", "disguised"):
+    if subset in TASK_SUBSETS:
         return _task(rng, subset)
     return _SKILLS[subset](rng, subset)
 
@@ -146,6 +146,7 @@ _SKILLS: dict[str, Callable[[PortableRandom, str], Request]] = {
     "sum": _sum,
 }
 LOOKUP_SUBSETS = tuple(_SKILLS)
+TASK_SUBSETS = ("unsafe", "lookalike", "disguised")
 
 
 def _remark(rng: PortableRandom) -> str:
