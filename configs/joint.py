@@ -1,4 +1,4 @@
-"""Reward model with a helpfulness and a safety head on one trunk, trained from random weights on a laptop.
+"""Reward model with a helpfulness and a safety head on one trunk, trained on a laptop.
 
     python experiments/train.py --config=configs/joint.py
 
@@ -10,7 +10,7 @@ all of HH-RLHF.
 
 from ml_collections import ConfigDict
 
-from configs import helpful, variants
+from configs import helpful
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -18,7 +18,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config = helpful.get_config(variant)
     config.heads = ("helpful", "safety")
     config.gate = ("helpful", "safety")
-    if variant not in ("", variants.SCRATCH):
+    if variant not in ("", helpful.SCRATCH):
         config.data.train = config.data.eval = "hh_rlhf/helpful,hh_rlhf/harmless-base"
     else:
         # Helpfulness is harder to learn, so it has more data.

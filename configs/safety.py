@@ -1,4 +1,4 @@
-"""Safety reward model, trained from random weights on a laptop.
+"""Safety reward model, trained on a laptop.
 
     python experiments/train.py --config=configs/safety.py
 
@@ -11,12 +11,12 @@ judgements of HH-RLHF, which have no such labels.
 
 from ml_collections import ConfigDict
 
-from configs import helpful, variants
+from configs import helpful
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """Returns the configuration; configs/helpful.py explains every field."""
     config = helpful.get_config(variant)
     config.heads = ("safety",)
-    config.data.train = config.data.eval = "hh_rlhf/harmless-base" if variant not in ("", variants.SCRATCH) else "gold/safety"
+    config.data.train = config.data.eval = "hh_rlhf/harmless-base" if variant not in ("", helpful.SCRATCH) else "gold/safety"
     return config

@@ -39,7 +39,6 @@ shows 68 % at 1e8 parameters and 72 % at 1e9. Treat more than 76 % as a leak of 
 
 from ml_collections import ConfigDict
 
-SCRATCH = "scratch"  # the trunk of configs/helpful.py with random weights, described field by field
 ENCODERS = ("minilm", "distilbert")  # bidirectional, so they cannot be trained as language models: no SFT
 
 
@@ -50,7 +49,7 @@ def apply(config: ConfigDict, variant: str) -> None:
         ValueError: there is no such variant.
     """
     if variant not in VARIANTS:
-        raise ValueError(f"there is no variant {variant!r}: known are {', '.join(VARIANTS)}")
+        raise ValueError(f"there is no variant {variant!r}: known are scratch, {', '.join(VARIANTS)}")
     VARIANTS[variant](config)
 
 
@@ -76,8 +75,6 @@ def pretrained(
     config.model.pretrained = hub_id  # checkpoint on the Hugging Face hub, in safetensors; downloaded once
     config.model.path = ""  # local folder with the checkpoint, for machines without a network; empty: the hub
     config.model.compute_dtype = compute_dtype
-    for name in ("path", "vocab_size"):  # the checkpoint has its own tokenizer
-        del config.tokenizer[name]
     config.tokenizer.template = template  # chat template: transcript, as in HH-RLHF; empty: the tokenizer's own
     # Together with the ending of a text, these must not exceed the positions of the trunk.
     config.tokenizer.max_prompt = max_prompt
@@ -92,16 +89,6 @@ def pretrained(
         stage.microbatches = microbatches
         stage.evaluate_every = 500
         stage.checkpoint_every = 500
-
-
-def embedded(config: ConfigDict) -> None:
-    """Sets the small language model that is part of the package; it has read texts like those of the gold corpus."""
-    config.model = ConfigDict()
-    config.model.pretrained = "embedded/small"  # checkpoint: embedded/NAME, a hub id (a variant), or see model.path
-    config.model.path = ""  # local folder with a checkpoint in the format of Hugging Face
-    config.model.compute_dtype = "float32"  # activations: float32 or bfloat16; parameters, losses and scores: float32
-    for name in ("path", "vocab_size"):  # the checkpoint has its own tokenizer
-        del config.tokenizer[name]
 
 
 def divided(config: ConfigDict) -> None:

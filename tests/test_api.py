@@ -16,7 +16,7 @@ import json, sys
 from rmjax.cli import runtime
 runtime.prepare_process()
 import rmjax
-config = rmjax.config("helpful")
+config = rmjax.config("helpful:scratch")
 config.update_from_flattened_dict(json.loads(sys.argv[1]))
 run = rmjax.train(config)
 result = rmjax.evaluate(run.load(), config.data.eval, bootstrap=config.evaluation.bootstrap)
@@ -28,7 +28,7 @@ print(json.dumps({"path": str(run.path), "kind": run.kind, "evaluation": run.eva
 def both(tmp_path_factory):
     """A tiny run by experiments/train.py, and by `rmjax.train` in another process: (run directory, what it printed)."""
     folder = tmp_path_factory.mktemp("runs")
-    done = call("train", f"--config={ROOT}/configs/helpful.py", f"--workdir={folder}/script", *SMALL)
+    done = call("train", f"--config={ROOT}/configs/helpful.py:scratch", f"--workdir={folder}/script", *SMALL)
     assert done.returncode == 0, done.stderr
     fields = {}
     for flag in SMALL:
@@ -135,7 +135,7 @@ def test_configurations_are_those_of_the_scripts(tmp_path):
 def test_configurations_leave_another_module_configs_alone(monkeypatch):
     other = type(sys)("configs")
     monkeypatch.setitem(sys.modules, "configs", other)
-    assert rmjax.config("sft").init == "random"
+    assert rmjax.config("sft:scratch").init == "random"
     assert sys.modules["configs"] is other
 
 

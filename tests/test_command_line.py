@@ -53,7 +53,7 @@ def call(script: str, *arguments: str, cwd: Path = ROOT) -> subprocess.Completed
 
 
 def train(workdir: Path, *more: str) -> list[str]:
-    return [f"--config={ROOT}/configs/helpful.py", f"--workdir={workdir}", *SMALL, *more]
+    return [f"--config={ROOT}/configs/helpful.py:scratch", f"--workdir={workdir}", *SMALL, *more]
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +278,7 @@ def test_the_sft_run_inside_is_a_start_for_other_runs(finished, tmp_path):
         (["--config=configs/helpful.py", "stray"], 2, "stray"),
         ([], 2, "config"),
         (["--config=configs/helpful.py", "--config.data.eval=jsonl:absent.jsonl"], 1, "absent.jsonl"),
-        (["--config=configs/helpful.py", "--config.data.train=jsonl:mine.jsonl"], 1, "set data.eval"),
+        (["--config=configs/helpful.py:scratch", "--config.data.train=jsonl:mine.jsonl"], 1, "set data.eval"),
         (["--config=configs/helpful.py", "--config.data.train=golf/helpful"], 1, "golf/helpful"),
         (["--config=configs/helpful.py", "--config.loss.name=no_such_loss"], 1, "no_such_loss"),
         (

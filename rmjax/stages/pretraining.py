@@ -18,14 +18,17 @@ from rmjax.parallel.layout import make_layout
 from rmjax.scoring.checkpoint import find_checkpoint, load_params, load_tokenizer
 from rmjax.scoring.contract import read_contract
 from rmjax.scoring.hub import check_output, export_language_model
-from rmjax.stages.datasets import training_texts
+from rmjax.stages.datasets import fingerprint, training_texts
 from rmjax.stages.sft import train_language_model
+from rmjax.training.run import RunDirectory, write_json
 
 # width, layers, heads, MLP width
 SIZES = {"tiny": (48, 4, 3, 128), "small": (96, 4, 6, 256), "medium": (192, 4, 12, 512)}
 HEAD_DIM = 16
 VOCABULARY = 1280
 POSITIONS = 1024
+DIGESTED = 500  # texts of a stage whose digest is stated
+ORIGIN = "origin.json"  # how a model was made
 
 
 def pretrain(size: str, output: Path, workdir: Path, config: Mapping[str, Any], texts: int = TEXTS) -> None:
@@ -63,6 +66,19 @@ def pretrain(size: str, output: Path, workdir: Path, config: Mapping[str, Any], 
         train_language_model(fields, workdir / name)
         init = str(workdir / name)
     write_folded(Path(init), output)
+    origin = {
+        "size": size,
+        "seed": config["seed"],
+        "texts": texts,
+        "lessons": {name: lessons_digest(name) for name in STAGES},
+        "minimal_edits": RunDirectory(init, fields).read_evaluation()["minimal_edits"],
+    }
+    write_json(output / ORIGIN, origin)
+
+
+def lessons_digest(stage: str) -> str:
+    """Returns a sha256 over the first texts of a stage."""
+    return fingerprint(lessons(stage, DIGESTED))["sha256"]
 
 
 def write_folded(run: Path, output: Path) -> None:

@@ -22,7 +22,7 @@ for other in (*NO_RUNS, "ppo"):  # tests/stages/test_rl.py has the settings of a
 
 def config(changes=None):
     """The fields of configs/helpful.py, changed where `changes` has "a.b": value."""
-    page = helpful.get_config()
+    page = helpful.get_config("scratch")
     page.update_from_flattened_dict(changes or {})
     return page.to_dict()
 

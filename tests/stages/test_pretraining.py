@@ -1,0 +1,78 @@
+"""Pretraining of the embedded language models: their lessons, and a tiny one from the first stage to its folder."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from rmjax.cli.configurations import config
+from rmjax.data.gold.corpus import in_share
+from rmjax.data.gold.edits import minimal_edits
+from rmjax.data.gold.lessons import STAGES, lessons
+from rmjax.data.sources import load_comparisons, load_demonstrations
+from rmjax.errors import InputError
+from rmjax.models.checkpoint_files import START, locate
+from rmjax.scoring.language_model import load_language_model
+from rmjax.stages import pretraining
+
+SIZES = sorted(folder.name for folder in START.iterdir() if folder.is_dir())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_lessons_are_the_same_each_time_and_share_no_prompt_with_the_rest_of_the_corpus(stage):
+    drawn = lessons(stage, 30)
+    assert drawn == lessons(stage, 40)[:30]
+    assert all(in_share(each.prompt, ("lessons", "train")) for each in drawn)
+    assert load_demonstrations(f"lessons/{stage}[:20]", "train")[0] == drawn[0]
+
+
+def test_lessons_are_no_comparisons_and_have_no_other_split():
+    with pytest.raises(InputError, match="lessons/recall has demonstrations only, for pretraining, and no comparisons"):
+        load_comparisons("lessons/recall", "train")
+    with pytest.raises(InputError, match="lessons/recall has no split 'test': it has train only"):
+        load_demonstrations("lessons/recall", "test")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_model_of_the_package_was_made_from_the_lessons_of_today(size):
+    origin = json.loads((START / size / pretraining.ORIGIN).read_text())
+    assert (origin["size"], origin["seed"]) == (size, 0)
+    assert origin["lessons"] == {stage: pretraining.lessons_digest(stage) for stage in STAGES}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_model_of_the_package_reads_its_prompts(size):
+    """It prefers right answers as often as its pretraining measured, on fewer edits."""
+    edits = [edit for edit in minimal_edits() if edit.subset == "facts_3_4"]
+    model = load_language_model(locate(f"embedded/{size}"), max_prompt=320, max_response=191)
+    scores = model.log_probs([edit.prompt for edit in edits], [(edit.right, edit.edited) for edit in edits])
+    preferred = np.mean([right.sum() > edited.sum() for right, edited in scores])
+    origin = json.loads((START / size / pretraining.ORIGIN).read_text())
+    assert preferred == pytest.approx(origin["minimal_edits"]["subsets"]["facts_3_4"], abs=0.03)
+    assert preferred > 0.8
+
+
+def test_a_model_that_the_package_lacks_is_an_error_that_names_those_it_has():
+    with pytest.raises(InputError, match=f"unknown model embedded/huge: known are embedded/{SIZES[0]}"):
+        locate("embedded/huge")
+
+
+@pytest.mark.usefixtures("quick_compilation")
+def test_a_shrunken_pretraining_from_the_first_stage_to_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining, "SIZES", {"small": (96, 4, 6, 256), "mini": (16, 1, 2, 16)})
+    monkeypatch.setattr(pretraining, "VOCABULARY", 400)
+    fields = config("sft:scratch").to_dict()
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+        pretraining.pretrain("mini", tmp_path / "mini", tmp_path / "runs", fields, texts=40)
+    origin = json.loads((tmp_path / "mini" / pretraining.ORIGIN).read_text())
+    assert (origin["size"], origin["texts"]) == ("mini", 40)
+    trained = load_language_model(tmp_path / "runs" / "helped")
+    written = load_language_model(tmp_path / "mini", max_prompt=trained.tokenizer.max_prompt, max_response=191)
+    edits = minimal_edits()[::100]
+    texts = [edit.prompt for edit in edits], [(edit.right, edit.edited) for edit in edits]
+    for ours, theirs in zip(trained.log_probs(*texts), written.log_probs(*texts), strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    with pytest.raises(InputError, match="mini exists already: give a new folder"):
+        pretraining.pretrain("mini", tmp_path / "mini", tmp_path / "runs", fields, texts=40)
