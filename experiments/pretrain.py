@@ -18,7 +18,6 @@ from rmjax.cli import configurations, runtime, script
 
 
 def main() -> None:
-    from rmjax.data.gold.lessons import TEXTS
     from rmjax.stages.pretraining import pretrain
 
     arguments = flags.FLAGS
@@ -26,7 +25,7 @@ def main() -> None:
     config["seed"] = arguments.seed
     output = Path(arguments.output)
     workdir = Path(arguments.workdir or f"runs/pretrain-{arguments.size}")
-    pretrain(arguments.size, output, workdir, config, arguments.texts or TEXTS)
+    pretrain(arguments.size, output, workdir, config, arguments.texts)
     print(f"{output}: a start of reward models, --config=configs/helpful.py --config.model.path={output}")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rmjax.data.token_cache import cached_bpe
-from rmjax.data.gold.lessons import STAGES, TEXTS, lessons
+from rmjax.data.gold.lessons import STAGES, lessons
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.parallel.layout import make_layout
 from rmjax.scoring.checkpoint import find_checkpoint, load_params, load_tokenizer
@@ -31,7 +31,7 @@ DIGESTED = 500  # texts of a stage whose digest is stated
 ORIGIN = "origin.json"  # how a model was made
 
 
-def pretrain(size: str, output: Path, workdir: Path, config: Mapping[str, Any], texts: int = TEXTS) -> None:
+def pretrain(size: str, output: Path, workdir: Path, config: Mapping[str, Any], texts: int = 0) -> None:
     """Trains a language model on all stages of lessons, one after the other, and writes it.
 
     Args:
@@ -39,7 +39,7 @@ def pretrain(size: str, output: Path, workdir: Path, config: Mapping[str, Any], 
         output: the folder to write, new or empty.
         workdir: the folder of the runs of the stages; a run that is finished is not trained again.
         config: the fields of configs/sft.py:scratch, which the stages change.
-        texts: the number of texts of each stage.
+        texts: the number of texts of each stage; 0: those of `STAGES`.
 
     Raises:
         InputError: the output folder holds files, or a run cannot go on.
@@ -54,7 +54,7 @@ def pretrain(size: str, output: Path, workdir: Path, config: Mapping[str, Any], 
     for name, stage in STAGES.items():
         fields = copy.deepcopy(dict(config))
         fields["init"] = init
-        fields["data"] |= {"train": f"lessons/{name}[:{texts}]", "holdout": 0.01}
+        fields["data"] |= {"train": f"lessons/{name}" + (f"[:{texts}]" if texts else ""), "holdout": 0.01}
         fields["tokenizer"] |= {"path": str(tokenizer) if init == "random" else "", "vocab_size": VOCABULARY}
         # With embeddings of the usual size, copying does not form.
         fields["model"] |= {"width": width, "layers": layers, "heads": heads, "kv_heads": heads, "head_dim": HEAD_DIM}

@@ -90,29 +90,28 @@ LESSONS: dict[str, Callable[[PortableRandom], Demonstration]] = {
 
 
 class Stage(NamedTuple):
-    """One stage of pretraining: the shares of its lessons, and the peak learning rate of the small model."""
+    """One stage of pretraining: shares of its lessons, number of texts, peak learning rate of the small model."""
 
     shares: dict[str, float]
+    texts: int
     learning_rate: float
 
 
 STAGES = {
-    "recall": Stage({"recall": 1.0}, 3e-3),
-    "linked": Stage({"linked": 0.67, "recall": 0.33}, 3e-3),
-    "restated": Stage({"gaps": 0.5, "restated": 0.5}, 3e-3),
-    "answered": Stage({"answered": 0.5, "restated": 0.5}, 1.5e-3),
-    "helped": Stage({"answered": 0.7, "helped": 0.15, "restated": 0.15}, 1e-3),
+    "recall": Stage({"recall": 1.0}, 150_000, 3e-3),
+    "linked": Stage({"linked": 0.67, "recall": 0.33}, 100_000, 3e-3),
+    "restated": Stage({"gaps": 0.5, "restated": 0.5}, 100_000, 3e-3),
+    "answered": Stage({"answered": 0.5, "restated": 0.5}, 100_000, 1.5e-3),
+    "helped": Stage({"answered": 0.7, "helped": 0.15, "restated": 0.15}, 50_000, 1e-3),
 }
 
 
-TEXTS = 50_000  # of a stage
-
-
-def lessons(stage: str, count: int = TEXTS) -> list[Demonstration]:
-    """Returns the first texts of a stage, a key of `STAGES`, the same in every process.
+def lessons(stage: str, count: int = 0) -> list[Demonstration]:
+    """Returns the first `count` texts of a stage, a key of `STAGES`; 0: all. They are the same in every process.
 
     No prompt is in another part of the corpus.
     """
+    count = count or STAGES[stage].texts
     rng = PortableRandom(f"gold/lessons:{stage}")
     drawn: list[Demonstration] = []
     while len(drawn) < count:
