@@ -67,7 +67,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.tokenizer.split_special_tokens = True  # read special tokens in the data as text; False: as transformers does
 
     config.model = ConfigDict()
-    config.model.pretrained = "embedded/small"  # language model of the package; of a variant, a checkpoint of the hub
+    config.model.pretrained = "embedded/small"  # language model of the package, or a checkpoint on the Hugging Face hub
     config.model.path = ""  # local folder with a checkpoint in Hugging Face's format; empty: that of pretrained
     config.model.compute_dtype = "float32"  # activations: float32 or bfloat16; parameters, losses and scores: float32
 

@@ -102,6 +102,19 @@ def test_a_setting_out_of_range_is_named(name, value, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("source", ["jsonl:mine.jsonl", "hh_rlhf/helpful"])
+def test_a_language_model_of_the_package_refuses_data_that_are_not_of_the_corpus(source):
+    fields = helpful.get_config().to_dict()
+    fields["data"] |= {"train": source, "eval": "holdout"}
+    with pytest.raises(InputError, match=f"knows only the words of the embedded corpus, and data.train={source} is"):
+        parse(RunSettings, fields)
+    fields["data"]["train"] = f"gold/helpful,{source}"  # in part it is
+    assert parse(RunSettings, fields)
+    fields["data"]["train"] = source
+    fields["model"]["path"] = "somewhere"  # another model
+    assert parse(RunSettings, fields)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
