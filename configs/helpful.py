@@ -7,8 +7,8 @@ corpus, and learns to answer from the demonstrations of the corpus (SFT). From t
 on the comparisons of the corpus, and evaluated on unseen prompts. Nothing is downloaded.
 
 Every field below can be set on the command line: `--config.train.optimizer.learning_rate=3e-4`. A field that does not
-exist is an error. The language model knows only the words of the corpus. The variant `scratch` has no language model: it
-trains a byte-level BPE and a trunk with random weights, on data of your own:
+exist is an error. The language model knows only the words of the corpus. The variant `scratch` is for data of your own:
+it trains a byte-level BPE and a trunk with random weights.
 
     python experiments/train.py --config=configs/helpful.py:scratch --config.data.train=jsonl:FILE \
         --config.data.eval=holdout

@@ -18,5 +18,7 @@ def get_config(variant: str = "") -> ConfigDict:
     """Returns the configuration; configs/helpful.py explains every field."""
     config = helpful.get_config(variant)
     config.heads = ("safety",)
-    config.data.train = config.data.eval = "hh_rlhf/harmless-base" if variant not in ("", helpful.SCRATCH) else "gold/safety"
+    config.data.train = config.data.eval = "gold/safety"
+    if variant not in ("", helpful.SCRATCH):
+        config.data.train = config.data.eval = "hh_rlhf/harmless-base"
     return config

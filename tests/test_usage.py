@@ -95,7 +95,7 @@ def flat(config, prefix=""):
 def test_help_has_the_fields_of_the_configuration_that_is_named(tmp_path):
     shown = words(help_of("train", "--config=configs/helpful.py:gpt2", "--help"))
     assert "Fields of configs/helpful.py:gpt2" in shown
-    assert "model.pretrained=openai-community/gpt2 language model of the package, or a checkpoint on the Hugging Face hub" in shown
+    assert "model.pretrained=openai-community/gpt2 language model of the package, or a checkpoint on the Hug" in shown
     (tmp_path / "mine.py").write_text(
         "from configs import helpful\n\ndef get_config():\n    config = helpful.get_config()\n"
         "    config.seed = 7  # of my own\n    return config\n"

@@ -24,9 +24,7 @@ def get_config() -> ConfigDict:
     """The sweep."""
     return page.sweep(
         "Accuracy by the size of model and data",
-        starts=tuple(
-            {"name": name, "fields": (*page.SFT["fields"], *trunk(name), rate(3e-4, name))} for name in SIZES
-        ),
+        starts=tuple({"name": name, "fields": (*page.SFT["fields"], *trunk(name), rate(3e-4, name))} for name in SIZES),
         settings=page.grid(
             comparisons={size: (f"data.train=gold/helpful[:{size}]",) for size in DATA},
             model={name: (*trunk(name), rate(6e-4, name), f"init={{{name}}}") for name in SIZES},

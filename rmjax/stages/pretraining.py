@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from rmjax.data.token_cache import cached_bpe
 from rmjax.data.gold.lessons import STAGES, lessons
+from rmjax.data.token_cache import cached_bpe
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.parallel.layout import make_layout
 from rmjax.scoring.checkpoint import find_checkpoint, load_params, load_tokenizer
@@ -94,7 +94,5 @@ def write_folded(run: Path, output: Path) -> None:
         "trunk": {**params["trunk"], "embedding": {"embedding": table * np.float32(contract.trunk.embedding_scale)}},
         "output": {"kernel": table.T},
     }
-    trunk = dataclasses.replace(
-        contract.trunk, embedding_scale=1.0, tie_embeddings=False, max_positions=POSITIONS
-    )
+    trunk = dataclasses.replace(contract.trunk, embedding_scale=1.0, tie_embeddings=False, max_positions=POSITIONS)
     export_language_model(trunk, load_tokenizer(checkpoint, contract), params, output, "float32")

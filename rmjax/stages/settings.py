@@ -321,8 +321,10 @@ def _check_common(settings: SftSettings | RunSettings) -> None:
     if not settings.model.pretrained and not settings.tokenizer.vocab_size:
         raise InputError("the configuration lacks the field tokenizer.vocab_size")
     model, source = settings.model, settings.data.train
-    if model.pretrained.startswith(EMBEDDED) and not model.path and not any(
-        part.kind in ("gold", "lessons") for part in parse_sources(source)
+    if (
+        model.pretrained.startswith(EMBEDDED)
+        and not model.path
+        and not any(part.kind in ("gold", "lessons") for part in parse_sources(source))
     ):
         raise InputError(
             f"{model.pretrained} knows only the words of the embedded corpus, and data.train={source} is something "

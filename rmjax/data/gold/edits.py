@@ -31,7 +31,7 @@ class Edit(NamedTuple):
 @functools.cache
 def minimal_edits(count: int = 100) -> tuple[Edit, ...]:
     """Returns `count` edits for each subset of lookups, on prompts that no training data have."""
-    edits = []
+    edits: list[Edit] = []
     for subset in SUBSETS:
         rng = PortableRandom(f"gold/edits:{subset}")
         drawn: dict[Prompt, Edit] = {}
