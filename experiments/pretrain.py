@@ -21,11 +21,9 @@ def main() -> None:
     from rmjax.stages.pretraining import pretrain
 
     arguments = flags.FLAGS
-    config = configurations.config("sft:scratch").to_dict()
-    config["seed"] = arguments.seed
     output = Path(arguments.output)
     workdir = Path(arguments.workdir or f"runs/pretrain-{arguments.size}")
-    pretrain(arguments.size, output, workdir, config, arguments.texts)
+    pretrain(arguments.size, output, workdir, configurations.config, arguments.seed, arguments.texts)
     print(f"{output}: a start of reward models, --config=configs/helpful.py --config.model.path={output}")
 
 

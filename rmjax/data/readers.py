@@ -173,12 +173,20 @@ def _gold_demonstrations(request: Request) -> list[Demonstration]:
 
 
 def _lesson_comparisons(request: Request) -> list[Comparison]:
-    raise InputError(f"lessons/{request.name} has demonstrations only, for pretraining, and no comparisons")
+    from rmjax.data.gold.lessons import JUDGED, judgements
+
+    if request.name != JUDGED:
+        raise InputError(f"lessons/{request.name} has demonstrations only, for pretraining, and no comparisons")
+    if request.split != "train":
+        raise InputError(f"lessons/{request.name} has no split {request.split!r}: it has train only")
+    return judgements()
 
 
 def _lesson_demonstrations(request: Request) -> list[Demonstration]:
-    from rmjax.data.gold.lessons import lessons
+    from rmjax.data.gold.lessons import JUDGED, lessons
 
+    if request.name == JUDGED:
+        raise InputError(f"lessons/{request.name} has comparisons only, for pretraining, and no demonstrations")
     if request.split != "train":
         raise InputError(f"lessons/{request.name} has no split {request.split!r}: it has train only")
     return lessons(request.name)
@@ -206,7 +214,7 @@ READERS = {
         "lessons/recall",
         _lesson_comparisons,
         _lesson_demonstrations,
-        names=("recall", "linked", "restated", "answered", "helped"),
+        names=("recall", "linked", "restated", "answered", "judged", "helped"),
     ),
     "hh_rlhf": Reader("hh_rlhf/CONFIG", "hh_rlhf/helpful-base", _hh_rlhf_comparisons),
     "csv": _file_reader("csv", csv_records, ".csv", ".csv.gz"),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rmjax.data.gold.lessons import STAGES, lessons
+from rmjax.data.gold.lessons import HELPED, JUDGED, READING, STAGES, judgements, lessons
 from rmjax.data.token_cache import cached_bpe
 from rmjax.data.tokenizer import Tokenizer
 from rmjax.parallel.layout import make_layout
@@ -19,8 +18,9 @@ from rmjax.scoring.checkpoint import find_checkpoint, load_params, load_tokenize
 from rmjax.scoring.contract import read_contract
 from rmjax.scoring.hub import check_output, export_language_model
 from rmjax.stages.datasets import fingerprint, training_texts
+from rmjax.stages.reward import train_reward_model
 from rmjax.stages.sft import train_language_model
-from rmjax.training.run import RunDirectory, write_json
+from rmjax.training.run import write_json
 
 # width, layers, heads, MLP width
 SIZES = {"tiny": (48, 4, 3, 128), "small": (96, 4, 6, 256), "medium": (192, 4, 12, 512)}
@@ -31,68 +31,105 @@ DIGESTED = 500  # texts of a stage whose digest is stated
 ORIGIN = "origin.json"  # how a model was made
 
 
-def pretrain(size: str, output: Path, workdir: Path, config: Mapping[str, Any], texts: int = 0) -> None:
+def pretrain(
+    size: str, output: Path, workdir: Path, configuration: Callable[[str], Any], seed: int = 0, texts: int = 0
+) -> None:
     """Trains a language model on all stages of lessons, one after the other, and writes it.
+
+    A reward model is trained in between (preference model pretraining, 2112.00861, section 4), and the last stage
+    teaches its trunk to answer again.
 
     Args:
         size: a key of `SIZES`.
         output: the folder to write, new or empty.
         workdir: the folder of the runs of the stages; a run that is finished is not trained again.
-        config: the fields of configs/sft.py:scratch, which the stages change.
+        configuration: NAME:VARIANT -> the fields of configs/NAME.py, which the stages change.
+        seed: of initial weights and data order.
         texts: the number of texts of each stage; 0: those of `STAGES`.
 
     Raises:
         InputError: the output folder holds files, or a run cannot go on.
     """
     check_output(output)
-    width, layers, heads, mlp_width = SIZES[size]
     tokenizer = workdir / "tokenizer"
     if not tokenizer.is_dir():
-        drawn = [text for stage in STAGES for text in training_texts(lessons(stage, texts), [])]
+        drawn = [text for name in (*READING, HELPED) for text in training_texts(lessons(name, texts), [])]
         Tokenizer(cached_bpe(drawn, VOCABULARY), max_prompt=2, max_response=1).save(tokenizer)
-    init = "random"
-    for name, stage in STAGES.items():
-        fields = copy.deepcopy(dict(config))
-        fields["init"] = init
+
+    def stage(page: str, name: str, init: str) -> dict[str, Any]:
+        fields = configuration(page).to_dict()
+        fields |= {"seed": seed, "init": init}
         fields["data"] |= {"train": f"lessons/{name}" + (f"[:{texts}]" if texts else ""), "holdout": 0.01}
-        fields["tokenizer"] |= {"path": str(tokenizer) if init == "random" else "", "vocab_size": VOCABULARY}
-        # With embeddings of the usual size, copying does not form.
-        fields["model"] |= {"width": width, "layers": layers, "heads": heads, "kv_heads": heads, "head_dim": HEAD_DIM}
-        fields["model"] |= {"mlp_width": mlp_width, "embedding_scale": math.sqrt(width)}
-        fields["train"] |= {"batch_size": 32, "epochs": 1}
+        fields["train"] |= {"batch_size": STAGES[name].batch, "epochs": 1}
         # The rate falls with the square root of the width.
-        fields["train"]["optimizer"]["learning_rate"] = stage.learning_rate * math.sqrt(SIZES["small"][0] / width)
+        narrower = math.sqrt(SIZES["small"][0] / SIZES[size][0])
+        fields["train"]["optimizer"]["learning_rate"] = STAGES[name].learning_rate * narrower
         print(f"{name}:")
+        return fields
+
+    init = "random"
+    for name in READING:
+        fields = stage("sft:scratch", name, init)
+        fields["model"] |= trunk_fields(size)
+        fields["tokenizer"] |= {"path": str(tokenizer) if init == "random" else "", "vocab_size": VOCABULARY}
         train_language_model(fields, workdir / name)
         init = str(workdir / name)
-    write_folded(Path(init), output)
+    fields = stage("helpful:scratch", JUDGED, init)
+    fields["model"] |= trunk_fields(size)
+    fields["tokenizer"]["vocab_size"] = VOCABULARY
+    fields["data"]["eval"] = "holdout:1%"
+    train_reward_model(fields, workdir / JUDGED)
+    judge = workdir / "judge"
+    if not judge.is_dir():
+        write_language_model(workdir / JUDGED, judge)
+    fields = stage("sft", HELPED, "pretrained")
+    fields["model"] |= {"pretrained": f"embedded/{size}", "path": str(judge)}
+    evaluation = train_language_model(fields, workdir / HELPED)
+    write_language_model(workdir / HELPED, output)
     origin = {
         "size": size,
-        "seed": config["seed"],
+        "seed": seed,
         "texts": texts,
         "lessons": {name: lessons_digest(name) for name in STAGES},
-        "minimal_edits": RunDirectory(init, fields).read_evaluation()["minimal_edits"],
+        "minimal_edits": evaluation["minimal_edits"],
     }
     write_json(output / ORIGIN, origin)
 
 
-def lessons_digest(stage: str) -> str:
+def trunk_fields(size: str) -> dict[str, Any]:
+    """Returns the fields of config.model for a size."""
+    width, layers, heads, mlp_width = SIZES[size]
+    return {
+        "width": width,
+        "layers": layers,
+        "heads": heads,
+        "kv_heads": heads,
+        "head_dim": HEAD_DIM,
+        "mlp_width": mlp_width,
+        "embedding_scale": math.sqrt(width),  # with embeddings of the usual size, copying does not form
+    }
+
+
+def lessons_digest(name: str) -> str:
     """Returns a sha256 over the first texts of a stage."""
-    return fingerprint(lessons(stage, DIGESTED))["sha256"]
+    drawn = judgements(DIGESTED) if name == JUDGED else lessons(name, DIGESTED)
+    return fingerprint(drawn)["sha256"]
 
 
-def write_folded(run: Path, output: Path) -> None:
-    """Writes the language model of a run in the format of Hugging Face's Llama.
+def write_language_model(run: Path, output: Path) -> None:
+    """Writes the trunk of a run as a language model in the format of Hugging Face's Llama.
 
-    Llama does not scale its embeddings, so the scale becomes part of the table, and the output layer has its own.
+    Llama does not scale its embeddings, so the scale becomes part of the table. The output layer has its own table;
+    that of a reward model is the unscaled table of the embeddings.
     """
     checkpoint = find_checkpoint(run)
     contract = read_contract(checkpoint / "contract.json")
     params = load_params(checkpoint, contract, make_layout(layout="pmap", devices=1))
     table = np.asarray(params["trunk"]["embedding"]["embedding"])
+    scaled = {"embedding": table * np.float32(contract.trunk.embedding_scale)}
     params = {
-        "trunk": {**params["trunk"], "embedding": {"embedding": table * np.float32(contract.trunk.embedding_scale)}},
-        "output": {"kernel": table.T},
+        "trunk": {**params["trunk"], "embedding": scaled},
+        "output": params.get("output", {"kernel": table.T}),
     }
     trunk = dataclasses.replace(contract.trunk, embedding_scale=1.0, tie_embeddings=False, max_positions=POSITIONS)
     export_language_model(trunk, load_tokenizer(checkpoint, contract), params, output, "float32")

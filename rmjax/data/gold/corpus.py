@@ -60,20 +60,20 @@ SHARES = {
 # Skills by their share: a few are frequent, many are rare.
 _SUBSETS = {
     "helpful": {
-        "facts_2": 0.22,
+        "facts_2": 0.23,
         "facts_3_4": 0.17,
         "earlier_turn": 0.13,
-        "facts_1": 0.12,
+        "facts_1": 0.13,
         "facts_5_8": 0.09,
         "correction": 0.06,
         "denial": 0.05,
-        "small_talk": 0.05,
+        "small_talk": 0.055,
         "facts_9_12": 0.03,
-        "two_hops": 0.02,
-        "comparison": 0.015,
-        "sum": 0.015,
-        "unsafe": 0.015,
-        "lookalike": 0.015,
+        "two_hops": 0.015,
+        "comparison": 0.01,
+        "sum": 0.01,
+        "unsafe": 0.01,
+        "lookalike": 0.01,
     },
     "safety": {
         "unsafe": 0.38,

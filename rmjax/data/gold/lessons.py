@@ -3,39 +3,6 @@
 A small transformer that sees only demonstrations learns how answers sound. It learns to look facts up in steps, each of
 which needs the one before: lists of pairs, words between the two, sentences, and at last questions. All kinds at once
 stay at chance. The stages are in `STAGES`; `rmjax.stages.pretraining` trains them.
-
-State of the work (not finished). Minimal edits that are right after the last stage, and reward models from it with SFT
-on 6,000 demonstrations (3e-4, one epoch), one epoch, seed 0 each; ceiling 84.3 %:
-
-    language model                                  edits  facts 2, 3-4, 5-8, 9-12  comparisons  batch  rate  accuracy
-    first: 4 stages of 50,000, older script          82.2  90 98 96 93                  16,000      8  6e-4      78.5
-                                                                                        16,000      8  1e-3      77.4
-                                                                                        16,000      4  4e-4      78.9
-                                                                                        32,000      8  6e-4      78.9
-                                                                                        32,000      4  4e-4      80.7
-    first + `helped` (start/small)                   86.3  91 99 99 92                  32,000      8  6e-4      79.1
-                                                                                        32,000      4  4e-4      80.6
-    this script, 50,000 texts a stage                68.9  68 59 54 68                         not run
-    this script, `STAGES`, small                     83.4  85 87 94 89                  32,000      8  6e-4      77.3
-    this script, `STAGES`, tiny (start/tiny)         83.2  91 91 92 86                  32,000      8  8.5e-4    56.8
-
-On two idle cores from an empty home directory, start/small, batch 4 and 4e-4 on 32,000: 80.6 %, 89.3 % of the ceiling's
-gain, in 3 min 27 s with everything. Facts 82 to 84, earlier turns 80, corrections 81, denials 86; two hops, comparisons,
-sums and tasks 52 to 62. Two epochs end at 80.5 %: facts are at their ceiling of 84, so steps are not what is missing. The
-rest is lost on tasks (3 % of the comparisons, ceiling 89 %), two hops, sums and comparisons: more of the tasks in the
-mixture, or fewer of the skills that the start has not.
-
-So the first small model is not what the script makes today: the same stages end at 68.9 % (another seed and other texts).
-start/small is that model after the stage `helped`, and start/origin.json states the digests of today's lessons, not of
-those that made its first four stages.
-
-The reward model spends most steps until it checks that a value belongs to its item. What did not help: texts with
-verdicts after each sentence ("... Right." or "Wrong."), 50 % in five passes over 25,000 texts, and 71.2 instead of 76.8
-% from it (16,000, batch 16, 8e-4); pairs of words with verdicts, 51.5 %; "Is that right?" "Yes." or "No.", batches of
-8, 66 %, which is what unstated values and items give, and it destroys reading (62.8 % of the edits).
-
-Next: several seeds of each stage with the best one kept (state how it was chosen), or stages that go on until the
-validation accuracy stands still; more steps of the reward model in the same time (batch 4 on two devices).
 """
 
 from __future__ import annotations
@@ -43,15 +10,18 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from rmjax.data.comparisons import Demonstration, Message
+from rmjax.data.comparisons import Comparison, Demonstration, Message
 from rmjax.data.gold import texts
 from rmjax.data.gold.corpus import in_share
 from rmjax.data.gold.portable_random import PortableRandom
 from rmjax.data.gold.requests import LOOKUP_SUBSETS, TASK_SUBSETS, draw_request
 from rmjax.data.gold.responses import draw_response
+from rmjax.data.gold.reward import Verdict
 from rmjax.data.gold.statements import answer, joined, state
+
+Lesson = TypeVar("Lesson", Comparison, Demonstration)
 
 _LINKS = ("at", "for", "in", "is", "has", "with", "to", "on", "by", "gets")
 _FILLERS = (*_LINKS, "the", "a")
@@ -117,26 +87,56 @@ def helped(rng: PortableRandom) -> Demonstration:
     return Demonstration(request.prompt, draw_response(rng, request, rng.pick(("right", "refusal"))), "")
 
 
+def judged(rng: PortableRandom) -> Comparison:
+    """A request of the corpus, its right answer, and two or three wrong ones, which are tied."""
+    request = draw_request(rng, rng.pick((*LOOKUP_SUBSETS, *TASK_SUBSETS)))
+    wrong: tuple[Verdict, ...] = ("wrong_item",) if request.subset in TASK_SUBSETS else ("wrong_value", "wrong_item")
+    responses = [draw_response(rng, request, "right")]
+    count = rng.number(3, 4)
+    while len(responses) < count:
+        response = draw_response(rng, request, rng.pick(wrong))
+        if response not in responses:
+            responses.append(response)
+    order = rng.distinct(range(count), count)
+    return Comparison(
+        prompt=request.prompt,
+        responses=tuple(responses[k] for k in order),
+        ranks=tuple(1 if k == 0 else 2 for k in order),
+        subset=request.subset,
+        origin="lessons/judged",
+    )
+
+
 LESSONS: dict[str, Callable[[PortableRandom], Demonstration]] = {
     each.__name__: each for each in (recall, linked, gaps, restated, answered, helped)
 }
 
 
 class Stage(NamedTuple):
-    """One stage of pretraining: shares of its lessons, number of texts, peak learning rate of the small model."""
+    """One stage of pretraining.
+
+    Attributes:
+        shares: lesson -> its share of the texts.
+        texts: number of texts (of `judged`: comparisons).
+        learning_rate: peak learning rate of the small model.
+        batch: texts in a step.
+    """
 
     shares: dict[str, float]
     texts: int
     learning_rate: float
+    batch: int = 32
 
 
 STAGES = {
     "recall": Stage({"recall": 1.0}, 150_000, 3e-3),
     "linked": Stage({"linked": 0.67, "recall": 0.33}, 100_000, 3e-3),
     "restated": Stage({"gaps": 0.5, "restated": 0.5}, 100_000, 3e-3),
-    "answered": Stage({"answered": 0.5, "restated": 0.5}, 100_000, 1.5e-3),
-    "helped": Stage({"answered": 0.7, "helped": 0.15, "restated": 0.15}, 50_000, 1e-3),
+    "answered": Stage({"answered": 0.5, "restated": 0.5}, 150_000, 1.5e-3),
+    "judged": Stage({"judged": 1.0}, 60_000, 6e-4, batch=8),
+    "helped": Stage({"answered": 0.5, "helped": 0.35, "restated": 0.15}, 100_000, 1e-3),
 }
+*READING, JUDGED, HELPED = STAGES
 
 
 def lessons(stage: str, count: int = 0) -> list[Demonstration]:
@@ -144,11 +144,19 @@ def lessons(stage: str, count: int = 0) -> list[Demonstration]:
 
     No prompt is in another part of the corpus.
     """
-    count = count or STAGES[stage].texts
+    return _take(stage, lambda rng: LESSONS[rng.weighted(STAGES[stage].shares)](rng), count)
+
+
+def judgements(count: int = 0) -> list[Comparison]:
+    """Returns the first `count` comparisons of the stage `judged`; 0: all. See `lessons`."""
+    return _take(JUDGED, judged, count)
+
+
+def _take(stage: str, draw: Callable[[PortableRandom], Lesson], count: int) -> list[Lesson]:
     rng = PortableRandom(f"gold/lessons:{stage}")
-    drawn: list[Demonstration] = []
-    while len(drawn) < count:
-        lesson = LESSONS[rng.weighted(STAGES[stage].shares)](rng)
+    drawn: list[Lesson] = []
+    while len(drawn) < (count or STAGES[stage].texts):
+        lesson = draw(rng)
         if in_share(lesson.prompt, ("lessons", "train")):
             drawn.append(lesson)
     return drawn
