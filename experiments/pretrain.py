@@ -29,7 +29,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     runtime.prepare_process()
-    flags.DEFINE_enum("size", "small", ["tiny", "small", "medium"], "Size of the model.")
+    flags.DEFINE_enum("size", "small", ["tiny", "mini", "small", "medium"], "Size of the model.")
     flags.DEFINE_string("output", None, "Folder to write, new or empty.", required=True)
     flags.DEFINE_string("workdir", "", "Folder of the runs of the stages; empty: runs/pretrain-SIZE.")
     flags.DEFINE_integer("texts", 0, "Texts of each stage; 0: as in the package.", lower_bound=0)

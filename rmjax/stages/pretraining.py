@@ -23,7 +23,12 @@ from rmjax.stages.sft import train_language_model
 from rmjax.training.run import write_json
 
 # width, layers, heads, MLP width
-SIZES = {"tiny": (48, 4, 3, 128), "small": (96, 4, 6, 256), "medium": (192, 4, 12, 512)}
+SIZES = {
+    "tiny": (48, 4, 3, 128),
+    "mini": (64, 4, 4, 176),
+    "small": (96, 4, 6, 256),
+    "medium": (144, 4, 9, 384),
+}
 HEAD_DIM = 16
 VOCABULARY = 1280
 POSITIONS = 1024

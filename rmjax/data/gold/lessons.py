@@ -1,8 +1,16 @@
-"""Lessons: texts for the pretraining of the embedded language models.
+"""Lessons: texts and comparisons for the pretraining of the embedded language models.
 
 A small transformer that sees only demonstrations learns how answers sound. It learns to look facts up in steps, each of
 which needs the one before: lists of pairs, words between the two, sentences, and at last questions. All kinds at once
-stay at chance. The stages are in `STAGES`; `rmjax.stages.pretraining` trains them.
+stay at chance.
+
+A language model that reads need not be able to judge: it has never seen a wrong answer. Reward models from such a start
+find out how to check a value at a random moment, or not at all. So one stage trains a reward model on right and wrong
+answers without noise in their labels: preference model pretraining (Askell et al., 2112.00861, section 4). The last
+stage teaches its trunk to answer again. Texts that say "Right." or "Wrong." after an answer did not have this effect.
+
+The stages are in `STAGES`; `rmjax.stages.pretraining` trains them. How to judge the tone is not part of
+them: vague answers, rambling ones and refusals are only in the comparisons of the corpus.
 """
 
 from __future__ import annotations
@@ -134,7 +142,7 @@ STAGES = {
     "restated": Stage({"gaps": 0.5, "restated": 0.5}, 100_000, 3e-3),
     "answered": Stage({"answered": 0.5, "restated": 0.5}, 150_000, 1.5e-3),
     "judged": Stage({"judged": 1.0}, 60_000, 6e-4, batch=8),
-    "helped": Stage({"answered": 0.5, "helped": 0.35, "restated": 0.15}, 100_000, 1e-3),
+    "helped": Stage({"answered": 0.5, "helped": 0.35, "restated": 0.15}, 50_000, 5e-4),
 }
 *READING, JUDGED, HELPED = STAGES
 
