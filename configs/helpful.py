@@ -89,7 +89,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.loss.center_coef = 0.0  # coefficient of (r_winner + r_loser)^2; 0.01 keeps scores centred
     config.loss.safety_coef = 0.0  # coefficient of telling safe from unsafe responses by the sign of the score; 0: none
 
-    config.train = stage(batch_size=4, epochs=1, learning_rate=4e-4)
+    config.train = stage(batch_size=8, epochs=1, learning_rate=6e-4)
     config.sft = stage(batch_size=16, epochs=1, learning_rate=3e-4)  # the SFT stage, if init is sft
 
     config.evaluation = ConfigDict()
@@ -140,8 +140,8 @@ def stage(*, batch_size: int, epochs: int, learning_rate: float) -> ConfigDict:
     train.remat = "none"  # recomputation in the backward pass, to save memory: none, dots (all but linear maps), full
     train.row_length = 0  # tokens of a packed row; 0: fitted to the data
     train.log_every = 5  # steps between lines in metrics.jsonl
-    train.evaluate_every = 100  # steps between evaluations on the validation set; 0: only at the end
-    train.checkpoint_every = 200  # steps between checkpoints; 0: only at the end
+    train.evaluate_every = 200  # steps between evaluations on the validation set; 0: only at the end
+    train.checkpoint_every = 400  # steps between checkpoints; 0: only at the end
     train.keep = 2  # number of newest checkpoints that are not deleted
     train.select = "last"  # last, or best: of the remaining checkpoints the one with the lowest validation loss
     train.optimizer = ConfigDict()
