@@ -3,8 +3,9 @@
     python experiments/train.py --config=configs/helpful.py
 
 Begins with a small language model that is part of the package. It has read texts like those of the embedded gold
-corpus, and learns to answer from the demonstrations of the corpus (SFT). From these weights a reward model is trained
-on the comparisons of the corpus, and evaluated on unseen prompts. Nothing is downloaded.
+corpus, and right and wrong answers (experiments/pretrain.py). It learns to answer from the demonstrations of the corpus
+(SFT). From these weights a reward model is trained on the comparisons of the corpus, and evaluated on unseen prompts.
+Nothing is downloaded.
 
 Every field below can be set on the command line: `--config.train.optimizer.learning_rate=3e-4`. A field that does not
 exist is an error. The language model knows only the words of the corpus. The variant `scratch` is for data of your own:

@@ -2,8 +2,9 @@
 
     python experiments/pretrain.py --size=small --output=small
 
-Takes half an hour on two cores for `small`, the default start of configs/helpful.py, which needs no pretraining because
-the package has it. A run from the new one:
+`small` is the default start of configs/helpful.py, which needs no pretraining because the package has it. It takes an
+hour on one core. The stages are runs in runs/pretrain-SIZE, and the same command continues them. A reward model from
+the new language model:
 
     python experiments/train.py --config=configs/helpful.py --config.model.path=small
 """

@@ -160,6 +160,7 @@ def test_help_names_a_configuration_that_cannot_be_read(config, message):
     [
         (["--config=configs/helpfull.py"], "configs/helpfull.py: no such file; there are configs/helpful.py, configs/"),
         (["--config=configs/helpful.py", "--max_step=3"], "flag 'max_step'. A field of the configuration is written"),
+        (["--flagfile=absent"], "error: Unable to open flagfile: [Errno 2] No such file or directory: 'absent'"),
     ],
 )
 def test_a_wrong_flag_gets_what_was_meant(flags, message):

@@ -6,7 +6,8 @@ Claim: reward models start from the SFT model (Stiennon et al., 2009.01325; Inst
 needs the same knowledge as answering. This matters more if there are fewer comparisons.
 
 Three starts have the same tokenizer and the same sizes: the language model of the package after SFT on demonstrations;
-that language model itself; and random weights.
+that language model itself; and random weights. The language model has judged right and wrong answers in its pretraining
+(preference model pretraining, 2112.00861), as in Bai et al. (2204.05862).
 
 Results on the corpus of skills: not measured yet.
 """

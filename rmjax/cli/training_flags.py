@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,11 @@ CONFIG = "config"
 
 def define() -> None:
     """Defines the flags of a script that trains: --config, --workdir, and those of several processes."""
-    config_flags.DEFINE_config_file(CONFIG, None, "Configuration file, as configs/helpful.py or FILE:VARIANT.")
+    try:
+        config_flags.DEFINE_config_file(CONFIG, None, "Configuration file, as configs/helpful.py or FILE:VARIANT.")
+    except flags.Error as error:  # it already reads the file of --flagfile
+        print(f"error: {error}".replace("ERROR:: ", ""), file=sys.stderr)
+        sys.exit(2)
     flags.DEFINE_string("workdir", None, "Run directory; default runs/CONFIG-VARIANT, with a hash if fields change.")
     flags.mark_flag_as_required(CONFIG)
     flags.DEFINE_bool("print_config", False, "Print every field of the configuration with its value, and run nothing.")
