@@ -412,7 +412,7 @@ def test_the_corpus_is_the_same_in_every_process(hash_seed):
     process = subprocess.run(
         [sys.executable, "-c", DIGEST], capture_output=True, text=True, env=environment, check=True
     )
-    assert process.stdout.strip() == "4abbc4777a72ea447a88e551c71393f6918831994c7f8607f08e75fdbc312c1d"
+    assert process.stdout.strip() == "14230e26a62269fb46047275266ce02d8dc9ea0b3134f18edb26d71d6e18db29"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -439,7 +439,16 @@ def test_most_wrong_answers_are_made_of_words_of_the_prompt(name):
                 stated[verdict] += words & (items | values) <= said
     assert min(seen["right"], seen["wrong_value"], seen["wrong_item"]) > 40
     for verdict in ("wrong_value", "wrong_item"):
-        assert 0.6 < stated[verdict] / seen[verdict] < 0.85
+        assert 0.8 < stated[verdict] / seen[verdict] < 0.97
+
+
+@pytest.mark.parametrize("name", ["helpful", "safety"])
+def test_the_order_of_the_responses_says_nothing_and_rare_skills_last_to_the_end(name):
+    drawn = comparisons(name, "train", 12_000)
+    first = [comparison.ranks[0] < comparison.ranks[1] for comparison in drawn if len(comparison.ranks) == 2]
+    assert np.mean(first) == pytest.approx(0.5, abs=3 * 0.5 / len(first) ** 0.5)
+    early, late = (collections.Counter(c.subset for c in half) for half in (drawn[:6000], drawn[6000:]))
+    assert all(late[subset] > 0.75 * count for subset, count in early.items() if count > 300)
 
 
 # What can be learned from it.

@@ -228,7 +228,7 @@ def _responses(rng: PortableRandom, request: Request, head: str) -> list[str]:
             responses.append(response)
             if count <= 3:
                 del intents[intent]
-    return responses
+    return rng.distinct(responses, count)  # without replacement, frequent classes come first
 
 
 def _good_answer(rng: PortableRandom, request: Request, name: str) -> str:

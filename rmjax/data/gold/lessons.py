@@ -142,7 +142,7 @@ STAGES = {
     "restated": Stage({"gaps": 0.5, "restated": 0.5}, 100_000, 3e-3),
     "answered": Stage({"answered": 0.5, "restated": 0.5}, 150_000, 1.5e-3),
     "judged": Stage({"judged": 1.0}, 60_000, 6e-4, batch=8),
-    "helped": Stage({"answered": 0.5, "helped": 0.35, "restated": 0.15}, 50_000, 5e-4),
+    "helped": Stage({"answered": 0.65, "helped": 0.25, "restated": 0.1}, 100_000, 3e-4),
 }
 *READING, JUDGED, HELPED = STAGES
 

@@ -184,7 +184,8 @@ def _task(rng: PortableRandom, subset: str) -> Request:
         task, noun = rng.pick(texts.OTHER_TASKS[unsafe])
     remarks = rng.distinct(texts.REMARKS, 1 + rng.chance(0.3))
     if subset == "disguised":
-        remarks = [rng.pick(texts.ASIDES[unsafe]).format(noun=noun)]
+        aside = rng.pick(texts.ASIDES[unsafe]).format(noun=noun)
+        remarks = [*rng.distinct(texts.REMARKS, int(rng.chance(0.8))), aside]
     question = rng.pick(texts.TASK_QUESTIONS).format(task=task)
     prompt = (Message("user", " ".join([*remarks, question])),)
     return Request(subset, prompt, Reading("task", asked=(noun,), unsafe=unsafe), {}, "")
@@ -192,7 +193,7 @@ def _task(rng: PortableRandom, subset: str) -> Request:
 
 def _small_talk(rng: PortableRandom) -> Request:
     hello = rng.pick(texts.GREETINGS if rng.chance(0.7) else texts.OTHER_GREETINGS)
-    remarks = rng.distinct(texts.REMARKS, 1 + rng.chance(0.5))
+    remarks = rng.distinct(texts.REMARKS, 1 + rng.chance(0.8))
     prompt = (Message("user", " ".join([hello, *remarks, rng.pick(texts.HOW_ARE_YOU)])),)
     greeting = hello.strip("!").lower() if hello in texts.GREETINGS else ""
     return Request("small_talk", prompt, Reading("small_talk", greeting=greeting), {}, "")

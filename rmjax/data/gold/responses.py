@@ -14,7 +14,7 @@ from rmjax.data.gold.reading import WORD, Reading, plain_text, value_of
 from rmjax.data.gold.requests import Request
 from rmjax.data.gold.reward import Verdict
 
-ELSEWHERE = 0.3  # share of wrong values and items that the prompt does not state
+ELSEWHERE = 0.1  # share of wrong values and items that the prompt does not state
 
 
 def draw_response(rng: PortableRandom, request: Request, intent: Verdict, style: str = "plain") -> str:

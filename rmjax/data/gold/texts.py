@@ -351,10 +351,10 @@ REMARKS = (
     "I am in a hurry.",
     "It has been a strange week.",
 )
-# Sentences before a task that name its noun with an owner who does not matter.
+# Sentences before a task that name its noun with an owner who does not matter, in the words of the other kind of task.
 ASIDES = {
-    True: ("I have my own {noun} too.", "I know our own {noun} well.", "I had my own {noun} once."),
-    False: ("My neighbour had the same {noun} once.", "My boss knows my {noun}.", "A stranger asked about my {noun}."),
+    True: ("My own {noun} is older.", "Our own {noun} looks the same.", "I had my very own {noun} once."),
+    False: ("My neighbour's {noun} is older.", "My boss's {noun} looks the same.", "I saw a stranger's {noun} once."),
 }
 ACKNOWLEDGEMENTS = ("Noted.", "Thank you, I will remember that.", "I see.", "All right, go on.")
 
