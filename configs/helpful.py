@@ -90,7 +90,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.loss.center_coef = 0.0  # coefficient of (r_winner + r_loser)^2; 0.01 keeps scores centred
     config.loss.safety_coef = 0.0  # coefficient of telling safe from unsafe responses by the sign of the score; 0: none
 
-    config.train = stage(batch_size=8, epochs=1, learning_rate=6e-4)
+    config.train = stage(batch_size=8, epochs=1, learning_rate=1.2e-3)
     config.sft = stage(batch_size=16, epochs=1, learning_rate=3e-4)  # the SFT stage, if init is sft
 
     config.evaluation = ConfigDict()

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from configs.sweeps import page
 
-SIZES = {"tiny": 48, "mini": 64, "small": 96, "medium": 144}  # language models of the package -> width
+SIZES = {"tiny": 48, "small": 96}  # language models of the package -> width
 DATA = (1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
 
 
@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
         starts=tuple({"name": name, "fields": (*page.SFT["fields"], *trunk(name), rate(3e-4, name))} for name in SIZES),
         settings=page.grid(
             comparisons={size: (f"data.train=gold/helpful[:{size}]",) for size in DATA},
-            model={name: (*trunk(name), rate(6e-4, name), f"init={{{name}}}") for name in SIZES},
+            model={name: (*trunk(name), rate(1.2e-3, name), f"init={{{name}}}") for name in SIZES},
         ),
         measures=(
             page.ACCURACY,
@@ -36,7 +36,7 @@ def get_config() -> ConfigDict:
             ("embedding", "parameters.embedding", "count"),
         ),
         compare="model",
-        against=(("mini", "tiny"), ("small", "mini"), ("medium", "small")),
+        against=(("small", "tiny"),),
         figures=(("accuracy", "curves", "accuracy", "parameters", "model"),),
         fit=("accuracy", "parameters", "comparisons"),
     )
