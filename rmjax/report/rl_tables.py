@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rmjax.evaluation.text_table import interval_text, percent, text_table
+from rmjax.evaluation.text_table import interval_text, mean_text, percent, text_table
 
 HEAD = ("", "before", "after", "difference", "wins against the start")
 
@@ -31,7 +31,7 @@ def result_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
                 )
             )
         if "kl" in after:
-            kl = f"{after['kl']:.2f} ± {after['kl_error']:.2f}"
+            kl = mean_text(after["kl"], after["kl_error"])
             rows.append((f"KL in nats per response, {way}", "0", kl, "", ""))
         rows.append((f"tokens per response, {way}", f"{before['length']:.1f}", f"{after['length']:.1f}", "", ""))
         rows.append((f"cut at the limit, {way}", percent(before["cut"]), percent(after["cut"]), "", ""))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rmjax.evaluation.text_table import interval_text, percent
+from rmjax.evaluation.text_table import interval_text, mean_text, percent
 from rmjax.stages.rl_settings import StopSettings
 
 # Names of the metrics of an iteration in metrics.jsonl, as in the trainers of OpenAI and TRL.
@@ -118,7 +118,7 @@ def console_line(row: Mapping[str, float], gold: Sequence[str]) -> str:
         f"step {int(row['step'])}",
         f"score {row['objective/scores']:.2f}",
         *(f"gold {name} {row[f'gold/{name}']:.2f}" for name in gold),
-        f"KL {row['objective/kl']:.2f} ± {row['objective/kl_error']:.2f}",
+        f"KL {mean_text(row['objective/kl'], row['objective/kl_error'])}",
         *([f"entropy {row['policy/entropy_avg']:.2f}"] if "policy/entropy_avg" in row else []),
         f"cut {percent(row['val/cut'])}",
         f"dead groups {percent(row['val/dead_groups'])}",
@@ -134,7 +134,7 @@ def evaluation_line(step: int, found: Mapping[str, Any], title: str) -> str:
         wins = percent(found[f"{name}_win_rate"]) + interval_text(found[f"{name}_win_rate_ci95"], " ({})")
         compared = f" (wins {wins} against the start)" if step else ""
         parts.append(f"{name.replace('_', ' ')} {found[name]:.2f}{compared}")
-    parts.append(f"KL {found['kl']:.2f} ± {found['kl_error']:.2f}")
+    parts.append(f"KL {mean_text(found['kl'], found['kl_error'])}")
     return f"{title}, step {step}: " + "  ".join(parts)
 
 

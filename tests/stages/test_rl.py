@@ -31,7 +31,7 @@ from rmjax.scoring.hub import export_language_model
 from rmjax.stages import rl_loop, train_policy
 from rmjax.stages.parsing import parse
 from rmjax.stages.rl_evaluation import Measured, sign_of_exploitation, summarize
-from rmjax.stages.rl_log import metrics_row, stop_of_iteration, trend, verdict
+from rmjax.stages.rl_log import evaluation_line, metrics_row, stop_of_iteration, trend, verdict
 from rmjax.stages.rl_models import load_models
 from rmjax.stages.rl_prompts import batch_indices, encode_prompts, gold_rewards, load_prompts
 from rmjax.stages.rl_settings import PromptSettings, RlSettings, StopSettings
@@ -290,6 +290,9 @@ def test_summaries_compare_every_prompt_with_the_start():
     assert (found["one"], found["one_gain"], found["one_win_rate"]) == (5.0, 3.0, 1.0)  # NaN: it does not apply
     assert "none" not in found
     assert (found["kl"], found["kl_error"], found["length"], found["cut"]) == (0.5, 0.1, 2.0, 0.5)
+    assert evaluation_line(0, found, "held-out").endswith("KL 0.50 ± 0.10")
+    single = found | {"kl_error": None}  # a single response has no standard error
+    assert evaluation_line(0, single, "held-out").endswith("KL 0.50")
 
 
 def test_repetition_with_a_higher_score_is_a_sign_of_exploitation():
