@@ -89,6 +89,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.loss.tie_threshold = 0.5  # eta of rao_kupper
     config.loss.center_coef = 0.0  # coefficient of (r_winner + r_loser)^2; 0.01 keeps scores centred
     config.loss.safety_coef = 0.0  # coefficient of telling safe from unsafe responses by the sign of the score; 0: none
+    config.loss.lm_coef = 0.0  # coefficient of the next-token loss of best responses (tied embeddings only); 0: none
 
     config.train = stage(batch_size=8, epochs=1, learning_rate=1.2e-3)
     config.sft = stage(batch_size=16, epochs=1, learning_rate=3e-4)  # the SFT stage, if init is sft
