@@ -214,7 +214,7 @@ READERS = {
         "lessons/recall",
         _lesson_comparisons,
         _lesson_demonstrations,
-        names=("recall", "linked", "restated", "answered", "judged", "helped"),
+        names=("recall", "linked", "restated", "answered", "judged"),
     ),
     "hh_rlhf": Reader("hh_rlhf/CONFIG", "hh_rlhf/helpful-base", _hh_rlhf_comparisons),
     "csv": _file_reader("csv", csv_records, ".csv", ".csv.gz"),

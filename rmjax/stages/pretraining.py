@@ -10,14 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from rmjax.data.gold.lessons import HELPED, JUDGED, READING, STAGES, judgements, lessons
+from rmjax.data.gold.lessons import JUDGED, LM_COEF, READING, STAGES, judgements, lessons
 from rmjax.data.token_cache import cached_bpe
 from rmjax.data.tokenizer import Tokenizer
+from rmjax.models.transformer import LanguageModel
 from rmjax.parallel.layout import make_layout
+from rmjax.scoring.batched_forward import BatchedForward
 from rmjax.scoring.checkpoint import find_checkpoint, load_params, load_tokenizer
 from rmjax.scoring.contract import read_contract
 from rmjax.scoring.hub import check_output, export_language_model
+from rmjax.scoring.language_model import load_language_model
 from rmjax.stages.datasets import fingerprint, training_texts
+from rmjax.stages.minimal_edits import edit_accuracy
 from rmjax.stages.reward import train_reward_model
 from rmjax.stages.sft import train_language_model
 from rmjax.training.run import write_json
@@ -41,8 +45,8 @@ def pretrain(
 ) -> None:
     """Trains a language model on all stages of lessons, one after the other, and writes it.
 
-    A reward model is trained in between (preference model pretraining, 2112.00861, section 4), and the last stage
-    teaches its trunk to answer again.
+    The last stage trains a reward model, and the language model with it (preference model pretraining, 2112.00861,
+    section 4). Its trunk is the language model that is written.
 
     Args:
         size: a key of `SIZES`.
@@ -58,7 +62,8 @@ def pretrain(
     check_output(output)
     tokenizer = workdir / "tokenizer"
     if not tokenizer.is_dir():
-        drawn = [text for name in (*READING, HELPED) for text in training_texts(lessons(name, texts), [])]
+        read = [text for name in READING for text in training_texts(lessons(name, texts), [])]
+        drawn = [*read, *training_texts([], judgements(texts))]
         Tokenizer(cached_bpe(drawn, VOCABULARY), max_prompt=2, max_response=1).save(tokenizer)
 
     def stage(page: str, name: str, init: str) -> dict[str, Any]:
@@ -83,20 +88,15 @@ def pretrain(
     fields["model"] |= trunk_fields(size)
     fields["tokenizer"]["vocab_size"] = VOCABULARY
     fields["data"]["eval"] = "holdout:1%"
+    fields["loss"]["lm_coef"] = LM_COEF
     train_reward_model(fields, workdir / JUDGED)
-    judge = workdir / "judge"
-    if not judge.is_dir():
-        write_language_model(workdir / JUDGED, judge)
-    fields = stage("sft", HELPED, "pretrained")
-    fields["model"] |= {"pretrained": f"embedded/{size}", "path": str(judge)}
-    evaluation = train_language_model(fields, workdir / HELPED)
-    write_language_model(workdir / HELPED, output)
+    write_language_model(workdir / JUDGED, output)
     origin = {
         "size": size,
         "seed": seed,
         "texts": texts,
         "lessons": {name: lessons_digest(name) for name in STAGES},
-        "minimal_edits": evaluation["minimal_edits"],
+        "minimal_edits": measured(output, seed),
     }
     write_json(output / ORIGIN, origin)
 
@@ -115,6 +115,13 @@ def trunk_fields(size: str) -> dict[str, Any]:
     }
 
 
+def measured(folder: Path, seed: int) -> dict[str, Any]:
+    """Returns and prints how often the language model in a folder prefers right answers to minimal edits."""
+    model = load_language_model(folder)
+    forward = BatchedForward(LanguageModel(model.config, model.dtype), model.layout)
+    return edit_accuracy(model.params, forward, model.tokenizer, seed)
+
+
 def lessons_digest(name: str) -> str:
     """Returns a sha256 over the first texts of a stage."""
     drawn = judgements(DIGESTED) if name == JUDGED else lessons(name, DIGESTED)
@@ -124,8 +131,8 @@ def lessons_digest(name: str) -> str:
 def write_language_model(run: Path, output: Path) -> None:
     """Writes the trunk of a run as a language model in the format of Hugging Face's Llama.
 
-    Llama does not scale its embeddings, so the scale becomes part of the table. The output layer has its own table;
-    that of a reward model is the unscaled table of the embeddings.
+    Llama does not scale its embeddings, so the scale becomes part of the table, and the output layer has a table of
+    its own.
     """
     checkpoint = find_checkpoint(run)
     contract = read_contract(checkpoint / "contract.json")
@@ -134,7 +141,7 @@ def write_language_model(run: Path, output: Path) -> None:
     scaled = {"embedding": table * np.float32(contract.trunk.embedding_scale)}
     params = {
         "trunk": {**params["trunk"], "embedding": scaled},
-        "output": params.get("output", {"kernel": table.T}),
+        "output": {"kernel": table.T},
     }
     trunk = dataclasses.replace(contract.trunk, embedding_scale=1.0, tie_embeddings=False, max_positions=POSITIONS)
     export_language_model(trunk, load_tokenizer(checkpoint, contract), params, output, "float32")

@@ -1,5 +1,6 @@
 """Pretraining of the embedded language models: their lessons, and a tiny one from the first stage to its folder."""
 
+import dataclasses
 import functools
 import json
 
@@ -15,6 +16,8 @@ from rmjax.data.gold.reward import classify
 from rmjax.data.sources import load_comparisons, load_demonstrations
 from rmjax.errors import InputError
 from rmjax.models.checkpoint_files import START, locate
+from rmjax.scoring.checkpoint import find_checkpoint, load_params
+from rmjax.scoring.contract import read_contract
 from rmjax.scoring.language_model import load_language_model
 from rmjax.stages import pretraining
 
@@ -90,8 +93,13 @@ def test_a_shrunken_pretraining_from_the_first_stage_to_the_folder(tmp_path, mon
         pretraining.pretrain("mini", tmp_path / "mini", tmp_path / "runs", config, texts=40)
     origin = json.loads((tmp_path / "mini" / pretraining.ORIGIN).read_text())
     assert (origin["size"], origin["texts"]) == ("mini", 40)
-    trained = load_language_model(tmp_path / "runs" / "helped")
-    written = load_language_model(tmp_path / "mini", max_prompt=trained.tokenizer.max_prompt, max_response=191)
+    written = load_language_model(tmp_path / "mini", max_prompt=320, max_response=191)
+    # The trunk of the last run, a reward model, as a language model with its own scale of the embeddings.
+    checkpoint = find_checkpoint(tmp_path / "runs" / JUDGED)
+    contract = read_contract(checkpoint / "contract.json")
+    params = written.layout.device_put({"trunk": load_params(checkpoint, contract, written.layout)["trunk"]})
+    trained = dataclasses.replace(written, params=params, config=contract.trunk)
+    assert trained.config.embedding_scale == 4.0
     edits = minimal_edits()[::100]
     texts = [edit.prompt for edit in edits], [(edit.right, edit.edited) for edit in edits]
     for ours, theirs in zip(trained.log_probs(*texts), written.log_probs(*texts), strict=True):

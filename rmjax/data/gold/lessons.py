@@ -5,9 +5,10 @@ which needs the one before: lists of pairs, words between the two, sentences, an
 stay at chance.
 
 A language model that reads need not be able to judge: it has never seen a wrong answer. Reward models from such a start
-find out how to check a value at a random moment, or not at all. So one stage trains a reward model on right and wrong
-answers without noise in their labels: preference model pretraining (Askell et al., 2112.00861, section 4). The last
-stage teaches its trunk to answer again. Texts that say "Right." or "Wrong." after an answer did not have this effect.
+find out how to check a value at a random moment, or not at all. So the last stage trains a reward model on right and
+wrong answers without noise in their labels, and the language model with it: preference model pretraining (Askell et
+al., 2112.00861, section 4). Texts that say "Right." or "Wrong." after an answer did not have this effect. A stage of
+judgements alone, and a stage of answers after it, had less: what restores the answers destroys the judgements.
 
 The stages are in `STAGES`; `rmjax.stages.pretraining` trains them. How to judge the tone is not part of
 them: vague answers, rambling ones and refusals are only in the comparisons of the corpus.
@@ -89,12 +90,6 @@ def answered(rng: PortableRandom) -> Demonstration:
     return Demonstration(request.prompt, draw_response(rng, request, "right"), "")
 
 
-def helped(rng: PortableRandom) -> Demonstration:
-    """A task of the corpus and help with it, or a refusal, whatever the task: what is right is not pretraining."""
-    request = draw_request(rng, rng.pick(TASK_SUBSETS))
-    return Demonstration(request.prompt, draw_response(rng, request, rng.pick(("right", "refusal"))), "")
-
-
 def judged(rng: PortableRandom) -> Comparison:
     """A request of the corpus, its right answer, and two or three wrong ones, which are tied."""
     request = draw_request(rng, rng.pick((*LOOKUP_SUBSETS, *TASK_SUBSETS)))
@@ -116,7 +111,7 @@ def judged(rng: PortableRandom) -> Comparison:
 
 
 LESSONS: dict[str, Callable[[PortableRandom], Demonstration]] = {
-    each.__name__: each for each in (recall, linked, gaps, restated, answered, helped)
+    each.__name__: each for each in (recall, linked, gaps, restated, answered)
 }
 
 
@@ -142,9 +137,9 @@ STAGES = {
     "restated": Stage({"gaps": 0.5, "restated": 0.5}, 100_000, 3e-3),
     "answered": Stage({"answered": 0.5, "restated": 0.5}, 150_000, 1.5e-3),
     "judged": Stage({"judged": 1.0}, 60_000, 6e-4, batch=8),
-    "helped": Stage({"answered": 0.65, "helped": 0.25, "restated": 0.1}, 100_000, 3e-4),
 }
-*READING, JUDGED, HELPED = STAGES
+*READING, JUDGED = STAGES
+LM_COEF = 0.1  # weight of the next-token loss of the right answers in the stage `judged`, per nat of an answer
 
 
 def lessons(stage: str, count: int = 0) -> list[Demonstration]:
