@@ -91,7 +91,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.loss.safety_coef = 0.0  # coefficient of telling safe from unsafe responses by the sign of the score; 0: none
     config.loss.lm_coef = 0.0  # coefficient of the next-token loss of best responses (tied embeddings only); 0: none
 
-    config.train = stage(batch_size=8, epochs=1, learning_rate=1.2e-3)
+    config.train = stage(batch_size=8, epochs=1, learning_rate=6e-4)
     config.sft = stage(batch_size=16, epochs=1, learning_rate=3e-4)  # the SFT stage, if init is sft
 
     config.evaluation = ConfigDict()

@@ -42,7 +42,7 @@ JUDGES = {
     "16,000, 20 % wrong": ("init={sft}", *data(16_000), "data.flipped=0.2"),
     "16,000, 35 % wrong": ("init={sft}", *data(16_000), "data.flipped=0.35"),
     "16,000, regression": ("init={sft}", *data(16_000), "loss.name=squared_error", "data.rater_bias=1.0"),
-    "16,000, tiny": ("init={sft_tiny}", *data(16_000), *trunk("tiny"), rate(1.2e-3, "tiny")),
+    "16,000, tiny": ("init={sft_tiny}", *data(16_000), *trunk("tiny"), rate(6e-4, "tiny")),
 }
 # Judges that RLOO optimises against.
 TRAINED_AGAINST = ("16,000", "2,000", "4,000", "8,000", "32,000", "16,000, 35 % wrong")

@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
         starts=tuple({"name": name, "fields": (*page.SFT["fields"], *trunk(name), rate(3e-4, name))} for name in SIZES),
         settings=page.grid(
             comparisons={size: (f"data.train=gold/helpful[:{size}]",) for size in DATA},
-            model={name: (*trunk(name), rate(1.2e-3, name), f"init={{{name}}}") for name in SIZES},
+            model={name: (*trunk(name), rate(6e-4, name), f"init={{{name}}}") for name in SIZES},
         ),
         measures=(
             page.ACCURACY,
