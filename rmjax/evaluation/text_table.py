@@ -66,8 +66,8 @@ def mean_text(mean: float, error: float | None) -> str:
     """Returns a mean and its standard error, or the mean alone if a single value gives none (None or NaN).
 
     Example:
-        >>> mean_text(0.25, 0.125), mean_text(0.25, None)
-        ('0.25 ± 0.12', '0.25')
+        >>> mean_text(0.25, 0.125), mean_text(0.25, None), mean_text(0.25, math.nan)
+        ('0.25 ± 0.12', '0.25', '0.25')
     """
     return f"{mean:.2f}" if error is None or math.isnan(error) else f"{mean:.2f} ± {error:.2f}"
 

@@ -80,4 +80,6 @@ def test_a_row_for_every_score_of_both_ways():
         "score, sampled", "1.00 (0.50 to 1.50)", "1.00 (0.50 to 1.50)", "+0.25 (0.00 to 0.50)", "75.0 % (50.0 to 90.0)"
     )  # fmt: skip
     assert rows[1][2] == "2.00 ± 0.10"
+    single = sampled | {"kl_error": None}  # a single response has no standard error
+    assert result_rows({way: {"before": single, "after": single} for way in ("sampled", "greedy")})[1][2] == "2.00"
     assert [name for name, *_ in rows if name.startswith("KL")] == ["KL in nats per response, sampled"]
