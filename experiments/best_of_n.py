@@ -156,8 +156,9 @@ def choose_prompts(policy: Path) -> tuple[list[Prompt], str, tuple[str, ...]]:
 
 def corpus_of(policy: Path) -> str:
     """Returns the part of the embedded corpus that a policy was trained on, as a source of data."""
-    from rmjax.scoring.checkpoint import find_checkpoint, is_hugging_face
+    from rmjax.scoring.checkpoint import is_hugging_face
     from rmjax.scoring.contract import read_contract
+    from rmjax.scoring.run_checkpoints import find_checkpoint
 
     learned = "" if is_hugging_face(policy) else read_contract(find_checkpoint(policy) / "contract.json").data["source"]
     if not learned.startswith("gold/"):

@@ -20,16 +20,10 @@ from rmjax.errors import InputError
 def main() -> None:
     from rmjax.parallel.layout import make_layout
     from rmjax.scoring.adapter_export import export_adapter
-    from rmjax.scoring.checkpoint import (
-        find_checkpoint,
-        list_checkpoints,
-        load,
-        load_tokenizer,
-        load_tree,
-        verify_canaries,
-    )
+    from rmjax.scoring.checkpoint import load, load_tokenizer, load_tree, verify_canaries
     from rmjax.scoring.contract import read_contract
     from rmjax.scoring.hub import export_language_model, export_reward_model, load_classifier
+    from rmjax.scoring.run_checkpoints import find_checkpoint, list_checkpoints
     from rmjax.training.run_files import read_json
     from rmjax.training.run_paths import RunPaths
 

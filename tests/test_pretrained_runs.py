@@ -20,9 +20,10 @@ from rmjax.data.sources import load_comparisons
 from rmjax.errors import InputError
 from rmjax.evaluation.evaluate import evaluate_heads
 from rmjax.parallel.layout import make_layout
-from rmjax.scoring.checkpoint import find_checkpoint, load_tree
+from rmjax.scoring.checkpoint import load_tree
 from rmjax.scoring.contract import read_contract
 from rmjax.scoring.gate import GatedModel
+from rmjax.scoring.run_checkpoints import find_checkpoint
 from rmjax.stages.initialization import check_origin, check_template, initialize
 from rmjax.stages.parsing import parse
 from rmjax.stages.settings import RunSettings

@@ -13,7 +13,8 @@ import pytest
 from test_command_line import ROOT, SMALL, command, environment
 
 from rmjax.parallel.layout import make_layout
-from rmjax.scoring.checkpoint import find_checkpoint, load_tree
+from rmjax.scoring.checkpoint import load_tree
+from rmjax.scoring.run_checkpoints import find_checkpoint
 
 
 def free_address() -> str:

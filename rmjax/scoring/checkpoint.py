@@ -38,10 +38,9 @@ from rmjax.parallel.layout import Layout, make_layout
 from rmjax.parallel.processes import is_main_process, sync_processes
 from rmjax.scoring.contract import Canary, Contract, check_canaries, read_contract
 from rmjax.scoring.hub import load_classifier
-from rmjax.scoring.manifest import MANIFEST, manifest_of, verify_files
+from rmjax.scoring.manifest import MANIFEST, manifest_of
 from rmjax.scoring.reward_model import RewardModel
-
-NEEDED = ("contract.json", "params/", "tokenizer/")  # beginnings of names that the manifest of a checkpoint lists
+from rmjax.scoring.run_checkpoints import find_checkpoint, list_checkpoints
 
 
 def save_checkpoint(
@@ -92,41 +91,6 @@ def _complete(root: Path, partial: Path, final: Path, keep: int) -> None:
     sync(root)
     for old in list_checkpoints(root)[:-keep]:
         remove_folder(old)
-
-
-def list_checkpoints(root: Path) -> list[Path]:
-    """Returns the complete checkpoints in `root`, oldest first."""
-    if not root.is_dir():
-        return []
-    # Not isdigit, which is true for "²" too.
-    return sorted((path for path in root.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
-
-
-def find_checkpoint(path: Path) -> Path:
-    """Returns the checkpoint `path`, or the last undamaged checkpoint of the run directory `path`.
-
-    A damaged checkpoint of a run is skipped with a warning on standard error; one that is named directly is an error. A
-    run that is not finished is a warning too.
-
-    Raises:
-        InputError: there is no checkpoint, or no undamaged one.
-    """
-    path = Path(path)
-    if (path / "contract.json").is_file():
-        if wrong := verify_files(path, NEEDED):
-            raise InputError(f"the checkpoint {path} is damaged: {wrong}")
-        return path
-    if not path.is_dir():
-        raise InputError(f"there is no checkpoint at {path}: give a run directory or a checkpoint in it")
-    root = path if list_checkpoints(path) else path / "checkpoints"
-    unfinished = (path / "config.json").is_file() and not (path / "evaluation.json").is_file()
-    for checkpoint in reversed(list_checkpoints(root)):
-        if not (wrong := verify_files(checkpoint, NEEDED)):
-            if unfinished:
-                print(f"warning: the run {path} is not finished: step {int(checkpoint.name)} is used", file=sys.stderr)
-            return checkpoint
-        print(f"warning: skipping the damaged checkpoint {checkpoint}: {wrong}", file=sys.stderr)
-    raise InputError(f"{path} has no undamaged checkpoint: give a run directory or a checkpoint in it")
 
 
 def load(

@@ -25,9 +25,10 @@ from rmjax.models.token_choice import SamplingSettings
 from rmjax.models.transformer import LanguageModel, model_in_words, parameter_shapes
 from rmjax.parallel.layout import Layout, make_layout
 from rmjax.scoring.batched_forward import BatchedForward
-from rmjax.scoring.checkpoint import find_checkpoint, is_hugging_face, load_params, load_tokenizer
+from rmjax.scoring.checkpoint import is_hugging_face, load_params, load_tokenizer
 from rmjax.scoring.contract import read_contract
 from rmjax.scoring.hub import check_tokenizer
+from rmjax.scoring.run_checkpoints import find_checkpoint
 
 
 class Response(NamedTuple):

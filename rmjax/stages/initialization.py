@@ -17,9 +17,10 @@ from rmjax.models.config import TransformerConfig
 from rmjax.models.lora import merge
 from rmjax.models.pretrained import open_pretrained
 from rmjax.parallel.layout import Layout
-from rmjax.scoring.checkpoint import find_checkpoint, load_params, load_tokenizer
+from rmjax.scoring.checkpoint import load_params, load_tokenizer
 from rmjax.scoring.contract import Contract, read_contract
 from rmjax.scoring.hub import check_tokenizer
+from rmjax.scoring.run_checkpoints import find_checkpoint
 from rmjax.stages.settings import LoraSettings, RunSettings, SftSettings
 
 ARROW = " -> "

@@ -20,11 +20,11 @@ from rmjax.models.transformer import LanguageModel, apply_fn, parameter_count
 from rmjax.parallel.layout import Layout
 from rmjax.parallel.processes import is_main_process
 from rmjax.report import figures
-from rmjax.scoring.checkpoint import list_checkpoints
 from rmjax.scoring.contract import Contract, read_contract
 from rmjax.scoring.finalize import finalize
 from rmjax.scoring.gate import GatedModel, fit_gate
 from rmjax.scoring.reward_model import Forward, RewardModel
+from rmjax.scoring.run_checkpoints import list_checkpoints
 from rmjax.stages.checks import check_sources
 from rmjax.stages.evaluation import Evaluation, evaluate_model
 from rmjax.stages.initialization import Initialization, init_from_sft_run

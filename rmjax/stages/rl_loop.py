@@ -14,17 +14,24 @@ from typing import Any
 import jax
 
 from rmjax.data.batch import BatchShape
-from rmjax.durable import remove_folder, remove_partial
 from rmjax.errors import InputError
 from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.evaluate import json_safe
 from rmjax.models.sampling import Sampler
 from rmjax.parallel.layout import Layout
+from rmjax.parallel.processes import sync_processes
 from rmjax.rlhf.iteration import Learner, NotFinite
 from rmjax.rlhf.rollout import language_model_params
 from rmjax.rlhf.scores import of_responses
-from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load_tree, save_checkpoint
+from rmjax.scoring.checkpoint import load_tree, save_checkpoint
 from rmjax.scoring.contract import Contract, read_contract
+from rmjax.scoring.run_checkpoints import (
+    find_checkpoint,
+    last_checkpoint,
+    list_checkpoints,
+    remove_checkpoints,
+    remove_later,
+)
 from rmjax.stages.rl_evaluation import Evaluator, Measured, sample_lines, sign_of_exploitation, summarize
 from rmjax.stages.rl_log import (
     Stop,
@@ -199,6 +206,7 @@ class Trainer:
         self.run.log({"step": self.done, **{f"{PREFIX}{name}": value for name, value in found.items()}})
         for record in sample_lines(measured, self.done, self.settings.train.samples):
             self.run.log_sample(record)
+        sync_processes(f"logged the evaluation of step {self.done}")  # every process reads it
         print(evaluation_line(self.done, found, "held-out prompts"), flush=True)
         if warning := sign_of_exploitation(measured, self.before):
             print(f"warning: {warning}", file=sys.stderr)
@@ -227,14 +235,11 @@ class Trainer:
         keep, logs = sys.maxsize, self.run.logs
         save_checkpoint(self.run.checkpoints, contract, self.start.tokenizer, policy, rest, keep=keep, logs=logs)
         kept = {*self.checkpoint_steps()[-self.settings.train.keep :], self.best_step()}
-        for path in list_checkpoints(self.run.checkpoints):
-            if int(path.name) not in kept:
-                remove_folder(path)
+        remove_checkpoints([path for path in list_checkpoints(self.run.checkpoints) if int(path.name) not in kept])
 
     def resume(self) -> None:
         """Restores the last undamaged checkpoint, and removes from the logs what came after it."""
-        remove_partial(self.run.checkpoints)
-        path = find_checkpoint(self.run.checkpoints)
+        path = last_checkpoint(self.run.checkpoints)
         self.restore(path)
         self.run.rewind(self.done, path)
         self.rows = [row for row in self.run.metrics() if "objective/scores" in row]
@@ -242,9 +247,7 @@ class Trainer:
 
     def restore(self, path: Path) -> None:
         """Restores a checkpoint, and deletes later ones."""
-        for later in list_checkpoints(self.run.checkpoints):
-            if int(later.name) > int(path.name):
-                remove_folder(later)
+        remove_later(path)
         shapes = self._shapes()
         policy = language_model_params(shapes.params)
         rest = load_tree(path / "optimizer", self.training_state(shapes), layout=self.layout)

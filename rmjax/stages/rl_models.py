@@ -19,13 +19,14 @@ from rmjax.models.lora import merge
 from rmjax.parallel.layout import Layout
 from rmjax.rlhf.actor_critic import ActorCritic, critic_from_reward_model
 from rmjax.rlhf.scores import TextScore, from_gold, from_model, mean_of
-from rmjax.scoring.checkpoint import find_checkpoint, is_hugging_face, load, load_params, load_tokenizer
+from rmjax.scoring.checkpoint import is_hugging_face, load, load_params, load_tokenizer
 from rmjax.scoring.contract import Contract, read_contract
 from rmjax.scoring.ensemble import Ensemble, average_weights
 from rmjax.scoring.gate import GatedModel
 from rmjax.scoring.language_model import open_hugging_face
 from rmjax.scoring.reward_function import RewardFunction
 from rmjax.scoring.reward_model import RewardModel
+from rmjax.scoring.run_checkpoints import find_checkpoint
 from rmjax.stages.parsing import to_dict
 from rmjax.stages.reward import train_reward_model
 from rmjax.stages.rl_settings import RlSettings

@@ -24,8 +24,9 @@ from rmjax.rlhf.rollout import Rollout, SampleFn, language_model_params, make_ro
 from rmjax.rlhf.scores import References, bounded, contrastive, of_responses, reference_scores
 from rmjax.rlhf.token_forward import TokenForward
 from rmjax.rlhf.trained_rewards import Discriminator, RandomDistillation
-from rmjax.scoring.checkpoint import find_checkpoint, load_params, load_tokenizer
+from rmjax.scoring.checkpoint import load_params, load_tokenizer
 from rmjax.scoring.contract import Contract, read_contract
+from rmjax.scoring.run_checkpoints import find_checkpoint
 from rmjax.stages.rl_models import StartModels
 from rmjax.stages.rl_settings import RlSettings
 

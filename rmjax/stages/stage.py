@@ -15,7 +15,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from rmjax.data.batch import Example
 from rmjax.data.loader import BatchStream
-from rmjax.durable import remove_folder, remove_partial
 from rmjax.errors import InputError
 from rmjax.models.attention import uses_dense_attention
 from rmjax.models.config import HeadConfig
@@ -23,9 +22,13 @@ from rmjax.models.lora import is_adapter, join, split, without_adapters
 from rmjax.models.transformer import empty_batch, parameter_shapes
 from rmjax.parallel.layout import Layout
 from rmjax.parallel.mesh import Sharded, describe
-from rmjax.parallel.processes import is_main_process, sync_processes
-from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load_tree, save_checkpoint
+from rmjax.scoring.checkpoint import load_tree, save_checkpoint
 from rmjax.scoring.contract import Contract
+from rmjax.scoring.run_checkpoints import (
+    last_checkpoint,
+    list_checkpoints,
+    remove_later,
+)
 from rmjax.stages.initialization import Initialization
 from rmjax.stages.settings import RunSettings, SftSettings, StageSettings
 from rmjax.training.callbacks import Callback
@@ -226,11 +229,7 @@ def select_best(run: RunDirectory, state: TrainState, layout: Layout) -> TrainSt
         f"the validation loss is lowest at step {int(best.name)} ({losses[int(best.name)]:.3f}, at the end "
         f"{losses[int(candidates[-1].name)]:.3f}): later checkpoints are deleted"
     )
-    sync_processes(f"selected {best}")
-    for later in candidates[candidates.index(best) + 1 :]:
-        if is_main_process():
-            remove_folder(later)
-    sync_processes(f"deleted after {best}")  # no process reads the directory before the later ones are gone
+    remove_later(best)
     step, opt_state = layout.unreplicate(state).step, layout.unreplicate(state).opt_state
     return layout.device_put(TrainState(step, load_tree(best / "params", layout=layout), opt_state))
 
@@ -256,13 +255,7 @@ def initial_parameters(stage: Stage, shapes: Any, layout: Layout) -> Any:
 
 def resume(run: RunDirectory, state: TrainState, layout: Layout) -> tuple[Path, TrainState]:
     """Returns path and state, not replicated, of the run's last undamaged checkpoint; `state` has the shapes."""
-    checkpoint = find_checkpoint(run.checkpoints)
-    sync_processes(f"found {checkpoint}")
-    if is_main_process():
-        remove_partial(run.checkpoints)
-    for later in list_checkpoints(run.checkpoints):
-        if is_main_process() and int(later.name) > int(checkpoint.name):
-            remove_folder(later)  # damaged, as find_checkpoint has reported; its step is written again
+    checkpoint = last_checkpoint(run.checkpoints)
     stored = load_tree(checkpoint / "optimizer", {"step": state.step, "opt_state": state.opt_state}, layout=layout)
     params = load_tree(checkpoint / "params", layout=layout)  # in the dtypes that they have there
     state = TrainState(stored["step"], params, stored["opt_state"])

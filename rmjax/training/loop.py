@@ -18,7 +18,7 @@ from rmjax.data.batch import PackedBatch
 from rmjax.data.loader import BatchStream
 from rmjax.errors import InputError
 from rmjax.parallel.processes import is_main_process
-from rmjax.scoring.checkpoint import list_checkpoints
+from rmjax.scoring.run_checkpoints import list_checkpoints
 from rmjax.training.callbacks import Callback, run_callbacks
 from rmjax.training.run import RunDirectory
 from rmjax.training.signals import Interrupted, catch_signals, stop_requested

@@ -145,6 +145,7 @@ class RunDirectory(RunPaths):
         kept = self.metrics() if self.loggers else []
         for logger in self.loggers:
             logger.begin(kept, before - len(kept))
+        sync_processes(f"rewound {self.path} to step {step}")  # every process reads the logs
 
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:

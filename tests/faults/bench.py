@@ -14,7 +14,7 @@ from fork_server import ForkServer, Outcome
 from tiny_runs import RUNS, contents, differences, tree_digest, write_data
 
 from rmjax.report.report import report
-from rmjax.scoring.checkpoint import find_checkpoint
+from rmjax.scoring.run_checkpoints import find_checkpoint
 from rmjax.training.run import RunDirectory
 
 IDENTICAL, REFUSED = "identical", "refused"

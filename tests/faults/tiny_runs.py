@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from rmjax.parallel.layout import make_layout
-from rmjax.scoring.checkpoint import list_checkpoints, load_tree
+from rmjax.scoring.checkpoint import load_tree
+from rmjax.scoring.run_checkpoints import list_checkpoints
 
 MODEL = {"width": 8, "layers": 1, "heads": 2, "kv_heads": 1, "head_dim": 4, "mlp_width": 8}
 STAGE = {"batch_size": 8, "epochs": 3, "checkpoint_every": 1, "evaluate_every": 2, "log_every": 1, "keep": 2}

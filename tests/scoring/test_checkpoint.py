@@ -21,10 +21,12 @@ from rmjax.errors import InputError
 from rmjax.models.config import default_head
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import make_layout
-from rmjax.scoring.checkpoint import NEEDED, find_checkpoint, list_checkpoints, load, load_tree, save_checkpoint
+from rmjax.scoring import run_checkpoints
+from rmjax.scoring.checkpoint import load, load_tree, save_checkpoint
 from rmjax.scoring.contract import FORMAT, check_canaries
 from rmjax.scoring.finalize import finalize
 from rmjax.scoring.manifest import verify_files
+from rmjax.scoring.run_checkpoints import NEEDED, find_checkpoint, last_checkpoint, list_checkpoints, remove_later
 
 ONE = make_layout(layout="pmap", devices=1)
 OPTIMIZER = {"step": jnp.asarray(7, jnp.int32), "opt_state": ({"mu": jnp.arange(3.0)}, ())}
@@ -179,6 +181,28 @@ def test_only_the_newest_are_kept(run, save):
     assert [path.name for path in list_checkpoints(root)] == ["000012", "000100"]
     save(root, 1_000_000, keep=2)
     assert [path.name for path in list_checkpoints(root)] == ["000100", "1000000"]
+
+
+def test_a_run_goes_on_from_the_last_undamaged_checkpoint_and_deletes_the_others(run, save):
+    root = run / "checkpoints"
+    flip_a_byte(save(root, 20))
+    (root / "000030.partial").mkdir()
+    assert last_checkpoint(root) == root / "000012"
+    assert sorted(path.name for path in root.iterdir()) == ["000005", "000012"]
+
+
+def test_only_the_main_process_deletes(run, monkeypatch):
+    """Two processes that delete the same folder at once fail, one or the other."""
+    root = run / "checkpoints"
+    (root / "000030.partial").mkdir()
+    before = sorted(root.iterdir())
+    monkeypatch.setattr(run_checkpoints, "is_main_process", lambda: False)
+    remove_later(root / "000005")
+    last_checkpoint(root)
+    assert sorted(root.iterdir()) == before
+    monkeypatch.undo()
+    remove_later(root / "000005")
+    assert [path.name for path in list_checkpoints(root)] == ["000005"]
 
 
 def test_the_same_step_is_written_over(run, save, params):

@@ -12,10 +12,11 @@ import pytest
 from golden.compare import edit_config, edit_tensors
 
 from rmjax.errors import InputError
-from rmjax.scoring.checkpoint import NEEDED, find_checkpoint, load, save_checkpoint
+from rmjax.scoring.checkpoint import load, save_checkpoint
 from rmjax.scoring.contract import Gate
 from rmjax.scoring.hub import export_reward_model
 from rmjax.scoring.manifest import MANIFEST, verify_files
+from rmjax.scoring.run_checkpoints import NEEDED, find_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -24,10 +24,11 @@ from rmjax.report.report import report
 from rmjax.rlhf.iteration import Learner
 from rmjax.rlhf.kl import KLEstimate
 from rmjax.rlhf.rollout import Rollout, Sample
-from rmjax.scoring.checkpoint import find_checkpoint, list_checkpoints, load_tokenizer, load_tree, save_checkpoint
+from rmjax.scoring.checkpoint import load_tokenizer, load_tree, save_checkpoint
 from rmjax.scoring.contract import Contract, read_contract
 from rmjax.scoring.finalize import finalize
 from rmjax.scoring.hub import export_language_model
+from rmjax.scoring.run_checkpoints import find_checkpoint, list_checkpoints
 from rmjax.stages import rl_loop, train_policy
 from rmjax.stages.parsing import parse
 from rmjax.stages.rl_evaluation import Measured, sign_of_exploitation, summarize
