@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from rmjax.data.comparisons import Comparison
 from rmjax.data.records import parse_comparison
 from rmjax.data.sources import load_comparisons
@@ -68,7 +70,8 @@ def train(config: Mapping[str, Any], workdir: Path | str | None = None) -> Train
 
     It does what `experiments/train.py`, `sft.py` and `ppo.py` do, with the same result: a run directory with
     checkpoints, log, figures and evaluation. If the directory holds the same run, it is resumed. If that run is
-    finished, its results are returned.
+    finished, its results are returned. At the end all compiled programs of the process are freed
+    (`jax.clear_caches`), so that a notebook can train many models.
 
     Args:
         config: the fields of a file of `configs/`, as a nested dict or an `ml_collections.ConfigDict`, such as that of
@@ -94,7 +97,12 @@ def train(config: Mapping[str, Any], workdir: Path | str | None = None) -> Train
     if workdir is None:
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
         workdir = Path("runs") / f"{kind.replace('_', '-')}-{digest[:6]}"
-    return TrainedRun(Path(workdir), kind, TRAIN[kind](config, Path(workdir)))
+    try:
+        return TrainedRun(Path(workdir), kind, TRAIN[kind](config, Path(workdir)))
+    finally:
+        # An RL run compiles more than a hundred programs, with 20,000 mappings of memory on a CPU. Linux allows a
+        # process 65,530, and XLA ends the process when there are no more.
+        jax.clear_caches()
 
 
 def evaluate(

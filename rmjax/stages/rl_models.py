@@ -86,7 +86,9 @@ def make_models(settings: RlSettings, workdir: Path) -> tuple[Path, str]:
             print("First the policy's start: a language model on demonstrations (SFT)")
             train_language_model(to_dict(settings.model_settings().sft_stage()), workdir / "sft")
         policy = str(workdir / "sft")
-    gc.collect()  # frees what the stages leave on the devices; Python would do so much later
+    # Frees what the stages leave: compiled programs, and arrays on the devices, which Python would free much later.
+    jax.clear_caches()
+    gc.collect()
     if not policy and settings.models["init"] == "pretrained" and not settings.reward:
         # A chat model has had its SFT, so it is the policy itself.
         model = settings.models["model"]
