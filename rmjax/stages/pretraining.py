@@ -36,6 +36,7 @@ SIZES = {
 HEAD_DIM = 16
 VOCABULARY = 1280
 POSITIONS = 1024
+JUDGEMENTS = 72_000  # judgements that the tokenizer is trained on
 DIGESTED = 500  # texts of a stage whose digest is stated
 ORIGIN = "origin.json"  # how a model was made
 
@@ -63,7 +64,7 @@ def pretrain(
     tokenizer = workdir / "tokenizer"
     if not tokenizer.is_dir():
         read = [text for name in READING for text in training_texts(lessons(name, texts), [])]
-        drawn = [*read, *training_texts([], judgements(texts))]
+        drawn = [*read, *training_texts([], judgements(texts or JUDGEMENTS))]
         Tokenizer(cached_bpe(drawn, VOCABULARY), max_prompt=2, max_response=1).save(tokenizer)
 
     def stage(page: str, name: str, init: str) -> dict[str, Any]:
@@ -95,6 +96,7 @@ def pretrain(
         "size": size,
         "seed": seed,
         "texts": texts,
+        "stages": recipe(),
         "lessons": {name: lessons_digest(name) for name in STAGES},
         "minimal_edits": measured(output, seed),
     }
@@ -113,6 +115,11 @@ def trunk_fields(size: str) -> dict[str, Any]:
         "mlp_width": mlp_width,
         "embedding_scale": math.sqrt(width),  # with embeddings of the usual size, copying does not form
     }
+
+
+def recipe() -> dict[str, Any]:
+    """Returns what the stages are made of, as `origin.json` states it."""
+    return {name: stage._asdict() for name, stage in STAGES.items()} | {"lm_coef": LM_COEF}
 
 
 def measured(folder: Path, seed: int) -> dict[str, Any]:

@@ -64,19 +64,20 @@ def test_lessons_have_one_kind_of_data_and_no_other_split():
 def test_a_model_of_the_package_was_made_from_the_lessons_of_today(size):
     origin = json.loads((START / size / pretraining.ORIGIN).read_text())
     assert (origin["size"], origin["seed"]) == (size, 0)
+    assert origin["stages"] == pretraining.recipe()
     assert origin["lessons"] == {stage: pretraining.lessons_digest(stage) for stage in STAGES}
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_model_of_the_package_reads_its_prompts(size):
-    """It prefers right answers as often as its pretraining measured, on fewer edits."""
+    """It prefers right answers as often as its pretraining measured, on fewer edits. Tiny does not tell facts apart."""
     edits = [edit for edit in minimal_edits() if edit.subset == "facts_3_4"]
     model = load_language_model(locate(f"embedded/{size}"), max_prompt=320, max_response=191)
     scores = model.log_probs([edit.prompt for edit in edits], [(edit.right, edit.edited) for edit in edits])
     preferred = np.mean([right.sum() > edited.sum() for right, edited in scores])
     origin = json.loads((START / size / pretraining.ORIGIN).read_text())
     assert preferred == pytest.approx(origin["minimal_edits"]["subsets"]["facts_3_4"], abs=0.03)
-    assert preferred > 0.8
+    assert preferred > 0.9 or size == "tiny"
 
 
 def test_a_model_that_the_package_lacks_is_an_error_that_names_those_it_has():

@@ -136,7 +136,7 @@ STAGES = {
     "linked": Stage({"linked": 0.67, "recall": 0.33}, 100_000, 3e-3),
     "restated": Stage({"gaps": 0.5, "restated": 0.5}, 100_000, 3e-3),
     "answered": Stage({"answered": 0.5, "restated": 0.5}, 150_000, 1.5e-3),
-    "judged": Stage({"judged": 1.0}, 72_000, 1.2e-3, batch=8),
+    "judged": Stage({"judged": 1.0}, 120_000, 1e-3, batch=8),
 }
 *READING, JUDGED = STAGES
 LM_COEF = 0.3  # weight of the next-token loss of the right answers in the stage `judged`, per nat of an answer
