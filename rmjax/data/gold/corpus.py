@@ -39,7 +39,7 @@ NAMES = {"helpful": ("helpful",), "safety": ("safety",), "both": ("helpful", "sa
 SPLITS = {"train": 32_000, "validation": 400, "test": 2_000}
 DEMONSTRATIONS = {"train": 6_000, "validation": 200, "test": 300}
 MIN_REWARD = 1.0  # of a demonstration
-# Prompts do not repeat. The simplest are used up first: of later ones, more state two facts.
+# Prompts do not repeat, so a corpus cannot have any size.
 MAX_SIZE = 40_000
 
 # Gold rewards are divided by this before labels are drawn: P(i beats j) = sigmoid((r_i - r_j) / TEMPERATURE).
