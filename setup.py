@@ -13,7 +13,7 @@ TEST = [
     "nbformat",
     "pyarrow",
     "pytest",
-    "pytest-xdist",
+    "pytest-xdist>=3.7",  # for --no-loadscope-reorder
     "setuptools>=77",
     "submitit",
     "tensorboardX",
