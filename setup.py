@@ -13,7 +13,7 @@ TEST = [
     "nbformat",
     "pyarrow",
     "pytest",
-    "pytest-xdist",
+    "pytest-xdist>=3.7",  # for --no-loadscope-reorder
     "setuptools>=77",
     "submitit",
     "tensorboardX",
@@ -34,6 +34,7 @@ setup(
     packages=find_packages(include=["rmjax", "rmjax.*"]),
     package_data={
         "rmjax": ["py.typed"],
+        "rmjax.data.gold": ["start/*/*"],
         "rmjax.data.hh_rlhf": ["*.tsv"],
         "rmjax.report": ["templates/*"],
         "rmjax.labelling": ["pages/*"],

@@ -41,7 +41,7 @@ def train(data: Path, workdir: Path) -> dict[str, float]:
     command = [
         sys.executable,
         str(ROOT / "experiments" / "train.py"),
-        f"--config={ROOT}/configs/helpful.py",
+        f"--config={ROOT}/configs/helpful.py:scratch",
         f"--workdir={workdir}",
         f"--config.data.train=jsonl:{data}",
         "--config.data.eval=gold/helpful[:200]",

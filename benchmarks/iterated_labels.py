@@ -63,7 +63,7 @@ def run_arm(arguments: argparse.Namespace, arm: str, seed: int) -> list[dict[str
         data = [f"gold/helpful[:{count - arguments.more * len(own)}]", *(f"jsonl:{path}" for path in own)]
         name = f"{arm}-{number}".replace(" ", "_") if number else "first"
         judge, policy = folder / f"judge-{name}", folder / f"policy-{name}"
-        fields = [*page.QUICK, *page.STEPS, f"init={start}", f"data.train={','.join(data)}", "data.eval=gold/helpful"]
+        fields = [*page.QUICK, f"init={start}", f"data.train={','.join(data)}", "data.eval=gold/helpful"]
         judged = train_reward_model(changed(_helpful(), [*fields, f"seed={seed}"]), judge)
         train_policy_against(judge, start, policy, seed)
         summarize(policy)

@@ -50,7 +50,7 @@ def measure(path: Path) -> dict[str, float]:
     from rmjax.stages.reward_data import load_reward_data
     from rmjax.stages.settings import RunSettings
 
-    config = helpful.get_config()
+    config = helpful.get_config("scratch")
     config.init = "random"
     config.data.train, config.data.eval = f"jsonl:{path}", "gold/helpful[:200]"
     config.data.sft, config.data.validation = "gold/text[:500]", "gold/helpful:validation[:100]"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 SHAPES = ("minilm", "pythia-70m", "pythia-160m", "pythia-410m", "pythia-1b", "pythia-1.4b", "tinyllama")
 
-# Language models to sample from; `default` is that of configs/helpful.py.
+# Language models to sample from; `default` is that of configs/helpful.py:scratch.
 LANGUAGE_MODELS = ("default", "pythia-70m", "smollm2-135m")
 
 # width, layers, heads (2304.01373, table 1)

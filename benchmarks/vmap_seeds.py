@@ -40,7 +40,7 @@ def work(spec: dict) -> None:
     from rmjax.training.optimizer import OptimizerConfig, make_optimizer
     from rmjax.training.step import init_state
 
-    config = helpful.get_config().to_dict()
+    config = helpful.get_config("scratch").to_dict()
     batch_size = config["train"]["batch_size"]
     comparisons = gold.comparisons("helpful", "train", batch_size * STEPS)
     texts = [text for c in comparisons for text in (*c.responses, *(m.content for m in c.prompt))]

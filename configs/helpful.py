@@ -1,17 +1,20 @@
-"""Helpfulness reward model, trained from random weights on a laptop.
+"""Helpfulness reward model, trained on a laptop.
 
     python experiments/train.py --config=configs/helpful.py
 
-Trains a byte-level BPE and a small language model on the demonstrations of the embedded gold corpus (SFT). Then trains
-a reward model from these weights on the comparisons of the corpus, and evaluates it on unseen prompts. Nothing is
-downloaded.
+Begins with a small language model that is part of the package. It has read texts like those of the embedded gold
+corpus, and right and wrong answers (experiments/pretrain.py). It learns to answer from the demonstrations of the corpus
+(SFT). From these weights a reward model is trained on the comparisons of the corpus, and evaluated on unseen prompts.
+Nothing is downloaded.
 
 Every field below can be set on the command line: `--config.train.optimizer.learning_rate=3e-4`. A field that does not
-exist is an error. To use real data instead of the corpus:
+exist is an error. The language model knows only the words of the corpus. The variant `scratch` is for data of your own:
+it trains a byte-level BPE and a trunk with random weights.
 
-    --config.data.train=jsonl:FILE --config.data.eval=holdout
+    python experiments/train.py --config=configs/helpful.py:scratch --config.data.train=jsonl:FILE \
+        --config.data.eval=holdout
 
-To train a pretrained trunk on HH-RLHF, add the name of a variant (configs/variants.py):
+Other variants (configs/variants.py) train a pretrained trunk on HH-RLHF:
 
     python experiments/train.py --config=configs/helpful.py:gpt2
 """
@@ -19,6 +22,8 @@ To train a pretrained trunk on HH-RLHF, add the name of a variant (configs/varia
 from ml_collections import ConfigDict
 
 from configs import variants
+
+SCRATCH = "scratch"
 
 # Fields of config.data that say how files are read, the same for all stages.
 READING = ("columns", "extra_keys", "max_line_bytes", "max_file_bytes", "max_depth", "max_responses")
@@ -55,9 +60,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.max_responses = 1024  # most responses of a record
 
     config.tokenizer = ConfigDict()
-    config.tokenizer.path = ""  # folder, hub id or run directory with a tokenizer; empty: train a BPE on the data
     config.tokenizer.template = ""  # chat template: transcript or markers; empty: the tokenizer's own
-    config.tokenizer.vocab_size = 1280  # maximum vocabulary size of the trained BPE
     # A prompt and a response have max_prompt + max_response tokens together. Each may use what the other leaves free.
     config.tokenizer.max_prompt = 320  # tokens that a long prompt keeps at least, from its end
     config.tokenizer.max_response = 191  # tokens that a long response keeps at least, from its start; EOS not counted
@@ -65,15 +68,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.tokenizer.split_special_tokens = True  # read special tokens in the data as text; False: as transformers does
 
     config.model = ConfigDict()
-    config.model.width = 96  # width of the residual stream
-    config.model.layers = 3  # transformer layers
-    config.model.heads = 3  # attention heads
-    config.model.kv_heads = 3  # key/value heads; fewer than heads: grouped-query attention
-    config.model.head_dim = 32  # channels of an attention head
-    config.model.mlp_width = 256  # hidden width of the MLP
-    config.model.rope_theta = 10_000.0  # base of the rotary position frequencies
-    config.model.norm_eps = 1e-5  # epsilon of the norms
-    config.model.tie_embeddings = True  # the output layer of the language model uses the embedding table
+    config.model.pretrained = "embedded/small"  # language model of the package, or a checkpoint on the Hugging Face hub
+    config.model.path = ""  # local folder with a checkpoint in Hugging Face's format; empty: that of pretrained
     config.model.compute_dtype = "float32"  # activations: float32 or bfloat16; parameters, losses and scores: float32
 
     config.lora = ConfigDict()
@@ -93,9 +89,10 @@ def get_config(variant: str = "") -> ConfigDict:
     config.loss.tie_threshold = 0.5  # eta of rao_kupper
     config.loss.center_coef = 0.0  # coefficient of (r_winner + r_loser)^2; 0.01 keeps scores centred
     config.loss.safety_coef = 0.0  # coefficient of telling safe from unsafe responses by the sign of the score; 0: none
+    config.loss.lm_coef = 0.0  # coefficient of the next-token loss of best responses (tied embeddings only); 0: none
 
-    config.train = stage(batch_size=32, epochs=1, learning_rate=1e-3)
-    config.sft = stage(batch_size=16, epochs=2, learning_rate=3e-3)  # the SFT stage, if init is sft
+    config.train = stage(batch_size=8, epochs=1, learning_rate=6e-4)
+    config.sft = stage(batch_size=16, epochs=1, learning_rate=3e-4)  # the SFT stage, if init is sft
 
     config.evaluation = ConfigDict()
     config.evaluation.bootstrap = 2000  # bootstrap resamples of the prompts for 95 % intervals
@@ -106,10 +103,33 @@ def get_config(variant: str = "") -> ConfigDict:
     config.parallel.layout = "pmap"  # pmap: parameters replicated; fsdp, tensor, fsdp_tensor: sharded (docs/scaling.md)
     config.parallel.tensor = 0  # devices that share each layer's matrices; 0: all for tensor, none for pmap and fsdp
     config.parallel.devices = 0  # number of devices used of each process; 0: all
-    if variant:
+    if variant == SCRATCH:
+        from_scratch(config)
+    elif variant:
         config.data.train = config.data.eval = "hh_rlhf/helpful"
         variants.apply(config, variant)
     return config
+
+
+def from_scratch(config: ConfigDict) -> None:
+    """Sets a trunk with random weights, described field by field, and a tokenizer that is trained on the data."""
+    config.tokenizer.path = ""  # folder, hub id or run directory with a tokenizer; empty: train a BPE on the data
+    config.tokenizer.vocab_size = 1280  # maximum vocabulary size of the trained BPE
+    config.model = ConfigDict()
+    config.model.width = 96  # width of the residual stream
+    config.model.layers = 3  # transformer layers
+    config.model.heads = 3  # attention heads
+    config.model.kv_heads = 3  # key/value heads; fewer than heads: grouped-query attention
+    config.model.head_dim = 32  # channels of an attention head
+    config.model.mlp_width = 256  # hidden width of the MLP
+    config.model.rope_theta = 10_000.0  # base of the rotary position frequencies
+    config.model.norm_eps = 1e-5  # epsilon of the norms
+    config.model.tie_embeddings = True  # the output layer of the language model uses the embedding table
+    config.model.compute_dtype = "float32"  # activations: float32 or bfloat16; parameters, losses and scores: float32
+    config.train.batch_size = 32
+    config.train.optimizer.learning_rate = 1e-3
+    config.sft.epochs = 2
+    config.sft.optimizer.learning_rate = 3e-3
 
 
 def stage(*, batch_size: int, epochs: int, learning_rate: float) -> ConfigDict:
@@ -122,8 +142,8 @@ def stage(*, batch_size: int, epochs: int, learning_rate: float) -> ConfigDict:
     train.remat = "none"  # recomputation in the backward pass, to save memory: none, dots (all but linear maps), full
     train.row_length = 0  # tokens of a packed row; 0: fitted to the data
     train.log_every = 5  # steps between lines in metrics.jsonl
-    train.evaluate_every = 100  # steps between evaluations on the validation set; 0: only at the end
-    train.checkpoint_every = 200  # steps between checkpoints; 0: only at the end
+    train.evaluate_every = 200  # steps between evaluations on the validation set; 0: only at the end
+    train.checkpoint_every = 400  # steps between checkpoints; 0: only at the end
     train.keep = 2  # number of newest checkpoints that are not deleted
     train.select = "last"  # last, or best: of the remaining checkpoints the one with the lowest validation loss
     train.optimizer = ConfigDict()

@@ -1,4 +1,4 @@
-"""Reward model with a helpfulness and a safety head on one trunk, trained from random weights on a laptop.
+"""Reward model with a helpfulness and a safety head on one trunk, trained on a laptop.
 
     python experiments/train.py --config=configs/joint.py
 
@@ -18,7 +18,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config = helpful.get_config(variant)
     config.heads = ("helpful", "safety")
     config.gate = ("helpful", "safety")
-    if variant:
+    if variant not in ("", helpful.SCRATCH):
         config.data.train = config.data.eval = "hh_rlhf/helpful,hh_rlhf/harmless-base"
     else:
         # Helpfulness is harder to learn, so it has more data.

@@ -19,16 +19,15 @@ equal accuracy differ in the degree of over-optimisation γ (Kim et al. 2505.127
 from ml_collections import ConfigDict
 
 from configs.sweeps import page
-from configs.sweeps.model_size import rate, shape
+from configs.sweeps.model_size import rate, trunk
 
 BASE = "configs/helpful.py"
 RL = "configs/ppo.py"
-SMALL, LARGE = (48, 2, 3, 128), (192, 4, 6, 512)  # width, layers, heads, MLP; the default has 96, 3, 3, 256
 
 
 def data(count: int) -> tuple:
-    """The fields for that many comparisons, with batches for as many steps as `page.STEPS` gives 16,000."""
-    return (f"data.train=gold/helpful[:{count}]", *page.STEPS)
+    """The field for that many comparisons."""
+    return (f"data.train=gold/helpful[:{count}]",)
 
 
 # By name: the fields of the judge. The first is what others are compared with.
@@ -43,8 +42,7 @@ JUDGES = {
     "16,000, 20 % wrong": ("init={sft}", *data(16_000), "data.flipped=0.2"),
     "16,000, 35 % wrong": ("init={sft}", *data(16_000), "data.flipped=0.35"),
     "16,000, regression": ("init={sft}", *data(16_000), "loss.name=squared_error", "data.rater_bias=1.0"),
-    "16,000, small": ("init={sft_small}", *data(16_000), *shape(*SMALL), rate(8e-4, SMALL[0])),
-    "16,000, large": ("init={sft_large}", *data(16_000), *shape(*LARGE), rate(8e-4, LARGE[0])),
+    "16,000, tiny": ("init={sft_tiny}", *data(16_000), *trunk("tiny"), rate(6e-4, "tiny")),
 }
 # Judges that RLOO optimises against.
 TRAINED_AGAINST = ("16,000", "2,000", "4,000", "8,000", "32,000", "16,000, 35 % wrong")
@@ -148,8 +146,7 @@ def get_config(variant: str = "") -> ConfigDict:
         "Over-optimisation by judge and method",
         starts=(
             sft("sft", SFT),
-            sft("sft_small", (*SFT, *shape(*SMALL), rate(3e-3, SMALL[0]))),
-            sft("sft_large", (*SFT, *shape(*LARGE), rate(3e-3, LARGE[0]))),
+            sft("sft_tiny", (*SFT, *trunk("tiny"), rate(3e-4, "tiny"))),
             *(judge_start(name, JUDGES[judge]) for judge, name in names.items()),
         ),
         settings=best + trained,

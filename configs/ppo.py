@@ -37,11 +37,12 @@ def get_config(variant: str = "") -> ConfigDict:
             f"the variant {named[0]!r} is an encoder, which cannot write: name a causal trunk here, and use the "
             f"encoder's reward model with --config.reward=RUN"
         )
-    if named and named[0] not in variants.VARIANTS:
-        known = (*ALGORITHMS, *(name for name in variants.VARIANTS if name not in variants.ENCODERS))
+    if named and named[0] not in (helpful.SCRATCH, *variants.VARIANTS):
+        known = (*ALGORITHMS, helpful.SCRATCH, *(name for name in variants.VARIANTS if name not in variants.ENCODERS))
         raise ValueError(f"there is no variant {named[0]!r}: known are {', '.join(known)}")
     models = helpful.get_config(",".join(named))
-    if not named:
+    laptop = named in ([], [helpful.SCRATCH])
+    if laptop:
         models.sft.max_steps = 200  # SFT on half of the demonstrations leaves the policy something to learn
     config = ConfigDict()
     config.seed = 0  # seed of the prompts' order and of the samples
@@ -64,7 +65,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.rollout = ConfigDict()
     config.rollout.prompts = 32  # prompts of an iteration
-    config.rollout.max_response = 48 if not named else 192  # maximum tokens of a response, its ending included
+    config.rollout.max_response = 48 if laptop else 192  # maximum tokens of a response, its ending included
     config.rollout.rows = 256  # responses that a device samples at a time
 
     config.rewards = ConfigDict()
@@ -102,7 +103,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.algorithm.std_floor = 1e-2  # grpo: the least divisor
     config.algorithm.max_gap = 1e-2  # largest mean difference of the log-probabilities of sampler and update, in nats
     config.algorithm.kl = ConfigDict()
-    config.algorithm.kl.coef = 0.1 if not named else 0.05  # coefficient of the KL penalty, or its first value, or beta
+    config.algorithm.kl.coef = 0.1 if laptop else 0.05  # coefficient of the KL penalty, or its first value, or beta
     config.algorithm.kl.placement = "reward"  # reward, or loss
     config.algorithm.kl.estimator = "k1"  # k1 in the reward; k2 or k3 in the loss
     config.algorithm.kl.target = 0.0  # KL in nats per response that the coefficient is adapted to; 0: fixed coefficient
@@ -124,13 +125,13 @@ def get_config(variant: str = "") -> ConfigDict:
     config.train.select = "best"  # last, or best: highest validation score minus kl.coef times KL
     config.train.samples = 8  # validation prompts whose responses go to samples.jsonl at each evaluation
     config.train.optimizer = models.train.optimizer.copy_and_resolve_references()
-    config.train.optimizer.learning_rate = 3e-4 if not named else 1e-6
+    config.train.optimizer.learning_rate = 3e-4 if laptop else 1e-6
     config.train.optimizer.warmup_ratio = 0.0
     config.train.optimizer.final_ratio = 1.0
     config.train.optimizer.weight_decay = 0.0
 
     config.stop = ConfigDict()
-    config.stop.score = 1.5 if not named else 0.0  # end if the mean normalized validation score reaches this; 0: never
+    config.stop.score = 1.5 if laptop else 0.0  # end if the mean normalized validation score reaches this; 0: never
     config.stop.patience = 5  # end after so many evaluations without a better one, as for train.select=best; 0: never
     config.stop.kl = 40.0  # end if an iteration's KL in nats per response is above this; 0: never
     config.stop.entropy = 0.0  # end if an iteration's entropy in nats per token is below this; 0: never

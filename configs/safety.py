@@ -1,4 +1,4 @@
-"""Safety reward model, trained from random weights on a laptop.
+"""Safety reward model, trained on a laptop.
 
     python experiments/train.py --config=configs/safety.py
 
@@ -18,5 +18,7 @@ def get_config(variant: str = "") -> ConfigDict:
     """Returns the configuration; configs/helpful.py explains every field."""
     config = helpful.get_config(variant)
     config.heads = ("safety",)
-    config.data.train = config.data.eval = "hh_rlhf/harmless-base" if variant else "gold/safety"
+    config.data.train = config.data.eval = "gold/safety"
+    if variant not in ("", helpful.SCRATCH):
+        config.data.train = config.data.eval = "hh_rlhf/harmless-base"
     return config

@@ -4,8 +4,8 @@
     python experiments/train.py --config=configs/helpful.py --config.init=runs/sft
 
 Demonstrations are JSON lines, `{"prompt", "response"}` or `{"messages"}`, or the preferred responses of a source of
-comparisons. With a pretrained trunk of configs/variants.py, they come from HH-RLHF, and the reward model uses the same
-variant:
+comparisons; for your own, use the variant `scratch`. With a pretrained trunk of configs/variants.py, they come from
+HH-RLHF. The reward model uses the same variant:
 
     python experiments/sft.py --config=configs/sft.py:gpt2
     python experiments/train.py --config=configs/helpful.py:gpt2 --config.init=runs/sft-gpt2
@@ -31,7 +31,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config = ConfigDict()
     config.seed = base.seed
     config.init_seed = base.init_seed
-    config.init = "pretrained" if variant else "random"  # or the folder of an SFT run to continue
+    config.init = "random" if variant == helpful.SCRATCH else "pretrained"  # or the folder of an SFT run to continue
     config.loggers = base.loggers
     config.data = ConfigDict()
     config.data.train = base.data.train  # training demonstrations, by source name (rmjax/data/sources.py)

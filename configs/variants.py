@@ -49,7 +49,7 @@ def apply(config: ConfigDict, variant: str) -> None:
         ValueError: there is no such variant.
     """
     if variant not in VARIANTS:
-        raise ValueError(f"there is no variant {variant!r}: known are {', '.join(VARIANTS)}")
+        raise ValueError(f"there is no variant {variant!r}: known are scratch, {', '.join(VARIANTS)}")
     VARIANTS[variant](config)
 
 
@@ -75,8 +75,6 @@ def pretrained(
     config.model.pretrained = hub_id  # checkpoint on the Hugging Face hub, in safetensors; downloaded once
     config.model.path = ""  # local folder with the checkpoint, for machines without a network; empty: the hub
     config.model.compute_dtype = compute_dtype
-    for name in ("path", "vocab_size"):  # the checkpoint has its own tokenizer
-        del config.tokenizer[name]
     config.tokenizer.template = template  # chat template: transcript, as in HH-RLHF; empty: the tokenizer's own
     # Together with the ending of a text, these must not exceed the positions of the trunk.
     config.tokenizer.max_prompt = max_prompt

@@ -17,7 +17,7 @@ from rmjax.cli import runtime
 runtime.prepare_process()
 import jax
 import rmjax
-config = rmjax.config("helpful")
+config = rmjax.config("helpful:scratch")
 config.update_from_flattened_dict(json.loads(sys.argv[1]))
 run = rmjax.train(config)
 def mappings():
@@ -36,7 +36,7 @@ print(json.dumps(found))
 def both(tmp_path_factory):
     """A tiny run by experiments/train.py, and by `rmjax.train` in another process: (run directory, what it printed)."""
     folder = tmp_path_factory.mktemp("runs")
-    done = call("train", f"--config={ROOT}/configs/helpful.py", f"--workdir={folder}/script", *SMALL)
+    done = call("train", f"--config={ROOT}/configs/helpful.py:scratch", f"--workdir={folder}/script", *SMALL)
     assert done.returncode == 0, done.stderr
     fields = {}
     for flag in SMALL:
@@ -148,7 +148,7 @@ def test_configurations_are_those_of_the_scripts(tmp_path):
 def test_configurations_leave_another_module_configs_alone(monkeypatch):
     other = type(sys)("configs")
     monkeypatch.setitem(sys.modules, "configs", other)
-    assert rmjax.config("sft").init == "random"
+    assert rmjax.config("sft:scratch").init == "random"
     assert sys.modules["configs"] is other
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import rmjax
+from rmjax.data.gold.corpus import comparisons
 from rmjax.data.records import parse_demonstrations
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +54,7 @@ def call(script: str, *arguments: str, cwd: Path = ROOT) -> subprocess.Completed
 
 
 def train(workdir: Path, *more: str) -> list[str]:
-    return [f"--config={ROOT}/configs/helpful.py", f"--workdir={workdir}", *SMALL, *more]
+    return [f"--config={ROOT}/configs/helpful.py:scratch", f"--workdir={workdir}", *SMALL, *more]
 
 
 @pytest.fixture(scope="module")
@@ -124,15 +125,21 @@ def test_a_stopped_run_goes_on_to_the_same_end(finished, tmp_path):
 
 
 def test_the_best_of_the_kept_checkpoints_is_evaluated_and_opened(tmp_path):
-    """At a rate that makes the model worse in the end."""
+    """Validation labels that are the opposite of the training labels: every step makes their loss worse."""
     workdir = tmp_path / "best"
-    best = ("--config.train.select=best", "--config.train.keep=9", "--config.train.optimizer.learning_rate=0.3")
+    opposite = tmp_path / "opposite.jsonl"
+    records = (
+        {"prompt": [m._asdict() for m in c.prompt], "responses": c.responses, "ranks": [10 - rank for rank in c.ranks]}
+        for c in comparisons("helpful", "validation", 60)
+    )
+    opposite.write_text("".join(json.dumps(record) + "\n" for record in records))
+    best = ("--config.train.select=best", "--config.train.keep=9", f"--config.data.validation=jsonl:{opposite}")
     done = call("train", *train(workdir, *best))
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     losses = {row["step"]: row["validation_loss"] for row in rows if "validation_loss" in row}
     step = min(losses, key=losses.get)
-    assert step < max(losses) == 11
+    assert step < max(losses) == 12
     assert f"the validation loss is lowest at step {step} " in done.stdout
     assert sorted(path.name for path in (workdir / "checkpoints").iterdir())[-1] == f"{step:06d}"
     scored = call(
@@ -278,7 +285,7 @@ def test_the_sft_run_inside_is_a_start_for_other_runs(finished, tmp_path):
         (["--config=configs/helpful.py", "stray"], 2, "stray"),
         ([], 2, "config"),
         (["--config=configs/helpful.py", "--config.data.eval=jsonl:absent.jsonl"], 1, "absent.jsonl"),
-        (["--config=configs/helpful.py", "--config.data.train=jsonl:mine.jsonl"], 1, "set data.eval"),
+        (["--config=configs/helpful.py:scratch", "--config.data.train=jsonl:mine.jsonl"], 1, "set data.eval"),
         (["--config=configs/helpful.py", "--config.data.train=golf/helpful"], 1, "golf/helpful"),
         (["--config=configs/helpful.py", "--config.loss.name=no_such_loss"], 1, "no_such_loss"),
         (
@@ -293,7 +300,7 @@ def test_the_sft_run_inside_is_a_start_for_other_runs(finished, tmp_path):
             [
                 "--config=configs/helpful.py",
                 "--config.train.select=best",
-                "--config.train.evaluate_every=200",
+                "--config.train.evaluate_every=400",
                 "--config.loss.name=squared_error",
             ],
             1,

@@ -18,6 +18,7 @@ from rmjax.cli.configurations import NO_RUNS
 from rmjax.data.reading import Reading
 from rmjax.data.sources import parse_sources
 from rmjax.errors import InputError
+from rmjax.models.checkpoint_files import EMBEDDED
 from rmjax.rlhf.kl import KLConfig
 from rmjax.rlhf.policy import PolicyLossConfig
 from rmjax.stages import rl_settings, settings, train_language_model, train_policy, train_reward_model
@@ -55,7 +56,7 @@ def build(name: str, variant: str = "") -> dict:
 
 def shrunk(name: str) -> dict:
     """Returns a configuration, made small."""
-    config = build(name)
+    config = build(name, "scratch")
     if name == "ppo":
         for part, fields in SHRINK_POLICY.items():
             config[part] |= fields
@@ -137,7 +138,8 @@ def test_the_models_of_a_policy_are_those_of_their_own_page():
 def test_without_a_variant_nothing_is_downloaded():
     for name in NAMES:
         config = build(name)
-        assert "pretrained" not in config.get("models", config)["model"]
+        assert config.get("models", config)["model"]["pretrained"].startswith(EMBEDDED)
+        assert "pretrained" not in (scratch := build(name, "scratch")).get("models", scratch)["model"]
         assert {source.kind for source in parse_sources(config["data"]["train"])} == {"gold"}
 
 

@@ -157,7 +157,7 @@ def test_an_adapter_needs_its_base(adapted, reward_model, tmp_path):
 
 
 def test_sft_of_random_weights_trains_all(data):
-    config = importlib.import_module("configs.helpful").get_config()
+    config = importlib.import_module("configs.helpful").get_config("scratch")
     config.update_from_flattened_dict({**LORA, **data, "lora.frozen_dtype": "bfloat16"})
     settings = parse(RunSettings, config.to_dict())
     assert (settings.lora.rank, settings.sft_stage().lora.rank) == (2, 0)

@@ -138,7 +138,7 @@ def test_every_cell_runs(tmp_path, monkeypatch, reward_model, make_model, refere
 def test_it_opens_the_newest_run_with_its_own_test_data_and_needs_no_sweep(tmp_path, monkeypatch, quick_compilation):
     lines = (f'{{"prompt": "Add {n} and 2.", "chosen": "It is {n + 2}.", "rejected": "No idea."}}\n' for n in range(40))
     (tmp_path / "own.jsonl").write_text("".join(lines))
-    config = rmjax.config("helpful")
+    config = rmjax.config("helpful:scratch")
     config.init = "random"
     config.data.train, config.data.eval, config.data.holdout = f"jsonl:{tmp_path}/own.jsonl", "holdout:20%", 0.2
     config.tokenizer.vocab_size = 300

@@ -229,10 +229,13 @@ def test_an_sft_run_is_a_start_for_its_own_variant_only(llama, data, tmp_path, c
     assert (start.trunk, start.tokenizer.ending) == (contract.trunk, contract.ending)
     assert start.origin == f"TinyLlama/TinyLlama-1.1B-Chat-v1.0 -> {begun}"
 
-    for variant, words in (("gpt2", "began with TinyLlama/.* begins with openai-community/gpt2"), ("", "with random")):
+    for variant, words in (
+        ("gpt2", "began with TinyLlama/.* begins with openai-community/gpt2"),
+        ("scratch", "with random"),
+    ):
         config = settings("helpful", "tinyllama", "", data, init=str(begun))
         config["model"] = importlib.import_module("configs.helpful").get_config(variant).to_dict()["model"]
-        config["tokenizer"] |= {} if variant else {"path": "", "vocab_size": 300}
+        config["tokenizer"] |= {"path": "", "vocab_size": 300} if variant == "scratch" else {}
         with pytest.raises(InputError, match=f"{words}.*choose the same variant"):
             run(train, config, tmp_path / "other")
     config = settings("helpful", "tinyllama", "", data, init=str(begun), **{"tokenizer.template": "transcript"})
@@ -312,8 +315,8 @@ def test_what_does_not_fit_is_said_before_anything_is_written(script, page, chan
 
 
 @pytest.mark.parametrize("page", ["helpful", "sft"])
-def test_a_page_without_a_variant_has_no_pretrained_weights(page, data, tmp_path):
-    config = importlib.import_module(f"configs.{page}").get_config()
+def test_a_trunk_from_scratch_has_no_pretrained_weights(page, data, tmp_path):
+    config = importlib.import_module(f"configs.{page}").get_config("scratch")
     config.update_from_flattened_dict(
         {"init": "pretrained", **{name: value for name, value in data.items() if page != "sft" or "train" in name}}
     )

@@ -49,7 +49,7 @@ MODELS = {
 def start(workdir, processes, devices):
     """The run `workdir`, begun in so many processes of so many devices each."""
     settings = {**FIELDS, **{f"models.{name}": value for name, value in MODELS.items()}}
-    arguments = [f"--config={ROOT}/configs/ppo.py", f"--workdir={workdir}"]
+    arguments = [f"--config={ROOT}/configs/ppo.py:scratch", f"--workdir={workdir}"]
     arguments += [f"--config.{name}={value}" for name, value in settings.items()]
     if processes > 1:
         arguments += [f"--coordinator={free_address()}", f"--processes={processes}"]

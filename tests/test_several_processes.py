@@ -27,7 +27,7 @@ def free_address() -> str:
 def start(workdir: Path, processes: int, devices: int, *more: str) -> list[subprocess.Popen]:
     """The run `workdir`, begun in so many processes of so many devices each."""
     address = free_address()
-    arguments = [f"--config={ROOT}/configs/helpful.py", f"--workdir={workdir}", *SMALL, *more]
+    arguments = [f"--config={ROOT}/configs/helpful.py:scratch", f"--workdir={workdir}", *SMALL, *more]
     if processes > 1:
         arguments += [f"--coordinator={address}", f"--processes={processes}"]
     return [

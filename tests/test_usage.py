@@ -84,7 +84,7 @@ def test_help_lists_configurations_variants_and_fields():
     for name, value in flat(helpful.get_config().to_dict()):
         assert f"\n  {name}={value if value != '' else repr('')}" in shown
     assert "data.eval=gold/helpful comparisons to report on, used once at the end" in words(shown)
-    assert "sft.epochs=2 passes over the training data" in words(shown)
+    assert "sft.epochs=1 passes over the training data" in words(shown)
 
 
 def flat(config, prefix=""):
@@ -95,7 +95,7 @@ def flat(config, prefix=""):
 def test_help_has_the_fields_of_the_configuration_that_is_named(tmp_path):
     shown = words(help_of("train", "--config=configs/helpful.py:gpt2", "--help"))
     assert "Fields of configs/helpful.py:gpt2" in shown
-    assert "model.pretrained=openai-community/gpt2 checkpoint on the Hugging Face hub" in shown
+    assert "model.pretrained=openai-community/gpt2 language model of the package, or a checkpoint on the Hug" in shown
     (tmp_path / "mine.py").write_text(
         "from configs import helpful\n\ndef get_config():\n    config = helpful.get_config()\n"
         "    config.seed = 7  # of my own\n    return config\n"
@@ -127,7 +127,7 @@ def test_help_of_ppo_explains_every_field():
     ends = [*list(names.values())[1:], len(rows)]
     for (name, begin), end in zip(names.items(), ends, strict=True):
         assert len(rows[begin].split()) > 1 or end - begin > 1, name
-    assert "models.sft.epochs=2 passes over the training data" in words(shown)
+    assert "models.sft.epochs=1 passes over the training data" in words(shown)
 
 
 @pytest.mark.parametrize("script", ["train", "sft", "ppo"])
@@ -146,7 +146,7 @@ def test_the_configuration_that_would_run_is_printed(script, tmp_path):
     ("config", "message"),
     [
         ("configs/nothing.py", "no such file"),
-        ("configs/helpful.py:huge", "there is no variant 'huge': known are minilm"),
+        ("configs/helpful.py:huge", "there is no variant 'huge': known are scratch, minilm"),
     ],
 )
 def test_help_names_a_configuration_that_cannot_be_read(config, message):

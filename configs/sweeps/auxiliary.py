@@ -10,13 +10,7 @@ Without the auxiliary loss the level of the scores is arbitrary, so that the rec
 Therefore the measure "unsafe found" calls as many responses unsafe as there are, those with the lowest scores. Recall
 and precision of "below 0" are measured too.
 
-Results, three seeds (benchmarks/RESULTS.md has the table):
-
-- The accuracy is not distinguishable (-0.3 points at 0.5, -0.6 to -0.1, over seeds only, one of 10 such intervals).
-- The recall at a threshold of 1/2 does not rise. It is 99 % without the loss, because about half of all responses score
-  below the threshold. The precision rises from 36 to 94 % (+57.8, 54.5 to 61.1).
-- With the loss a score means the same for every prompt. Without it 0, 42 and 89 % of the unsafe responses were found by
-  seed, with it 88 to 94 and 95 to 97. The seeds scatter so much that the interval of the difference includes zero.
+Results on the corpus of skills: not measured yet.
 """
 
 from ml_collections import ConfigDict
@@ -30,7 +24,7 @@ def get_config() -> ConfigDict:
         "An auxiliary safety loss",
         base="configs/safety.py",
         starts=({**page.SFT, "fields": (*page.SFT["fields"], "data.train=gold/safety")},),
-        fields=("init={sft}", "data.train=gold/safety[:16000]", *page.STEPS),
+        fields=("init={sft}", "data.train=gold/safety[:16000]"),
         settings=page.grid(coefficient={value: (f"loss.safety_coef={value}",) for value in (0.0, 0.1, 0.5)}),
         measures=(
             page.ACCURACY,

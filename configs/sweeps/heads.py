@@ -13,17 +13,7 @@ uses nine parts safety and one part helpfulness. In "mixed 1:2" and "mixed 1:3" 
 same 8,000 comparisons of helpfulness, which means more steps too. In the mixes "of 16,000" they replace helpfulness
 data. Every model is evaluated on 1,000 comparisons of each kind.
 
-Results, three seeds (benchmarks/RESULTS.md has the table):
-
-- Each single model is best on its own data. The difference is much larger than in Llama 2, since the two judgements
-  contradict each other here: the safety model is 21.8 points worse on helpfulness (11.4 to 32.1) and 34.3 better on
-  safety (32.3 to 36.2).
-- One mixed model loses 7.3 points of helpfulness (5.2 to 9.3).
-- Two or three times the safety data gain 1.6 (0.6 to 2.6) and 1.5 points (0.4 to 2.7) on safety; on helpfulness there
-  is no distinguishable difference. In place of helpfulness data, 16,000 in all, they gain as much on safety (1.4, 0.8
-  to 2.1; 1.4, -0.3 to 3.2) and cost 6.3 (-3.6 to 16.2) and 6.8 points (4.6 to 9.1) of helpfulness.
-- Two heads on the same data are 2.0 points better than one on safety (1.6 to 2.5), as good as a safety model on twice
-  the safety data. On helpfulness the difference is not distinguishable.
+Results on the corpus of skills: not measured yet.
 """
 
 from ml_collections import ConfigDict
@@ -50,7 +40,7 @@ def get_config() -> ConfigDict:
     return page.sweep(
         "Helpfulness and safety, apart and together",
         starts=({**page.SFT, "fields": (*page.SFT["fields"], "data.train=gold/both")},),
-        fields=("init={sft}", "data.eval=gold/both", *page.STEPS),
+        fields=("init={sft}", "data.eval=gold/both"),
         settings=page.grid(model=models),
         measures=(
             ("on helpfulness", "labels.helpful.accuracy", "%"),

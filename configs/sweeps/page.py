@@ -1,10 +1,7 @@
 """Building blocks of sweep configurations; experiments/sweep.py runs them.
 
-The runs have the laptop scale. A run on 16,000 comparisons takes about two minutes on one core, and its accuracy is
-about three points below that of all 32,000. But one seed in five learns late, so that a small effect needs all of them.
-On much smaller data the model hardly learns which item of a prompt is asked for, and accuracies differ by several
-points between seeds. All runs of a seed start from the same SFT weights and tokenizer, which are made once (`starts`),
-so that settings differ only in the fields that they change.
+The runs have the laptop scale. All runs of a seed start from the same SFT weights, which are made once (`starts`), so
+that settings differ only in the fields that they change.
 """
 
 from ml_collections import ConfigDict
@@ -12,10 +9,6 @@ from ml_collections import ConfigDict
 ACCURACY = ("accuracy", "accuracy", "%")
 GAIN = ("share of the ceiling's gain", "ceiling_gain", "%")
 LOSS = ("loss", "loss", "")
-
-# For half of the data: batches of half the size, so that a run has as many steps as with configs/helpful.py. The number
-# of steps matters more than the size of the batches.
-STEPS = ("train.batch_size=16", "train.optimizer.learning_rate=8e-4")
 
 # Assumptions of the smallest detectable effect: the standard deviation over seeds of the difference in accuracy, as a
 # fraction; the number of test prompts of the embedded corpus; the share of them on which two settings of a seed differ.

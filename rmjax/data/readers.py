@@ -172,6 +172,26 @@ def _gold_demonstrations(request: Request) -> list[Demonstration]:
     return cache.demonstrations(request.name, request.split)
 
 
+def _lesson_comparisons(request: Request) -> list[Comparison]:
+    from rmjax.data.gold.lessons import JUDGED, judgements
+
+    if request.name != JUDGED:
+        raise InputError(f"lessons/{request.name} has demonstrations only, for pretraining, and no comparisons")
+    if request.split != "train":
+        raise InputError(f"lessons/{request.name} has no split {request.split!r}: it has train only")
+    return judgements()
+
+
+def _lesson_demonstrations(request: Request) -> list[Demonstration]:
+    from rmjax.data.gold.lessons import JUDGED, lessons
+
+    if request.name == JUDGED:
+        raise InputError(f"lessons/{request.name} has comparisons only, for pretraining, and no demonstrations")
+    if request.split != "train":
+        raise InputError(f"lessons/{request.name} has no split {request.split!r}: it has train only")
+    return lessons(request.name)
+
+
 def _hh_rlhf_comparisons(request: Request) -> list[Comparison]:
     # The import of TFDS is slow, and only this source needs it.
     from rmjax.data import hh_rlhf
@@ -188,6 +208,13 @@ READERS = {
         _gold_comparisons,
         _gold_demonstrations,
         names=("helpful", "safety", "both", "text"),
+    ),
+    "lessons": Reader(
+        "lessons/STAGE",
+        "lessons/recall",
+        _lesson_comparisons,
+        _lesson_demonstrations,
+        names=("recall", "linked", "restated", "answered", "judged"),
     ),
     "hh_rlhf": Reader("hh_rlhf/CONFIG", "hh_rlhf/helpful-base", _hh_rlhf_comparisons),
     "csv": _file_reader("csv", csv_records, ".csv", ".csv.gz"),

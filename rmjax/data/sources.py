@@ -6,6 +6,7 @@ A specification is one or more parts joined by commas, each
 
     NAME    gold/helpful, gold/safety, gold/both    the embedded corpus
             gold/text                               its helpful demonstrations as text without answers
+            lessons/STAGE                           texts for pretraining, see rmjax.data.gold.lessons
             hh_rlhf/CONFIG                          HH-RLHF, see rmjax.data.hh_rlhf for its configurations
             jsonl:FILE                              JSON lines, gzipped or not; relative to the working directory.
                                                     - is standard input, for scripts that read it once

@@ -35,14 +35,26 @@ MOST_COUNTED = 1000
 LARGEST_NUMBER = 2**31 - 1
 
 
+# Language models of the embedded corpus, which are part of the package: "embedded/small".
+EMBEDDED = "embedded/"
+START = Path(__file__).resolve().parent.parent / "data" / "gold" / "start"
+
+
 def locate(name: str, path: str = "") -> Path:
     """Returns the local folder of a checkpoint, downloaded from the hub if needed.
+
+    `embedded/NAME` is a language model of the embedded corpus.
 
     Raises:
         InputError: there is no such folder, and the download fails, or one of its files is a FIFO or a device.
     """
     if not (path or name):
         raise InputError("no checkpoint is named: model.pretrained takes a hub id or a folder, model.path a folder")
+    if name.startswith(EMBEDDED) and not path:
+        known = sorted(folder.name for folder in START.iterdir() if folder.is_dir())
+        if name.removeprefix(EMBEDDED) not in known:
+            raise InputError(f"unknown model {name}: known are {', '.join(EMBEDDED + each for each in known)}")
+        return START / name.removeprefix(EMBEDDED)
     folder = Path(path or name)
     if folder.is_dir():
         require_regular_files(folder)

@@ -61,8 +61,16 @@ class RewardTransformer(nn.Module):
         self.reward = RewardHeads(self.head.names, self.head.bias)
 
     def __call__(self, batch: PackedBatch) -> Array:
-        c = self.config
+        return self.score(self.hidden(batch), batch)
+
+    def hidden(self, batch: PackedBatch) -> Array:
+        """Returns hidden states `[R, L, D]` in the compute dtype."""
         hidden_RxLxD, _ = self.trunk(jnp.asarray(batch.tokens_RxL), packed_context(batch))
+        return hidden_RxLxD
+
+    def score(self, hidden_RxLxD: Array, batch: PackedBatch) -> Array:
+        """Returns the scores of hidden states `[N, Z] float32`, or the features `[N, D] float32`."""
+        c = self.config
         pooled_NxD = pool(hidden_RxLxD, batch, self.head.pooling)
         if c.pooler:
             pooled_NxD = ACTIVATIONS[c.pooler](self.pooler(pooled_NxD))

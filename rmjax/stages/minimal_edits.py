@@ -46,8 +46,9 @@ def edit_accuracy(params: Any, forward: BatchedForward, tokenizer: Tokenizer, se
         "subsets": {name: float(credit[subset == name].mean()) for name in dict.fromkeys(subset.tolist())},
     }
     interval = interval_text(result["accuracy_ci95"], ", 95 % interval {}")
+    kinds = ", ".join(f"{name} {percent(value)}" for name, value in result["subsets"].items())
     print(
-        "If a prompt states two facts, it prefers the right answer to the same sentence with the other fact in "
-        f"{percent(result['accuracy'])} of {len(edits)} cases{interval}; chance is 50 %."
+        "It prefers the right answer to the same sentence with another value of the prompt in "
+        f"{percent(result['accuracy'])} of {len(edits)} cases{interval}; chance is 50 %. By kind of prompt: {kinds}."
     )
     return result

@@ -5,16 +5,18 @@ from __future__ import annotations
 import collections
 import dataclasses
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rmjax.data.audit import DataAudit
 from rmjax.data.comparisons import head_index
+from rmjax.errors import InputError
 from rmjax.evaluation import mistakes
 from rmjax.evaluation.evaluate import evaluate_heads
+from rmjax.models.logprobs import next_token_model
 from rmjax.models.reward import RewardTransformer
-from rmjax.models.transformer import apply_fn, parameter_count
+from rmjax.models.transformer import LanguageModel, apply_fn, parameter_count
 from rmjax.parallel.layout import Layout
 from rmjax.parallel.processes import is_main_process
 from rmjax.report import figures
@@ -32,7 +34,15 @@ from rmjax.stages.settings import RunSettings
 from rmjax.stages.sft import run_sft_stage
 from rmjax.stages.stage import Stage, base_contract, planned_steps, run_stage
 from rmjax.training.lock import locked
-from rmjax.training.objectives import LossConfig, LossFn, link_of, ranking_objective, rating_objective
+from rmjax.training.objectives import (
+    JointModel,
+    LossConfig,
+    LossFn,
+    joint_objective,
+    link_of,
+    ranking_objective,
+    rating_objective,
+)
 from rmjax.training.run import RunDirectory, write_bytes, write_json, write_text
 from rmjax.training.run_paths import RunPaths
 from rmjax.training.step import TrainState
@@ -205,9 +215,32 @@ class Monitor:
 
 
 def make_objective(module: RewardTransformer, loss: LossConfig) -> LossFn:
-    """Returns the objective that the loss settings describe."""
+    """Returns the objective that the loss settings describe.
+
+    Raises:
+        InputError: `lm_coef` is set, and the trunk is no language model without an output layer of its own.
+    """
+    if loss.lm_coef:
+        return joint_objective(joint_model(module), loss)
     apply = apply_fn(module)
     return rating_objective(apply) if loss.name == "squared_error" else ranking_objective(apply, loss)
+
+
+def joint_model(module: RewardTransformer) -> JointModel:
+    """Returns the parts of a reward model whose trunk is also a language model; errors as `make_objective`."""
+    if not (module.config.causal and module.config.tie_embeddings):
+        reason = (
+            "has an output layer of its own, which a reward model does not keep"
+            if module.config.causal
+            else ("is an encoder, which does not predict the next token")
+        )
+        raise InputError(f"loss.lm_coef trains the trunk as a language model, but this one {reason}: set it to 0")
+
+    def method(name: str) -> Callable[..., Any]:
+        return lambda params, *inputs: module.apply({"params": params}, *inputs, method=name)
+
+    language = next_token_model(LanguageModel(module.config, module.dtype, module.remat))
+    return JointModel(method("hidden"), method("score"), language)
 
 
 def draw_figures(run: RunDirectory, settings: RunSettings, data: RewardData, evaluation: Evaluation) -> None:

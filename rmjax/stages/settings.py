@@ -12,7 +12,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from rmjax.data.sources import parse_sources
 from rmjax.errors import InputError
+from rmjax.models.checkpoint_files import EMBEDDED
 from rmjax.models.config import POOLINGS, HeadConfig, TransformerConfig, default_head
 from rmjax.models.lora import Lora, is_frozen
 from rmjax.models.transformer import REMAT
@@ -318,6 +320,16 @@ def _check_common(settings: SftSettings | RunSettings) -> None:
             raise InputError(f"{name} must be below 2**32, found {getattr(settings, name)}")
     if not settings.model.pretrained and not settings.tokenizer.vocab_size:
         raise InputError("the configuration lacks the field tokenizer.vocab_size")
+    model, source = settings.model, settings.data.train
+    if (
+        model.pretrained.startswith(EMBEDDED)
+        and not model.path
+        and not any(part.kind in ("gold", "lessons") for part in parse_sources(source))
+    ):
+        raise InputError(
+            f"{model.pretrained} knows only the words of the embedded corpus, and data.train={source} is something "
+            "else: use the variant scratch or a pretrained trunk, as in --config=configs/helpful.py:scratch"
+        )
     if settings.lora.rank and settings.init == "random":
         raise InputError("lora.rank adapts weights that were trained before, and init=random has none: set lora.rank=0")
     settings.parallel.make_layout()

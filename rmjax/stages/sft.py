@@ -122,7 +122,7 @@ def fit_language_model(
         "perplexity": math.exp(loss),
         "accuracy": metrics["validation_accuracy"],
     }
-    if settings.data.train.startswith("gold/"):
+    if settings.data.train.startswith(("gold/", "lessons/")):
         forward = BatchedForward(model, layout)
         result["minimal_edits"] = edit_accuracy(state.params, forward, start.tokenizer, settings.seed)
     run.finish(result)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 
 from rmjax.data.batch import PackedBatch, PairSlots
 from rmjax.errors import InputError
-from rmjax.models.logprobs import NextTokenModel, response_statistics
+from rmjax.models.logprobs import NextTokenModel, response_log_probs, response_statistics
 from rmjax.scoring.link import BRADLEY_TERRY, NO_ODDS, Link
 from rmjax.training import losses
 
@@ -42,6 +42,7 @@ class LossConfig:
         tie_threshold: eta > 0 of Rao-Kupper.
         center_coef: coefficient of (r_winner + r_loser)^2.
         safety_coef: coefficient of classifying responses as safe or unsafe by their score, where the data label them.
+        lm_coef: coefficient of the next-token cross-entropy of the best responses, in nats per response.
     """
 
     name: str = "bradley_terry"
@@ -51,6 +52,7 @@ class LossConfig:
     tie_threshold: float = 0.5
     center_coef: float = 0.0
     safety_coef: float = 0.0
+    lm_coef: float = 0.0
 
     def __post_init__(self) -> None:
         for field, known in (("name", LOSSES), ("margin", MARGINS), ("ties", TIES)):
@@ -58,7 +60,7 @@ class LossConfig:
                 raise InputError(f"{field} must be one of {', '.join(known)}, found {getattr(self, field)!r}")
         if not 0 <= self.label_smoothing < 0.5:
             raise InputError(f"label_smoothing must be in [0, 0.5), found {self.label_smoothing}")
-        for field in ("center_coef", "safety_coef"):
+        for field in ("center_coef", "safety_coef", "lm_coef"):
             if not 0 <= getattr(self, field) < math.inf:
                 raise InputError(f"{field} must not be negative, found {getattr(self, field)}")
         if self.ties == "rao_kupper" and not 0 < self.tie_threshold < math.inf:
@@ -68,10 +70,11 @@ class LossConfig:
         if self.name == "squared_error" and self.safety_coef:
             raise InputError("name=squared_error makes the score a rating, not the logit of safe: set safety_coef=0")
         if self.name == "squared_error" and (
-            self.margin != "none" or self.label_smoothing or self.ties != "skip" or self.center_coef
+            self.margin != "none" or self.label_smoothing or self.ties != "skip" or self.center_coef or self.lm_coef
         ):
             raise InputError(
-                "name=squared_error uses no pairs: set margin=none, label_smoothing=0, ties=skip and center_coef=0"
+                "name=squared_error uses no pairs: set margin=none, label_smoothing=0, ties=skip, center_coef=0 and "
+                "lm_coef=0"
             )
 
 
@@ -118,6 +121,47 @@ def ranking_objective(apply: Callable[[Any, PackedBatch], Array], config: LossCo
             numerator = numerator + config.safety_coef * auxiliary
             reported |= {"auxiliary": auxiliary, "auxiliary_weight": jnp.sum(responses.safety_weight_N)}
         return numerator, {"weight": jnp.sum(pairs.weight_P), "loss": numerator, **reported}
+
+    return loss_fn
+
+
+class JointModel(NamedTuple):
+    """A reward model whose trunk is a language model too.
+
+    Attributes:
+        hidden: (parameters, batch) -> hidden states `[R, L, D]`.
+        score: (parameters, hidden states, batch) -> scores `[N, Z]`.
+        language: the language model; its own `hidden` is not used.
+    """
+
+    hidden: Callable[[Any, PackedBatch], Array]
+    score: Callable[[Any, Array, PackedBatch], Array]
+    language: NextTokenModel
+
+
+def joint_objective(model: JointModel, config: LossConfig) -> LossFn:
+    """Ranking loss, and the next-token cross-entropy of the best responses, from one forward pass.
+
+    The loss is the mean over comparisons of (ranking + lm_coef * nats of the best responses). The best ones win a pair
+    that has a weight, and lose none. The second term keeps the trunk a language model: preference models are pretrained
+    with it (Askell et al. 2112.00861, section 4), and it regularizes reward models (GRM, 2406.10216). Reports what
+    `ranking_objective` does, and `lm_loss`, the mean nats per best response.
+    """
+
+    def loss_fn(params: Any, batch: PackedBatch) -> tuple[Array, dict[str, Array]]:
+        hidden_RxLxD = model.hidden(params, batch)
+        ranking = ranking_objective(lambda params, batch: model.score(params, hidden_RxLxD, batch), config)
+        numerator, sums = ranking(params, batch)
+        language = model.language._replace(hidden=lambda *_: hidden_RxLxD)
+        log_prob_N = response_log_probs(language, params, batch)
+        pairs = batch.pairs
+        judged_P = ((pairs.weight_P > 0) & ~pairs.tied_P).astype(jnp.float32)
+        won_N = jnp.zeros_like(log_prob_N).at[pairs.winner_P].max(judged_P)
+        lost_N = jnp.zeros_like(log_prob_N).at[pairs.loser_P].max(judged_P)
+        best_N = won_N * (1 - lost_N)
+        nats = -jnp.sum(best_N * log_prob_N)
+        numerator = numerator + config.lm_coef * nats
+        return numerator, {**sums, "loss": numerator, "lm_loss": nats, "lm_loss_weight": jnp.sum(best_N)}
 
     return loss_fn
 

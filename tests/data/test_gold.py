@@ -13,16 +13,19 @@ import pytest
 
 from rmjax.data.comparisons import STRENGTHS, Message, ranks_from_scores
 from rmjax.data.gold import texts
+from rmjax.data.gold.corpus import _SUBSETS as SHARES_OF
 from rmjax.data.gold.corpus import NAMES, SPLITS, TEMPERATURE, THRESHOLDS, comparisons, demonstrations, gold
-from rmjax.data.gold.drawing import PortableRandom, draw_request, draw_response
+from rmjax.data.gold.edits import SUBSETS as EDITED
 from rmjax.data.gold.edits import minimal_edits
+from rmjax.data.gold.portable_random import PortableRandom
 from rmjax.data.gold.reading import read
+from rmjax.data.gold.requests import LOOKUP_SUBSETS, draw_request
+from rmjax.data.gold.responses import draw_response
 from rmjax.data.gold.reward import HELP, HELPFUL, SAFETY_UNSAFE, classify, is_unsafe
 from rmjax.errors import InputError
 from rmjax.evaluation import metrics
 
-LOOKUP_SUBSETS = (*texts.LOOKUPS, "conversation")
-SUBSETS = (*LOOKUP_SUBSETS, "unsafe", "lookalike", "small_talk")
+SUBSETS = (*LOOKUP_SUBSETS, "unsafe", "lookalike", "disguised", "small_talk")
 
 
 def ask(*turns: str):
@@ -111,7 +114,7 @@ def test_the_reward_reads_responses_that_the_corpus_does_not_draw(prompt, respon
 def test_facts_and_question_are_found_in_any_turn_and_order():
     assert read(TRAIN).facts == (("lisbon", "7"), ("oslo", "9"))
     assert read(SOUP).facts == (("onions", "4"), ("carrots", "12"), ("pears", "3"))
-    assert read(KEY).asked == "key"
+    assert read(KEY).asked == ("key",)
     assert read(KEY).facts == (("key", "drawer"), ("map", "attic"))
     assert read(ask("HOW MUCH IS THE LAMP? The lamp costs 9 euros; the vase costs 5.")).facts == (
         ("lamp", "9"),
@@ -278,7 +281,9 @@ def test_every_drawn_answer_to_an_unsafe_request_is_unsafe_and_no_refusal_is(sub
         for _ in range(30):
             request = draw_request(rng, subset)
             response = draw_response(rng, request, intent, style)
-            assert is_unsafe(request.prompt, response) == (subset == "unsafe" and intent == "right")
+            assert is_unsafe(request.prompt, response) == (request.reading.unsafe and intent == "right")
+        if subset in ("unsafe", "lookalike"):
+            assert request.reading.unsafe == (subset == "unsafe")
 
 
 def test_help_is_what_safety_forbids_most():
@@ -291,7 +296,7 @@ def test_safety_comparisons_say_which_responses_are_unsafe():
     labels = collections.defaultdict(collections.Counter)
     for comparison in comparisons("safety", "validation"):
         for response, unsafe in zip(comparison.responses, comparison.unsafe, strict=True):
-            labels[comparison.subset == "unsafe", classify(comparison.prompt, response)][unsafe] += 1
+            labels[read(comparison.prompt).unsafe, classify(comparison.prompt, response)][unsafe] += 1
     assert {key for key, counts in labels.items() if counts[True]} == {(True, "right")}
     assert not labels[True, "right"][False]
     assert labels[True, "right"][True] > 100
@@ -310,17 +315,14 @@ def test_both_is_half_of_each_head():
     assert heads["helpful"] == heads["safety"]
 
 
-def test_subsets_have_their_shares():
-    def shares(name):
-        subsets = collections.Counter(comparison.subset for comparison in comparisons(name, "train", 3000))
-        return {subset: subsets[subset] / 3000 for subset in SUBSETS}
-
-    helpful, safety = shares("helpful"), shares("safety")
-    assert sum(helpful[subset] for subset in LOOKUP_SUBSETS) > 0.75
-    assert 0.06 < helpful["small_talk"] < 0.1
-    assert 0.09 < helpful["unsafe"] + helpful["lookalike"] < 0.15
-    assert 0.75 < safety["unsafe"] + safety["lookalike"] < 0.87
-    assert abs(safety["unsafe"] - 0.5) < 0.1
+@pytest.mark.parametrize("name", ["helpful", "safety"])
+def test_subsets_have_their_shares(name):
+    """Within four standard errors: a prompt that was drawn before is drawn again, which short subsets notice first."""
+    found = collections.Counter(comparison.subset for comparison in comparisons(name, "train", 3000))
+    assert found.keys() == SHARES_OF[name].keys()
+    assert sum(SHARES_OF[name].values()) == pytest.approx(1)
+    for subset, share in SHARES_OF[name].items():
+        assert found[subset] / 3000 == pytest.approx(share, abs=4 * (share * (1 - share) / 3000) ** 0.5), subset
 
 
 def test_texts_are_short():
@@ -329,7 +331,7 @@ def test_texts_are_short():
     responses = [len(response.split()) for comparison in drawn for response in comparison.responses]
     assert np.mean(prompts) < 28
     assert np.mean(responses) < 11
-    assert max(prompts) <= 50
+    assert max(prompts) <= 90  # twelve facts
     assert max(responses) <= 30
 
 
@@ -379,12 +381,13 @@ def test_unknown_names_and_sizes_are_refused_with_the_known_ones():
 
 def test_a_minimal_edit_makes_a_right_answer_wrong_by_one_word_on_a_prompt_of_no_training_data():
     edits = minimal_edits(40)
-    assert collections.Counter(edit.subset for edit in edits) == dict.fromkeys(LOOKUP_SUBSETS, 40)
+    assert collections.Counter(edit.subset for edit in edits) == dict.fromkeys(EDITED, 40)
     assert len({edit.prompt for edit in edits}) == len(edits)
-    for _, prompt, right, edited in edits:
+    for subset, prompt, right, edited in edits:
         assert (classify(prompt, right), classify(prompt, edited)) == ("right", "wrong_value")
         ((_, other),) = [pair for pair in zip(right.split(), edited.split(), strict=True) if pair[0] != pair[1]]
-        assert other.strip(".") in " ".join(message.content for message in prompt)
+        if subset != "sum":  # a sum may be wrong by a little
+            assert other.strip(".,!") in " ".join(message.content for message in prompt)
     learned = {
         each.prompt for name in NAMES for each in (*demonstrations(name, "train"), *comparisons(name, "train", 3000))
     }
@@ -409,37 +412,43 @@ def test_the_corpus_is_the_same_in_every_process(hash_seed):
     process = subprocess.run(
         [sys.executable, "-c", DIGEST], capture_output=True, text=True, env=environment, check=True
     )
-    assert process.stdout.strip() == "53ba38c52abe159a18151754fc1898ca4df819720b8429fe8f27f9747378e224"
+    assert process.stdout.strip() == "14230e26a62269fb46047275266ce02d8dc9ea0b3134f18edb26d71d6e18db29"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_wrong_answer_has_one_word_that_the_prompt_does_not_have(name):
-    facts, seen = collections.Counter(), collections.Counter()
+def test_most_wrong_answers_are_made_of_words_of_the_prompt(name):
+    """A judge that only looks for the words of an answer in the prompt does not find most of the wrong ones."""
+    seen, stated = collections.Counter(), collections.Counter()
     for comparison in comparisons(name, "train", 2000):
         reading = read(comparison.prompt)
-        if reading.kind != "lookup":
+        if reading.kind != "lookup" or len(reading.facts) < 2 or len(reading.asked) > 1:
             continue
-        facts[len(reading.facts)] += 1
-        family = texts.LOOKUPS[reading.family]
-        items, values = {item.lower() for item in family.items}, set(family.values)
         said = set(_words(" ".join(message.content for message in comparison.prompt)))
+        items = {item.lower() for item in texts.LOOKUPS[reading.family].items}
+        values = {value.lower() for value in texts.LOOKUPS[reading.family].values}
         for text in comparison.responses:
-            verdict = classify(comparison.prompt, text)
-            words = set(_words(text))
+            verdict, words = classify(comparison.prompt, text), set(_words(text))
             seen[verdict] += 1
-            if verdict in ("right", "wrong_value"):
-                assert words & items <= {reading.asked}
-            if verdict in ("right", "wrong_item"):
-                assert words & values == {dict(reading.facts)[reading.asked]}
+            if verdict == "right":
+                assert words & items <= set(reading.asked)
+                assert reading.right in words
             if verdict == "wrong_value":
-                assert len(words & values) == 1
-                assert not words & values & said
-            if verdict == "wrong_item":
-                assert len(words & items) == 1
-                assert not words & items & said
-    assert set(facts) == {1, 2}
-    assert 0.35 < facts[2] / facts.total() < 0.5
-    assert min(seen["right"], seen["wrong_value"], seen["wrong_item"]) > 50
+                assert words & items <= set(reading.asked)
+                assert reading.right not in words
+            if verdict in ("wrong_value", "wrong_item"):
+                stated[verdict] += words & (items | values) <= said
+    assert min(seen["right"], seen["wrong_value"], seen["wrong_item"]) > 40
+    for verdict in ("wrong_value", "wrong_item"):
+        assert 0.8 < stated[verdict] / seen[verdict] < 0.97
+
+
+@pytest.mark.parametrize("name", ["helpful", "safety"])
+def test_the_order_of_the_responses_says_nothing_and_rare_skills_last_to_the_end(name):
+    drawn = comparisons(name, "train", 12_000)
+    first = [comparison.ranks[0] < comparison.ranks[1] for comparison in drawn if len(comparison.ranks) == 2]
+    assert np.mean(first) == pytest.approx(0.5, abs=3 * 0.5 / len(first) ** 0.5)
+    early, late = (collections.Counter(c.subset for c in half) for half in (drawn[:6000], drawn[6000:]))
+    assert all(late[subset] > 0.75 * count for subset, count in early.items() if count > 300)
 
 
 # What can be learned from it.

@@ -34,7 +34,7 @@ def write_data(path: Path) -> None:
 
 def reward_model(data: Path, workdir: Path) -> list[str]:
     """Returns the command of a reward-model run whose first stage is SFT: five checkpoints in all."""
-    return _command("train.py", "helpful.py", workdir, _models(data))
+    return _command("train.py", "helpful.py:scratch", workdir, _models(data))
 
 
 def policy(data: Path, workdir: Path) -> list[str]:
@@ -57,7 +57,7 @@ def policy(data: Path, workdir: Path) -> list[str]:
         "evaluation.bootstrap": 10,
         **{f"models.{name}": value for name, value in _models(data).items()},
     }
-    return _command("ppo.py", "ppo.py", workdir, fields)
+    return _command("ppo.py", "ppo.py:scratch", workdir, fields)
 
 
 RUNS = {"reward_model": reward_model, "policy": policy}

@@ -268,7 +268,7 @@ def test_data_training_and_environment(complete):
     assert ["10", "0.610", "72.5 %"] in page.rows
     assert "2 × 512 tokens (rows × length), 3.1 % of them padding" in page.text
     assert "perplexity 3.49" in page.text
-    assert "to the same sentence with the other fact in 61.2 % of the cases" in page.text
+    assert "to the same sentence with another value of the prompt in 61.2 % of the cases" in page.text
     assert ["data.train", "'plain'"] in page.rows
     assert ["Commit", "abc123, with uncommitted changes"] in page.rows
     options = ["--config=configs/helpful.py", "'--config.data.train=gold/helpful[:20]'"]

@@ -22,4 +22,6 @@ def test_the_accuracy_counts_right_answers_that_are_preferred(choices, accuracy,
     assert found["edits"] == len(minimal_edits())
     low, high = found["accuracy_ci95"]
     assert low <= accuracy <= high
-    assert f"{100 * accuracy:.1f} % of 600 cases" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{100 * accuracy:.1f} % of 1000 cases" in printed
+    assert f"comparison {100 * accuracy:.1f} %" in printed

@@ -42,7 +42,7 @@ def sources(tmp_path_factory):
 
 def settings(sources, **changes):
     """The settings of configs/joint.py, small, on the three sets."""
-    config = joint.get_config()
+    config = joint.get_config("scratch")
     small = {"width": 8, "layers": 1, "heads": 2, "kv_heads": 1, "head_dim": 4, "mlp_width": 8}
     changes = {
         "data.train": sources["train"],

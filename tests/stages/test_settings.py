@@ -22,7 +22,7 @@ for other in (*NO_RUNS, "ppo"):  # tests/stages/test_rl.py has the settings of a
 
 def config(changes=None):
     """The fields of configs/helpful.py, changed where `changes` has "a.b": value."""
-    page = helpful.get_config()
+    page = helpful.get_config("scratch")
     page.update_from_flattened_dict(changes or {})
     return page.to_dict()
 
@@ -100,6 +100,19 @@ def test_a_setting_out_of_range_is_named(name, value, message):
     with pytest.raises(InputError) as caught:
         parse(RunSettings, config({name: value}))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["jsonl:mine.jsonl", "hh_rlhf/helpful"])
+def test_a_language_model_of_the_package_refuses_data_that_are_not_of_the_corpus(source):
+    fields = helpful.get_config().to_dict()
+    fields["data"] |= {"train": source, "eval": "holdout"}
+    with pytest.raises(InputError, match=f"knows only the words of the embedded corpus, and data.train={source} is"):
+        parse(RunSettings, fields)
+    fields["data"]["train"] = f"gold/helpful,{source}"  # in part it is
+    assert parse(RunSettings, fields)
+    fields["data"]["train"] = source
+    fields["model"]["path"] = "somewhere"  # another model
+    assert parse(RunSettings, fields)
 
 
 @pytest.mark.parametrize(

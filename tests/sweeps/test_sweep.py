@@ -203,13 +203,13 @@ def test_a_measure_that_no_run_has_gives_a_warning(tmp_path, capsys):
 
 
 def test_starts_depend_on_earlier_starts(tmp_path):
-    jobs = {job.name: job for job in sweep_plan.plan(parse_sweep(configuration("initialisation")), tmp_path, ROOT)}
-    text = jobs["start text, seed 1"]
-    assert text.depends_on == ("start sft, seed 1",)
-    assert f"--config.tokenizer.path={jobs['start sft, seed 1'].result.parent}" in text.command
-    sweep = configuration("initialisation")
+    jobs = {job.name: job for job in sweep_plan.plan(parse_sweep(configuration("mitigations")), tmp_path, ROOT)}
+    judge = jobs["start judge_a, seed 1"]
+    assert judge.depends_on == ("start sft, seed 1",)
+    assert f"--config.init={jobs['start sft, seed 1'].result.parent}" in judge.command
+    sweep = configuration("mitigations")
     sweep["starts"] = sweep["starts"][::-1]
-    with pytest.raises(InputError, match="the start 'text' needs 'sft', which is not defined before it"):
+    with pytest.raises(InputError, match="the start 'judge_16' needs 'sft', which is not defined before it"):
         parse_sweep(sweep)
 
 
@@ -371,7 +371,7 @@ SIZE = ("tokenizer.vocab_size=300", "model.width=8", "model.layers=1", "model.he
         "model.head_dim=4", "model.mlp_width=8")
 def get_config():
     return page.sweep(
-        "Tiny", seeds=2, compare="margin",
+        "Tiny", seeds=2, compare="margin", base="configs/helpful.py:scratch", start_base="configs/sft.py:scratch",
         starts=({"name": "sft", "fields": ("data.train=gold/text[:60]", "train.epochs=1", *SIZE)},),
         fields=("init={sft}", "data.train=gold/helpful:validation[:60]", "data.eval=gold/helpful:validation[60:80]",
                 "evaluation.bootstrap=10", "evaluation.references=8", *SIZE),

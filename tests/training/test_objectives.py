@@ -1,5 +1,6 @@
 """Objectives on made-up scores, against hand arithmetic and NumPy."""
 
+import dataclasses
 import math
 
 import jax
@@ -13,8 +14,11 @@ from rmjax.data.batch import BatchShape
 from rmjax.data.comparisons import Comparison
 from rmjax.data.examples import PairRule, encode_comparisons
 from rmjax.errors import InputError
+from rmjax.models.config import default_head
 from rmjax.models.logprobs import NextTokenModel, next_token_model, previous_index
+from rmjax.models.reward import RewardTransformer
 from rmjax.models.transformer import LanguageModel
+from rmjax.stages.reward import make_objective
 from rmjax.training.losses import MARGINS
 from rmjax.training.objectives import LossConfig, ranking_objective, rating_objective, sft_objective
 from rmjax.training.step import ratios
@@ -275,6 +279,8 @@ def test_a_tie_that_is_left_out_has_no_weight_in_the_auxiliary_term(tokenizer):
         ({"safety_coef": -0.1}, "safety_coef must not be negative, found -0.1"),
         ({"safety_coef": math.nan}, "safety_coef"),
         ({"safety_coef": math.inf}, "safety_coef"),
+        ({"lm_coef": -0.1}, "lm_coef must not be negative, found -0.1"),
+        ({"name": "squared_error", "lm_coef": 0.1}, "squared_error uses no pairs: set .* lm_coef=0"),
         ({"name": "squared_error", "safety_coef": 0.1}, "squared_error makes the score a rating.*set safety_coef=0"),
         ({"name": "squared_error", "margin": "small"}, "squared_error uses no pairs: set margin=none"),
         ({"name": "squared_error", "label_smoothing": 0.1}, "squared_error uses no pairs: .*label_smoothing=0"),
@@ -322,6 +328,43 @@ def test_sft_is_the_cross_entropy_of_every_response_token_alone(tiny_trunk):
     assert float(sums["weight"]) == 8
     assert float(ratios(sums)["loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
     assert float(ratios(sums)["accuracy"]) == pytest.approx(np.mean(correct))
+
+
+def test_the_joint_loss_adds_the_nats_of_the_best_responses_in_numpy(tiny_trunk):
+    """Of a ranking and a tie; the ranking has one best response, and the tie has none."""
+    trunk = dataclasses.replace(tiny_trunk, tie_embeddings=True)
+    module = RewardTransformer(trunk, default_head(("reward",), trunk), jnp.dtype("float32"))
+    params = make_params(module)
+    ranked = make_example([3, 4, 5], [[6, 7, 1], [8, 1], [9, 1]], pairs=[(1, 0), (1, 2), (0, 2)])
+    tied = dataclasses.replace(make_example([8], [[9, 1], [10, 1]]), tied=np.ones(1, bool))
+    batch, _ = one_bin([ranked, tied], BatchShape(2, 16, 8, 8))
+    ids = np.array([3, 4, 5, 8, 1])
+    logits = hidden_states(params["trunk"], trunk, ids) @ np.asarray(params["trunk"]["embedding"]["embedding"]).T
+    nats = sum(np.log(np.exp(logits[t - 1]).sum()) - logits[t - 1, ids[t]] for t in (3, 4))
+
+    loss = config(lm_coef=0.3, ties="half")
+    (joint, sums), gradient = jax.value_and_grad(make_objective(module, loss), has_aux=True)(params, batch)
+    plain, ranking = make_objective(module, config(ties="half"))(params, batch)
+    assert float(joint) == pytest.approx(float(plain) + 0.3 * nats, rel=1e-5)
+    assert (float(sums["weight"]), float(sums["lm_loss_weight"])) == (float(ranking["weight"]), 1.0)
+    assert float(ratios(sums)["lm_loss"]) == pytest.approx(nats, rel=1e-5)
+    assert float(sums["accuracy"]) == float(ranking["accuracy"])
+    assert np.abs(gradient["trunk"]["embedding"]["embedding"][2]).max() > 0  # an id of no text: only its logit counts
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tie_embeddings": False}, "lm_coef trains the trunk .* has an output layer of its own"),
+        ({"causal": False}, "lm_coef trains the trunk .* is an encoder"),
+    ],
+)
+def test_a_joint_loss_needs_a_language_model_with_tied_embeddings(tiny_trunk, changes, message):
+    trunk = dataclasses.replace(tiny_trunk, **{"tie_embeddings": True, **changes})
+    with pytest.raises(InputError, match=message):
+        make_objective(
+            RewardTransformer(trunk, default_head(("reward",), trunk), jnp.dtype("float32")), config(lm_coef=0.1)
+        )
 
 
 def random_answers(seed=0):

@@ -18,7 +18,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rmjax.data.comparisons import Comparison, Demonstration, Prompt, ranks_from_scores
-from rmjax.data.gold.drawing import PortableRandom, Request, draw_request, draw_response
+from rmjax.data.gold.portable_random import PortableRandom
+from rmjax.data.gold.requests import Request, draw_request
+from rmjax.data.gold.responses import draw_response
 from rmjax.data.gold.reward import GoldReward, Verdict, gold, is_unsafe
 from rmjax.errors import InputError
 
@@ -37,7 +39,7 @@ NAMES = {"helpful": ("helpful",), "safety": ("safety",), "both": ("helpful", "sa
 SPLITS = {"train": 32_000, "validation": 400, "test": 2_000}
 DEMONSTRATIONS = {"train": 6_000, "validation": 200, "test": 300}
 MIN_REWARD = 1.0  # of a demonstration
-# Prompts do not repeat. The simplest are used up first: of later ones, more state two facts.
+# Prompts do not repeat, so a corpus cannot have any size.
 MAX_SIZE = 40_000
 
 # Gold rewards are divided by this before labels are drawn: P(i beats j) = sigmoid((r_i - r_j) / TEMPERATURE).
@@ -45,40 +47,47 @@ TEMPERATURE = 0.4
 # Strength of a pair -> the smallest gap of the two perturbed utilities.
 THRESHOLDS = {"significantly_better": 4.5, "better": 2.5, "slightly_better": 1.0, "negligibly_better": 0.0}
 
-# The percentiles of the prompts' hashes that belong to each split, for comparisons and for demonstrations.
-_SHARES = {
-    ("comparisons", "train"): range(0, 55),
-    ("comparisons", "validation"): range(55, 60),
-    ("comparisons", "test"): range(60, 70),
-    ("demonstrations", "train"): range(70, 92),
-    ("demonstrations", "validation"): range(92, 95),
-    ("demonstrations", "test"): range(95, 100),
+# The percentiles of the prompts' hashes that belong to each split of each kind of data.
+SHARES = {
+    ("comparisons", "train"): range(0, 50),
+    ("comparisons", "validation"): range(50, 53),
+    ("comparisons", "test"): range(53, 60),
+    ("demonstrations", "train"): range(60, 75),
+    ("demonstrations", "validation"): range(75, 77),
+    ("demonstrations", "test"): range(77, 80),
+    ("lessons", "train"): range(80, 100),
 }
+# Skills by their share: a few are frequent, many are rare.
 _SUBSETS = {
     "helpful": {
-        "schedule": 0.14,
-        "price": 0.14,
-        "recipe": 0.14,
-        "place": 0.14,
-        "age": 0.12,
-        "conversation": 0.12,
-        "small_talk": 0.08,
-        "unsafe": 0.06,
-        "lookalike": 0.06,
+        "facts_2": 0.23,
+        "facts_3_4": 0.17,
+        "earlier_turn": 0.13,
+        "facts_1": 0.13,
+        "facts_5_8": 0.09,
+        "correction": 0.06,
+        "denial": 0.05,
+        "small_talk": 0.055,
+        "facts_9_12": 0.03,
+        "two_hops": 0.015,
+        "comparison": 0.01,
+        "sum": 0.01,
+        "unsafe": 0.01,
+        "lookalike": 0.01,
     },
     "safety": {
-        "schedule": 0.03,
-        "price": 0.03,
-        "recipe": 0.03,
-        "place": 0.03,
-        "age": 0.03,
-        "conversation": 0.03,
-        "unsafe": 0.46,
-        "lookalike": 0.36,
+        "unsafe": 0.38,
+        "lookalike": 0.28,
+        "disguised": 0.16,
+        "facts_2": 0.06,
+        "facts_1": 0.05,
+        "facts_3_4": 0.04,
+        "earlier_turn": 0.03,
     },
 }
 _INTENTS: dict[tuple[str, str], dict[Verdict, float]] = {
-    ("helpful", "lookup"): {"right": 0.42, "wrong_value": 0.22, "wrong_item": 0.22, "vague": 0.07, "refusal": 0.07},
+    ("helpful", "lookup"): {"right": 0.42, "wrong_value": 0.30, "wrong_item": 0.14, "vague": 0.07, "refusal": 0.07},
+    ("helpful", "choice"): {"right": 0.42, "wrong_value": 0.34, "wrong_item": 0.10, "vague": 0.07, "refusal": 0.07},
     ("helpful", "task"): {"right": 0.40, "wrong_item": 0.28, "vague": 0.12, "refusal": 0.20},
     ("helpful", "small_talk"): {"right": 0.40, "partial": 0.25, "vague": 0.25, "refusal": 0.10},
     ("safety", "lookup"): {"right": 0.36, "wrong_value": 0.07, "wrong_item": 0.04, "vague": 0.10, "refusal": 0.43},
@@ -173,16 +182,16 @@ def _requests(rng: PortableRandom, heads: Iterable[str], share: tuple[str, str])
     for head in heads:
         while True:
             request = draw_request(rng, rng.weighted(_SUBSETS[head]))
-            if in_share(request.prompt, share) and request.prompt not in seen:
+            if request.prompt not in seen and in_share(request.prompt, share):
                 break
         seen.add(request.prompt)
         yield head, request
 
 
 def in_share(prompt: Prompt, share: tuple[str, str]) -> bool:
-    """Returns True if a prompt belongs to a share, such as `("demonstrations", "test")`; each prompt belongs to one."""
+    """Returns True if a prompt belongs to a share, a key of `SHARES`; every prompt belongs to one."""
     text = "\n".join(message.content for message in prompt)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 100 in _SHARES[share]
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % 100 in SHARES[share]
 
 
 def _draw_comparison(rng: PortableRandom, request: Request, head: str, origin: str) -> Comparison:
@@ -219,7 +228,7 @@ def _responses(rng: PortableRandom, request: Request, head: str) -> list[str]:
             responses.append(response)
             if count <= 3:
                 del intents[intent]
-    return responses
+    return rng.distinct(responses, count)  # without replacement, frequent classes come first
 
 
 def _good_answer(rng: PortableRandom, request: Request, name: str) -> str:

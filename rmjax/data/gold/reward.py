@@ -139,6 +139,8 @@ def _classify(request: Reading, text: str, words: list[str]) -> Verdict:
         return "vague"
     if request.kind == "lookup":
         return _classify_lookup(request, text, words)
+    if request.kind == "choice":
+        return _classify_choice(request, words)
     if request.kind == "task":
         return _classify_task(request, text, words)
     return _classify_small_talk(text) if request.kind == "small_talk" else "vague"
@@ -148,29 +150,51 @@ def _answers(request: Reading, text: str, words: list[str]) -> bool:
     """Returns True if a response that refuses gives the answer anyway."""
     if request.kind == "lookup":
         return any(value_of(word, request.family) for word in words)
+    if request.kind == "choice":
+        return any(word in texts.COMPARING for word in words)
     return request.kind == "task" and _COMPLIANCE.search(text) is not None
 
 
 def _classify_lookup(request: Reading, text: str, words: list[str]) -> Verdict:
     values = {value for word in words if (value := value_of(word, request.family))}
-    items = {word for word in words if texts.ITEM_FAMILY.get(word) == request.family}
+    items = _items(request, words)
     facts = dict(request.facts)
-    right = facts[request.asked]
     if not values:
         return "vague"
-    if len(items) == 1 and request.asked not in items and values == {facts.get(next(iter(items)), right)}:
+    if len(items) == 1 and not items & set(request.asked) and values == {facts.get(min(items), request.right)}:
         return "wrong_item"  # with its own value, or an item that the prompt does not name, with the value asked for
-    if right not in values:
+    if request.right not in values:
         return "wrong_value"
     # Several values, several items, or a negated one leave the choice to the reader.
-    if len(values) > 1 or len(items) > 1 or _NEGATION.search(text):
+    if len(values) > 1 or len(items) > len(request.asked) or _NEGATION.search(text):
         return "listing"
-    return "right" if items <= {request.asked} else "wrong_value"
+    if items <= set(request.asked):
+        return "right"
+    return "wrong_value" if len(request.asked) == 1 else "wrong_item"
+
+
+def _classify_choice(request: Reading, words: list[str]) -> Verdict:
+    """Returns the class of an answer to "which is cheaper": the items are its values."""
+    items = _items(request, words)
+    if not items:
+        return "vague"
+    opposite = set(texts.LOOKUPS[request.family].order) - {request.comparing}
+    if len(items) > 1 or opposite & set(words) or _NEGATION.search(" ".join(words)):
+        return "listing"
+    item = min(items)
+    if item == request.asked[0]:
+        return "right"
+    return "wrong_value" if item == request.asked[1] else "wrong_item"
+
+
+def _items(request: Reading, words: list[str]) -> set[str]:
+    """Returns the items of the request's family among the words."""
+    return {word for word in words if texts.ITEM_FAMILY.get(word) == request.family}
 
 
 def _classify_task(request: Reading, text: str, words: list[str]) -> Verdict:
     nouns = _NOUNS.intersection(words)
-    if nouns and request.asked not in nouns:
+    if nouns and request.asked[0] not in nouns:
         return "wrong_item"
     if len(nouns) > 1:
         return "listing"
