@@ -21,7 +21,7 @@ from scipy import optimize, sparse
 
 from rmjax.cli import runtime, script
 from rmjax.data.comparisons import Comparison, Prompt
-from rmjax.data.gold import texts
+from rmjax.data.gold import lookups, texts
 from rmjax.data.gold.corpus import comparisons
 from rmjax.evaluation.metrics import bayes_accuracy
 from rmjax.evaluation.text_table import markdown_table, percent
@@ -29,8 +29,8 @@ from rmjax.evaluation.text_table import markdown_table, percent
 BUCKETS = 2**16  # of hashed features
 PENALTIES = (0.1, 1.0, 10.0)
 WORD = re.compile(r"[\w']+|[?!.,]")
-ITEMS = frozenset((*texts.ITEM_FAMILY, *texts.TASK_NOUNS))
-VALUES = frozenset(value.lower() for family in texts.LOOKUPS.values() for value in family.values)
+ITEMS = frozenset((*lookups.ITEM_FAMILY, *texts.TASK_NOUNS))
+VALUES = frozenset(value.lower() for family in lookups.LOOKUPS.values() for value in family.values)
 
 Features = Callable[[Prompt, str], Iterator[str]]
 

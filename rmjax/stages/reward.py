@@ -218,7 +218,7 @@ def make_objective(module: RewardTransformer, loss: LossConfig) -> LossFn:
     """Returns the objective that the loss settings describe.
 
     Raises:
-        InputError: `lm_coef` is set, and the trunk is no language model without an output layer of its own.
+        InputError: `lm_coef` is set, and the trunk is an encoder, or its embeddings are not tied.
     """
     if loss.lm_coef:
         return joint_objective(joint_model(module), loss)
@@ -229,12 +229,8 @@ def make_objective(module: RewardTransformer, loss: LossConfig) -> LossFn:
 def joint_model(module: RewardTransformer) -> JointModel:
     """Returns the parts of a reward model whose trunk is also a language model; errors as `make_objective`."""
     if not (module.config.causal and module.config.tie_embeddings):
-        reason = (
-            "has an output layer of its own, which a reward model does not keep"
-            if module.config.causal
-            else ("is an encoder, which does not predict the next token")
-        )
-        raise InputError(f"loss.lm_coef trains the trunk as a language model, but this one {reason}: set it to 0")
+        reason = "the embeddings of this one are not tied" if module.config.causal else "this one is an encoder"
+        raise InputError(f"loss.lm_coef needs a causal trunk with tied embeddings, and {reason}: set it to 0")
 
     def method(name: str) -> Callable[..., Any]:
         return lambda params, *inputs: module.apply({"params": params}, *inputs, method=name)

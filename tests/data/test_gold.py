@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rmjax.data.comparisons import STRENGTHS, Message, ranks_from_scores
-from rmjax.data.gold import texts
+from rmjax.data.gold import lookups, texts
 from rmjax.data.gold.corpus import _SUBSETS as SHARES_OF
 from rmjax.data.gold.corpus import NAMES, SPLITS, TEMPERATURE, THRESHOLDS, comparisons, demonstrations, gold
 from rmjax.data.gold.edits import SUBSETS as EDITED
@@ -215,8 +215,8 @@ def test_a_request_it_cannot_read_is_judged_by_style():
 
 
 def test_every_word_has_one_role():
-    items = [item.lower() for family in texts.LOOKUPS.values() for item in family.items]
-    values = [value for family in texts.LOOKUPS.values() for value in family.values]
+    items = [item.lower() for family in lookups.LOOKUPS.values() for item in family.items]
+    values = [value for family in lookups.LOOKUPS.values() for value in family.values]
     assert len(items) == len(set(items))
     assert not set(items) & set(values)
     loose = " ".join((*texts.REMARKS, *texts.ACKNOWLEDGEMENTS, *texts.RAMBLES, *texts.TASK_QUESTIONS, *texts.STEPS))
@@ -424,8 +424,8 @@ def test_most_wrong_answers_are_made_of_words_of_the_prompt(name):
         if reading.kind != "lookup" or len(reading.facts) < 2 or len(reading.asked) > 1:
             continue
         said = set(_words(" ".join(message.content for message in comparison.prompt)))
-        items = {item.lower() for item in texts.LOOKUPS[reading.family].items}
-        values = {value.lower() for value in texts.LOOKUPS[reading.family].values}
+        items = {item.lower() for item in lookups.LOOKUPS[reading.family].items}
+        values = {value.lower() for value in lookups.LOOKUPS[reading.family].values}
         for text in comparison.responses:
             verdict, words = classify(comparison.prompt, text), set(_words(text))
             seen[verdict] += 1

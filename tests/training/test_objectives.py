@@ -355,8 +355,8 @@ def test_the_joint_loss_adds_the_nats_of_the_best_responses_in_numpy(tiny_trunk)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tie_embeddings": False}, "lm_coef trains the trunk .* has an output layer of its own"),
-        ({"causal": False}, "lm_coef trains the trunk .* is an encoder"),
+        ({"tie_embeddings": False}, "lm_coef needs a causal trunk with tied embeddings, and .* not tied"),
+        ({"causal": False}, "lm_coef needs a causal trunk with tied embeddings, and this one is an encoder"),
     ],
 )
 def test_a_joint_loss_needs_a_language_model_with_tied_embeddings(tiny_trunk, changes, message):

@@ -9,7 +9,7 @@ import functools
 from typing import NamedTuple
 
 from rmjax.data.comparisons import Prompt
-from rmjax.data.gold import texts
+from rmjax.data.gold import lookups
 from rmjax.data.gold.corpus import in_share
 from rmjax.data.gold.portable_random import PortableRandom
 from rmjax.data.gold.requests import LOOKUP_SUBSETS, Request, draw_request
@@ -47,7 +47,7 @@ def minimal_edits(count: int = 100) -> tuple[Edit, ...]:
 
 
 def _edit(rng: PortableRandom, request: Request) -> Edit:
-    reading, family = request.reading, texts.LOOKUPS[request.reading.family]
+    reading, family = request.reading, lookups.LOOKUPS[request.reading.family]
     if reading.kind == "choice":
         template = rng.common(family.chosen)
         right, edited = (fill(template, request, [item]) for item in reading.asked)

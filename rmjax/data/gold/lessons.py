@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from rmjax.data.comparisons import Comparison, Demonstration, Message
-from rmjax.data.gold import texts
+from rmjax.data.gold import lookups
 from rmjax.data.gold.corpus import in_share
 from rmjax.data.gold.portable_random import PortableRandom
 from rmjax.data.gold.requests import LOOKUP_SUBSETS, TASK_SUBSETS, draw_request
@@ -37,7 +37,10 @@ _FILLERS = (*_LINKS, "the", "a")
 _OTHERS = ("stone", "river", "cloud", "paper", "window", "garden", "bridge", "pencil", "mountain", "castle", "forest")
 _WORDS = tuple(
     dict.fromkeys(
-        [*itertools.chain.from_iterable((*family.items, *family.values) for family in texts.LOOKUPS.values()), *_OTHERS]
+        [
+            *itertools.chain.from_iterable((*family.items, *family.values) for family in lookups.LOOKUPS.values()),
+            *_OTHERS,
+        ]
     )
 )
 

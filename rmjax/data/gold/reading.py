@@ -7,7 +7,7 @@ import re
 from typing import Literal, NamedTuple
 
 from rmjax.data.comparisons import Prompt
-from rmjax.data.gold import texts
+from rmjax.data.gold import lookups, texts
 
 Kind = Literal["lookup", "choice", "task", "small_talk", "unknown"]
 
@@ -48,8 +48,10 @@ _NUMBER_WORDS = {
         start=2,
     )
 }
-_WORD_VALUES = {name: frozenset(value.lower() for value in texts.LOOKUPS[name].values) for name in ("place", "colour")}
-_CITIES = frozenset(city.lower() for city in texts.LOOKUPS["schedule"].items)
+_WORD_VALUES = {
+    name: frozenset(value.lower() for value in lookups.LOOKUPS[name].values) for name in ("place", "colour")
+}
+_CITIES = frozenset(city.lower() for city in lookups.LOOKUPS["schedule"].items)
 
 
 class Reading(NamedTuple):
@@ -120,11 +122,11 @@ def _question(text: str) -> Question | None:
     """Returns the last sentence that asks for one item, or for two that it compares or adds; None if none does."""
     for sentence in reversed(SENTENCE.findall(text)):
         words = WORD.findall(sentence)
-        items = tuple(dict.fromkeys(word for word in words if word in texts.ITEM_FAMILY))
-        families = {texts.ITEM_FAMILY[item] for item in items}
+        items = tuple(dict.fromkeys(word for word in words if word in lookups.ITEM_FAMILY))
+        families = {lookups.ITEM_FAMILY[item] for item in items}
         if len(families) != 1 or any(value_of(word, family) for word in words for family in families):
             continue
-        comparing = next((word for word in words if word in texts.COMPARING), "")
+        comparing = next((word for word in words if word in lookups.COMPARING), "")
         if len(items) == 1 or (len(items) == 2 and (comparing or _TOGETHER.search(sentence))):
             return Question(sentence, items, comparing if len(items) == 2 else "")
     return None
@@ -132,7 +134,7 @@ def _question(text: str) -> Question | None:
 
 def _lookup(question: Question, stated: str) -> Reading | None:
     """Returns the reading of a question about the facts in a text; None if the text does not answer it."""
-    family = texts.ITEM_FAMILY[question.items[0]]
+    family = lookups.ITEM_FAMILY[question.items[0]]
     facts = _journeys(stated) if family == "journey" else _facts(stated, family)
     values = [facts[item] for item in question.items if item in facts]
     if len(values) < len(question.items):
@@ -143,7 +145,7 @@ def _lookup(question: Question, stated: str) -> Reading | None:
         return None
     if not question.comparing:
         return Reading("lookup", family, question.items, tuple(facts.items()), str(sum(map(int, values))))
-    compared, high = texts.COMPARING[question.comparing]
+    compared, high = lookups.COMPARING[question.comparing]
     if compared != family or values[0] == values[1]:
         return None
     items = sorted(question.items, key=lambda item: int(facts[item]), reverse=high)
@@ -155,7 +157,7 @@ def _facts(text: str, family: str) -> dict[str, str]:
     facts = {}
     for clause in _CLAUSE.split(text):
         words = WORD.findall(clause)
-        items = {word for word in words if texts.ITEM_FAMILY.get(word) == family}
+        items = {word for word in words if lookups.ITEM_FAMILY.get(word) == family}
         values = {value for word in words if (value := value_of(word, family))}
         if len(items) == len(values) == 1 and not _NEGATED.search(clause):
             facts[items.pop()] = values.pop()
@@ -168,7 +170,7 @@ def _journeys(text: str) -> dict[str, str]:
     journeys = {}
     for clause in _CLAUSE.split(text):
         words = WORD.findall(clause)
-        travellers = {word for word in words if texts.ITEM_FAMILY.get(word) == "journey"}
+        travellers = {word for word in words if lookups.ITEM_FAMILY.get(word) == "journey"}
         cities = set(_CITIES.intersection(words))
         if len(travellers) == len(cities) == 1 and (city := cities.pop()) in hours:
             journeys[travellers.pop()] = hours[city]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from rmjax.data.comparisons import Message, Prompt
-from rmjax.data.gold import texts
+from rmjax.data.gold import lookups, texts
 from rmjax.data.gold.portable_random import PortableRandom
 from rmjax.data.gold.reading import Reading
 from rmjax.data.gold.statements import Stated, answer, joined, lower_pairs, question, state
@@ -93,7 +93,7 @@ def _two_hops(rng: PortableRandom, subset: str) -> Request:
     """Travellers and their cities, cities and their hours; the question is about a traveller's hour."""
     count = rng.number(2, 3)
     hours = state(rng, count, ("schedule",))
-    family = texts.LOOKUPS["journey"]
+    family = lookups.LOOKUPS["journey"]
     travellers = rng.frequent(family.items, count)
     first, further = rng.common(family.facts)
     order = rng.distinct(range(count), count)
@@ -110,7 +110,7 @@ def _two_hops(rng: PortableRandom, subset: str) -> Request:
 
 
 def _comparison(rng: PortableRandom, subset: str) -> Request:
-    facts = state(rng, rng.number(2, 4), tuple(name for name, family in texts.LOOKUPS.items() if family.compared))
+    facts = state(rng, rng.number(2, 4), tuple(name for name, family in lookups.LOOKUPS.items() if family.compared))
     high = rng.chance(0.5)
     two = rng.distinct(facts.items, 2)
     word = facts.family.order[high]
@@ -122,7 +122,7 @@ def _comparison(rng: PortableRandom, subset: str) -> Request:
 
 
 def _sum(rng: PortableRandom, subset: str) -> Request:
-    facts = state(rng, rng.number(2, 3), tuple(name for name, family in texts.LOOKUPS.items() if family.together))
+    facts = state(rng, rng.number(2, 3), tuple(name for name, family in lookups.LOOKUPS.items() if family.together))
     two = rng.distinct(facts.items, 2)
     question = rng.common(facts.family.together).format(i=two[0], j=two[1], w=facts.word)
     values = dict(zip(facts.items, facts.values, strict=True))

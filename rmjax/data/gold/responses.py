@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rmjax.data.gold import texts
+from rmjax.data.gold import lookups, texts
 from rmjax.data.gold.portable_random import PortableRandom
 from rmjax.data.gold.reading import WORD, Reading, plain_text, value_of
 from rmjax.data.gold.requests import Request
@@ -51,12 +51,12 @@ def _mention(request: Request) -> str:
     reading = request.reading
     if reading.kind == "task":
         return f"the {reading.asked[0]}"
-    return texts.LOOKUPS[reading.family].mention.format(i=request.names[reading.asked[0]], w=request.word)
+    return lookups.LOOKUPS[reading.family].mention.format(i=request.names[reading.asked[0]], w=request.word)
 
 
 def _lookup_response(rng: PortableRandom, request: Request, intent: Verdict, style: str) -> str:
     reading = request.reading
-    family = texts.LOOKUPS[reading.family]
+    family = lookups.LOOKUPS[reading.family]
     facts = dict(reading.facts)
     items, value = list(reading.asked), reading.right
     if intent == "wrong_value":
@@ -91,7 +91,7 @@ def wrong_value(rng: PortableRandom, request: Request, elsewhere: float = ELSEWH
         request: a lookup.
         elsewhere: probability of a value that the prompt does not have.
     """
-    reading, family = request.reading, texts.LOOKUPS[request.reading.family]
+    reading, family = request.reading, lookups.LOOKUPS[request.reading.family]
     stated = [value for value in stated_values(request) if value != reading.right]
     if len(reading.asked) == 2:
         return rng.pick([*stated, *(str(int(reading.right) + step) for step in (-3, -2, -1, 1, 2, 3))])
@@ -107,7 +107,7 @@ def stated_values(request: Request) -> list[str]:
 
 def _choice_response(rng: PortableRandom, request: Request, intent: Verdict) -> str:
     reading = request.reading
-    family = texts.LOOKUPS[reading.family]
+    family = lookups.LOOKUPS[reading.family]
     item = reading.asked[0]
     if intent == "wrong_value":
         item = reading.asked[1]

@@ -12,7 +12,7 @@ import re
 from typing import Literal, NamedTuple
 
 from rmjax.data.comparisons import Prompt
-from rmjax.data.gold import texts
+from rmjax.data.gold import lookups, texts
 from rmjax.data.gold.reading import GREETING, SENTENCE, WORD, Reading, plain_text, read, value_of
 
 Verdict = Literal["right", "wrong_value", "wrong_item", "listing", "partial", "vague", "refusal", "mixed", "empty"]
@@ -151,7 +151,7 @@ def _answers(request: Reading, text: str, words: list[str]) -> bool:
     if request.kind == "lookup":
         return any(value_of(word, request.family) for word in words)
     if request.kind == "choice":
-        return any(word in texts.COMPARING for word in words)
+        return any(word in lookups.COMPARING for word in words)
     return request.kind == "task" and _COMPLIANCE.search(text) is not None
 
 
@@ -178,7 +178,7 @@ def _classify_choice(request: Reading, words: list[str]) -> Verdict:
     items = _items(request, words)
     if not items:
         return "vague"
-    opposite = set(texts.LOOKUPS[request.family].order) - {request.comparing}
+    opposite = set(lookups.LOOKUPS[request.family].order) - {request.comparing}
     if len(items) > 1 or opposite & set(words) or _NEGATION.search(" ".join(words)):
         return "listing"
     item = min(items)
@@ -189,7 +189,7 @@ def _classify_choice(request: Reading, words: list[str]) -> Verdict:
 
 def _items(request: Reading, words: list[str]) -> set[str]:
     """Returns the items of the request's family among the words."""
-    return {word for word in words if texts.ITEM_FAMILY.get(word) == request.family}
+    return {word for word in words if lookups.ITEM_FAMILY.get(word) == request.family}
 
 
 def _classify_task(request: Reading, text: str, words: list[str]) -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rmjax.data.gold import texts
+from rmjax.data.gold import lookups
 from rmjax.data.gold.portable_random import PortableRandom
 
 
@@ -13,7 +13,7 @@ class Stated(NamedTuple):
     """Facts of one family and the clauses that state them."""
 
     name: str
-    family: texts.Family
+    family: lookups.Family
     items: list[str]
     values: list[str]
     word: str
@@ -22,8 +22,8 @@ class Stated(NamedTuple):
 
 def state(rng: PortableRandom, count: int, families: Sequence[str] = ()) -> Stated:
     """Returns `count` facts of one family; rare items and phrasings are rare."""
-    name = rng.pick(families or [name for name in texts.LOOKUPS if name != "journey"])
-    family = texts.LOOKUPS[name]
+    name = rng.pick(families or [name for name in lookups.LOOKUPS if name != "journey"])
+    family = lookups.LOOKUPS[name]
     items, values = rng.frequent(family.items, count), rng.distinct(family.values, count)
     items = rng.distinct(items, count)
     word = rng.pick(family.words)
