@@ -82,7 +82,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.head.pooling = ""  # score read from: last, first or mean of the tokens; empty: last (encoders: first)
 
     config.loss = ConfigDict()
-    config.loss.name = "bradley_terry"  # bradley_terry, or squared_error on absolute ratings
+    config.loss.name = "bradley_terry"  # bradley_terry; classification of winners and losers; squared_error on ratings
     config.loss.margin = "none"  # none; small or large: by strength, as Llama 2; given: as the data state
     config.loss.label_smoothing = 0.0  # assumed share of wrong labels, below 0.5
     config.loss.ties = "skip"  # skip; half: half a win for each; rao_kupper: model of ties by Rao and Kupper

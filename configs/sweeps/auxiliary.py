@@ -22,9 +22,10 @@ def get_config() -> ConfigDict:
     """The sweep."""
     return page.sweep(
         "An auxiliary safety loss",
+        seeds=5,
         base="configs/safety.py",
         starts=({**page.SFT, "fields": (*page.SFT["fields"], "data.train=gold/safety")},),
-        fields=("init={sft}", "data.train=gold/safety[:16000]"),
+        fields=("init={sft}", "data.train=gold/safety[:4000]"),
         settings=page.grid(coefficient={value: (f"loss.safety_coef={value}",) for value in (0.0, 0.1, 0.5)}),
         measures=(
             page.ACCURACY,

@@ -7,7 +7,8 @@ of e on helpfulness; Llama 2, 2307.09288, figure 6). With fewer than about 2,000
 nothing (Gao et al., 2210.10760, section 3.3). Here the ceiling is known, so that a straight line must end at some size.
 
 One epoch of fewer comparisons also has fewer steps, and most of the difference between the sizes comes from that.
-Therefore every size is also trained for as many steps as all of the data take, by repeating the data.
+Therefore every size is also trained for as many steps as the largest one, by repeating the data. The sweep
+model_size.py goes on to 32,000 comparisons.
 
 Results on the corpus of skills: not measured yet.
 """
@@ -16,7 +17,7 @@ from ml_collections import ConfigDict
 
 from configs.sweeps import page
 
-SIZES = (500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
+SIZES = (500, 1_000, 2_000, 4_000, 8_000)
 
 
 def get_config() -> ConfigDict:

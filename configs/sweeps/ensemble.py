@@ -4,9 +4,8 @@
 
 Claims: on new data an ensemble is a little more accurate than its members (Coste et al., 2310.02743). Averaged weights
 are nearly as accurate at the cost of one model (WARM, Ramé et al., 2401.12187). The worst case and the uncertainty
-penalty are made for a policy that exploits mistakes, and they cost some accuracy here. The sweep trains on half of the
-comparisons, so that the members disagree. Flipped labels would have the same effect, but then not all members learn the
-task (loss.py).
+penalty are made for a policy that exploits mistakes, and they cost some accuracy here. The sweep trains on 2,000
+comparisons, so that the members disagree.
 
 Every seed has five members with the same SFT weights. Each member has its own order of the data and its own initial
 head. "best of 5" is the member that is best on validation data. Weights can be averaged only if the heads have the same
@@ -46,8 +45,7 @@ def get_config() -> ConfigDict:
     )
     return page.sweep(
         "One reward model, and five together",
-        seeds=5,
-        fields=("init={sft}", "data.train=gold/helpful[:16000]"),
+        fields=("init={sft}", "data.train=gold/helpful[:2000]"),
         settings=members + combinations,
         measures=(page.ACCURACY, page.GAIN, ("loss on test", "loss", "")),
         compare="judge",

@@ -7,10 +7,10 @@ Claims: a helpfulness model and a safety model are each best on their own data, 
 63.2). A mixed model is better if harmless data have two or three times the weight (Bai et al., 2204.05862, section
 4.2).
 
-Single models, the model with two heads, and the even mix train on 16,000 comparisons each. Llama 2 mixes its data as
+Single models, the model with two heads, and the even mix train on 4,000 comparisons each. Llama 2 mixes its data as
 follows: the helpfulness model uses half helpfulness and half other data, which is "mixed 1:1" here; the safety model
 uses nine parts safety and one part helpfulness. In "mixed 1:2" and "mixed 1:3" there are more harmless data next to the
-same 8,000 comparisons of helpfulness, which means more steps too. In the mixes "of 16,000" they replace helpfulness
+same 2,000 comparisons of helpfulness, which means more steps too. In the mixes "of 4,000" they replace helpfulness
 data. Every model is evaluated on 1,000 comparisons of each kind.
 
 Results on the corpus of skills: not measured yet.
@@ -21,15 +21,15 @@ from ml_collections import ConfigDict
 from configs.sweeps import page
 
 MODELS = {
-    "helpful alone": "gold/helpful[:16000]",
-    "safety alone": "gold/safety[:16000]",
-    "safety, Llama 2's mix": "gold/safety[:14400],gold/helpful[:1600]",
-    "mixed 1:1": "gold/helpful[:8000],gold/safety[:8000]",
-    "mixed 1:2": "gold/helpful[:8000],gold/safety[:16000]",
-    "mixed 1:3": "gold/helpful[:8000],gold/safety[:24000]",
-    "mixed 1:2 of 16,000": "gold/helpful[:5333],gold/safety[:10667]",
-    "mixed 1:3 of 16,000": "gold/helpful[:4000],gold/safety[:12000]",
-    "two heads": "gold/helpful[:8000],gold/safety[:8000]",
+    "helpful alone": "gold/helpful[:4000]",
+    "safety alone": "gold/safety[:4000]",
+    "safety, Llama 2's mix": "gold/safety[:3600],gold/helpful[:400]",
+    "mixed 1:1": "gold/helpful[:2000],gold/safety[:2000]",
+    "mixed 1:2": "gold/helpful[:2000],gold/safety[:4000]",
+    "mixed 1:3": "gold/helpful[:2000],gold/safety[:6000]",
+    "mixed 1:2 of 4,000": "gold/helpful[:1333],gold/safety[:2667]",
+    "mixed 1:3 of 4,000": "gold/helpful[:1000],gold/safety[:3000]",
+    "two heads": "gold/helpful[:2000],gold/safety[:2000]",
 }
 
 
@@ -54,8 +54,8 @@ def get_config() -> ConfigDict:
             ("mixed 1:1", "safety alone"),
             ("mixed 1:2", "mixed 1:1"),
             ("mixed 1:3", "mixed 1:1"),
-            ("mixed 1:2 of 16,000", "mixed 1:1"),
-            ("mixed 1:3 of 16,000", "mixed 1:1"),
+            ("mixed 1:2 of 4,000", "mixed 1:1"),
+            ("mixed 1:3 of 4,000", "mixed 1:1"),
             ("two heads", "helpful alone"),
             ("two heads", "safety alone"),
             ("two heads", "mixed 1:1"),

@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
     """The sweep."""
     return page.sweep(
         "Pairs of a ranking, together or shuffled",
-        fields=("init={sft}", "data.train=gold/helpful[:8000]"),
+        fields=("init={sft}", "data.train=gold/helpful[:1000]"),
         settings=page.grid(
             epochs={count: (f"train.epochs={count}",) for count in (1, 2, 3)},
             pairs={

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from configs.sweeps import page
 
-RANKINGS = (2_000, 4_000, 8_000, 16_000)
+RANKINGS = (500, 1_000, 2_000, 4_000)
 
 
 def get_config() -> ConfigDict:

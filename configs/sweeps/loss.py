@@ -4,7 +4,7 @@
 
 The labels are rankings in three variants: as drawn from the gold reward; with a share of them reversed; and, for
 regression, the raters' own ratings, with a different zero point for each rater. Ties are labels of pairs: the pairs of
-8,000 rankings, those of negligible difference labelled as ties.
+1,000 rankings, those of negligible difference labelled as ties.
 
 Claims: label smoothing at the rate of the noise protects against wrong labels (Mitchell, 2023). Ties carry information
 that is lost if they are dropped (Rao & Kupper, 1967). Regression on absolute ratings suffers from differences between
@@ -34,7 +34,7 @@ LOSSES = {
 }
 # A batch has about as many pairs as 8 rankings.
 PAIRS = (
-    "data.train=gold/helpful[:8000]",
+    "data.train=gold/helpful[:1000]",
     "data.pairs=apart",
     "data.negligible=tied",
     "train.batch_size=64",
@@ -60,7 +60,7 @@ def get_config() -> ConfigDict:
     """The sweep."""
     return page.sweep(
         "Losses on labels of several kinds",
-        fields=("init={sft}",),
+        fields=("init={sft}", "data.train=gold/helpful[:2000]"),
         settings=tuple(
             page.setting({"labels": labels, "loss": loss}, *fields, *LOSSES[loss])
             for labels, (fields, losses) in LABELS.items()

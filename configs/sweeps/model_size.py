@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
         measures=(
             page.ACCURACY,
             page.GAIN,
+            page.LOSS,
             ("parameters", "parameters.total", "count"),
             ("embedding", "parameters.embedding", "count"),
         ),
@@ -39,6 +40,7 @@ def get_config() -> ConfigDict:
         against=(("small", "tiny"),),
         figures=(("accuracy", "curves", "accuracy", "parameters", "model"),),
         fit=("accuracy", "parameters", "comparisons"),
+        power_law=("loss", "parameters", "comparisons"),
     )
 
 

@@ -10,9 +10,10 @@ ACCURACY = ("accuracy", "accuracy", "%")
 GAIN = ("share of the ceiling's gain", "ceiling_gain", "%")
 LOSS = ("loss", "loss", "")
 
-# Assumptions of the smallest detectable effect: the standard deviation over seeds of the difference in accuracy, as a
-# fraction; the number of test prompts of the embedded corpus; the share of them on which two settings of a seed differ.
-ASSUMED = {"seed_sd": 0.01, "prompts": 2000, "discordant": 0.1}
+# Assumptions of the smallest detectable effect: the standard deviations of the difference in accuracy between two
+# settings, over seeds and over prompts, as fractions, and the number of test prompts of the embedded corpus. The
+# deviations are those of initialisation.py between SFT and language model at 2,000 to 8,000 comparisons.
+ASSUMED = {"seed_sd": 0.003, "prompts": 2000, "prompt_sd": 0.085}
 
 # Fields of every run of a sweep: no evaluation and no checkpoint before the end.
 QUICK = ("train.evaluate_every=0", "train.checkpoint_every=0", "train.keep=1")
@@ -33,6 +34,7 @@ def sweep(
     starts: tuple = (SFT,),
     fields: tuple = (),
     fit: tuple = (),
+    power_law: tuple = (),
     assumed: dict | None = ASSUMED,
 ) -> ConfigDict:
     """The configuration of a sweep.
@@ -53,7 +55,8 @@ def sweep(
             A start with "base" is a run of that configuration.
         fields: fields of all runs, as on the command line without `--config.`.
         fit: (measure, quantity, ...): fits a line in the logarithms of the quantities (axes or measures).
-        assumed: seed_sd, prompts and discordant, as in `ASSUMED`, which give the smallest detectable effect.
+        power_law: (measure, quantity, ...): fits a floor and a power law of each quantity.
+        assumed: seed_sd, prompts and prompt_sd, as in `ASSUMED`, which give the smallest detectable effect.
     """
     config = ConfigDict()
     config.title = title
@@ -68,6 +71,7 @@ def sweep(
     config.against = against
     config.figures = figures
     config.fit = fit
+    config.power_law = power_law
     config.assumed = assumed
     return config
 

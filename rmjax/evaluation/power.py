@@ -14,24 +14,24 @@ POWER = 0.8
 POINTS = 4000  # of the integral over the measured standard deviation; the error of the effect is below 0.1 %
 
 
-def smallest_effect(*, seeds: int, seed_sd: float, prompts: int, discordant: float, power: float = POWER) -> float:
+def smallest_effect(*, seeds: int, seed_sd: float, prompts: int, prompt_sd: float, power: float = POWER) -> float:
     """Returns the difference in accuracy whose 95 % interval lies above zero with probability `power`.
 
-    The difference d has the variance V = σ²/S + q/n, and `half_width` depends on the measured standard deviation over
+    The difference d has the variance V = σ²/S + ρ²/n, and `half_width` depends on the measured standard deviation over
     seeds, σ √(w / (S - 1)) with w from the χ² distribution of S - 1 degrees of freedom. The smallest effect solves
 
-        E_w[Φ((d - half_width(σ √(w / (S - 1)), √q, S, n)) / √V)] = power
+        E_w[Φ((d - half_width(σ √(w / (S - 1)), ρ, S, n)) / √V)] = power
 
     by quadrature over w. The test is two-sided at 5 %, for one comparison; a correction for several needs a larger
-    effect. A prompt on which one run is right and the other wrong counts 1 or -1, so the variance of one prompt's
-    difference is at most q. It is q if the same prompts differ in every seed. Otherwise a part averages out over seeds,
-    and a smaller effect is detected.
+    effect. Without an earlier sweep, √q is an upper bound of ρ, with q the share of test pairs that the two runs of a
+    seed order differently: such a pair counts 1 or -1. ρ is smaller if prompts have several pairs, or if other prompts
+    differ in every seed.
 
     Args:
         seeds: S, pairs of runs, at least 2.
         seed_sd: σ, standard deviation of the difference over seeds, as a fraction (0.01 is one point).
         prompts: n, prompts of the test set.
-        discordant: q, the share of test pairs that the two runs of a seed order differently.
+        prompt_sd: ρ, standard deviation over prompts of the difference on one prompt, averaged over seeds.
         power: probability of detection.
 
     Returns:
@@ -43,22 +43,22 @@ def smallest_effect(*, seeds: int, seed_sd: float, prompts: int, discordant: flo
     Source: definition of power, Cohen, Statistical Power Analysis (1988), chapter 1; the integral is that of this test.
 
     Example:
-        >>> round(smallest_effect(seeds=3, seed_sd=0.01, prompts=2000, discordant=0.0), 3)  # noncentral t: 5.65 σ / √3
+        >>> round(smallest_effect(seeds=3, seed_sd=0.01, prompts=2000, prompt_sd=0.0), 3)  # noncentral t: 5.65 σ / √3
         0.033
-        >>> round(smallest_effect(seeds=3, seed_sd=0.0, prompts=2000, discordant=0.1), 4)  # 2.80 √(0.1 / 2000)
-        0.0198
+        >>> round(smallest_effect(seeds=3, seed_sd=0.0, prompts=2000, prompt_sd=0.1), 4)  # 2.80 · 0.1 / √2000
+        0.0063
     """
     if seeds < 2:
         raise InputError(f"the smallest detectable effect needs at least 2 seeds, found {seeds}: raise seeds")
-    if not (seed_sd >= 0 and prompts >= 2 and 0 <= discordant <= 1 and 0.05 < power < 1):
+    if not (seed_sd >= 0 and prompts >= 2 and prompt_sd >= 0 and 0.05 < power < 1):
         raise InputError(
-            "the smallest detectable effect needs seed_sd >= 0, at least 2 prompts, discordant from 0 to 1 and a power "
-            f"between 0.05 and 1, found {seed_sd}, {prompts}, {discordant} and {power}"
+            "the smallest detectable effect needs seed_sd >= 0, at least 2 prompts, prompt_sd >= 0 and a power "
+            f"between 0.05 and 1, found {seed_sd}, {prompts}, {prompt_sd} and {power}"
         )
     share = (np.arange(POINTS) + 0.5) / POINTS
     measured_sd = seed_sd * np.sqrt(scipy.special.chdtri(seeds - 1, 1 - share) / (seeds - 1))
-    reach = half_width(measured_sd, math.sqrt(discordant), seeds, prompts)
-    error = math.sqrt(seed_sd**2 / seeds + discordant / prompts)
+    reach = half_width(measured_sd, prompt_sd, seeds, prompts)
+    error = math.sqrt(seed_sd**2 / seeds + prompt_sd**2 / prompts)
     if error == 0:
         return 0.0
 

@@ -37,7 +37,11 @@ def sweep_report(results: SweepResults, output: Path) -> str:
         statuses=", ".join(f"{count} {status}" for status, count in counts.items() if count),
         found=found_in_words(results),
         complete=counts["finished"] == len(results.rows),
-        notes=[*filter(None, (fit_in_words(results), measured_in_words(results), power_in_words(results.sweep)))],
+        notes=[
+            *filter(
+                None, (*fit_in_words(results).split("\n\n"), measured_in_words(results), power_in_words(results.sweep))
+            )
+        ],
         figures=figures,
         failed=[failed_cells(results, row, output) for row in results.rows if row.status == "failed"],
         settings=[(setting_label(setting.at), setting_lines(results, setting)) for setting in results.sweep.settings],

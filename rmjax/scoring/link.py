@@ -16,7 +16,7 @@ class Link:
     """The relation between the gap of two raw scores and the odds that the first response is preferred.
 
     Attributes:
-        name: `bradley_terry`, `rao_kupper`, or `none` if a gap gives no odds, as after regression on ratings.
+        name: `bradley_terry`, `rao_kupper`, or `none` if a gap gives no odds, as after regression or classification.
         threshold: η of `rao_kupper`.
 
     Raises:

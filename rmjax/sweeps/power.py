@@ -19,13 +19,13 @@ def power_in_words(sweep: Sweep) -> str:
         return "One seed gives no interval: the smallest detectable difference needs at least two."
     assumed = sweep.assumed
     effect = smallest_effect(
-        seeds=sweep.seeds, seed_sd=assumed.seed_sd, prompts=assumed.prompts, discordant=assumed.discordant
+        seeds=sweep.seeds, seed_sd=assumed.seed_sd, prompts=assumed.prompts, prompt_sd=assumed.prompt_sd
     )
     return (
         f"Smallest detectable difference in accuracy: {100 * effect:.1f} points, with {100 * POWER:.0f} % power, "
         f"two-sided at 5 %, for one comparison of {sweep.seeds} paired seeds on {assumed.prompts:,} prompts. Assumed: "
-        f"a standard deviation of the difference over seeds of {100 * assumed.seed_sd:.1f} points, and two runs of one "
-        f"seed that differ on {100 * assumed.discordant:.0f} % of the prompts."
+        f"standard deviations of the difference of {100 * assumed.seed_sd:.1f} points over seeds and of "
+        f"{100 * assumed.prompt_sd:.1f} points over prompts."
     )
 
 

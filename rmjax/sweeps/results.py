@@ -6,14 +6,14 @@ import csv
 import dataclasses
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rmjax.errors import InputError
 from rmjax.evaluation.crossed import CrossedInterval
 from rmjax.sweeps.rows import Measure, Row, at_setting, read_sums, settings, show
-from rmjax.sweeps.scaling import fit_logarithms
+from rmjax.sweeps.scaling import fit_logarithms, fit_power_law
 from rmjax.sweeps.settings import Sweep, parse_sweep, setting_label
 from rmjax.sweeps.statistics import LEVEL, holm, mean_interval, p_value
 from rmjax.sweeps.tables import caption, difference_in_words, difference_table, differences, table
@@ -120,11 +120,10 @@ def measured_in_words(results: SweepResults) -> str:
     if not crossed:
         return ""
     seed_sd = statistics.median(each.seed_sd for each in crossed)
-    discordant = statistics.median(each.prompt_sd**2 for each in crossed)
+    prompt_sd = statistics.median(each.prompt_sd for each in crossed)
     return (
-        f"Measured, medians of {len(crossed)} differences in accuracy: a standard deviation over seeds of "
-        f"{100 * seed_sd:.1f} points, and a variance over prompts of {discordant:.3f}, which the assumed share of "
-        "differing prompts bounds."
+        f"Measured, medians of {len(crossed)} differences in accuracy: standard deviations of "
+        f"{100 * seed_sd:.1f} points over seeds and of {100 * prompt_sd:.1f} points over prompts."
     )
 
 
@@ -159,11 +158,14 @@ def found_in_words(results: SweepResults) -> list[str]:
 
 
 def fit_in_words(results: SweepResults) -> str:
-    """Returns the text of the scaling fit of the sweep; empty if it has none."""
-    if not results.sweep.fit:
-        return ""
-    title, *quantities = results.sweep.fit
-    # One point for a setting, because its seeds share the errors of a straight line: a bend, nested data, the test set.
+    """Returns the text of the scaling fits of the sweep, a paragraph for each; empty if it has none."""
+    fits = ((results.sweep.fit, _line_in_words), (results.sweep.power_law, _power_law_in_words))
+    return "\n\n".join(_fit_in_words(results, fit, in_words) for fit, in_words in fits if fit)
+
+
+def _fit_in_words(results: SweepResults, fit: Sequence[str], in_words: Callable[..., str]) -> str:
+    title, *quantities = fit
+    # One point for a setting, because its seeds share the errors of the curve: misfit, nested data, the test set.
     measured = [at for at in settings(results.rows) if at_setting(results.rows, at, title)]
 
     def mean(at: Mapping[str, Any], name: str) -> float:
@@ -171,12 +173,31 @@ def fit_in_words(results: SweepResults) -> str:
 
     sizes = {quantity: [mean(at, quantity) for at in measured] for quantity in quantities}
     try:
-        coefficients = fit_logarithms([mean(at, title) for at in measured], sizes)
+        return in_words(title, [mean(at, title) for at in measured], sizes)
     except InputError as error:
         return f"No fit: {error}."
+
+
+def _line_in_words(title: str, means: list[float], sizes: dict[str, list[float]]) -> str:
+    coefficients = fit_logarithms(means, sizes)
     residual, intercept = coefficients.pop("residual").value, coefficients.pop("intercept").value
     terms = [f"{c.value:.4f} ({c.low:.4f} to {c.high:.4f}) ln {name}" for name, c in coefficients.items()]
     return (
         f"Fit: {title} = {intercept:.4f} + {' + '.join(terms)}, 95 % intervals, {residual:.4f} around the line through "
-        f"the means of {len(measured)} settings."
+        f"the means of {len(means)} settings."
+    )
+
+
+def _power_law_in_words(title: str, means: list[float], sizes: dict[str, list[float]]) -> str:
+    found = fit_power_law(means, sizes)
+    terms = [
+        f"{found[f'scale of {name}'].value:.3g} / {name}^{found[name].value:.2f} "
+        f"({found[name].low:.2f} to {found[name].high:.2f})"
+        for name in sizes
+    ]
+    floor = found["floor"]
+    return (
+        f"Fit: {title} = {floor.value:.4f} ({floor.low:.4f} to {floor.high:.4f}) + {' + '.join(terms)}, with 95 % "
+        f"intervals of floor and exponents, {found['residual'].value:.4f} around the curve through the means of "
+        f"{len(means)} settings."
     )

@@ -57,12 +57,12 @@ class Assumed:
     Attributes:
         seed_sd: standard deviation over seeds of the difference in accuracy between two settings, as a fraction.
         prompts: prompts of the test set.
-        discordant: share of the prompts on which two settings of one seed differ.
+        prompt_sd: standard deviation over prompts of that difference on one prompt, averaged over seeds.
     """
 
     seed_sd: float
     prompts: int
-    discordant: float
+    prompt_sd: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,7 @@ class Sweep:
     against: Sequence[Sequence[Any]]
     figures: Sequence[Sequence[str]]
     fit: Sequence[str]
+    power_law: Sequence[str] = ()
     assumed: Assumed | None = None
 
     def __post_init__(self) -> None:

@@ -143,6 +143,27 @@ def safety_classification(score_N: jax.Array, unsafe_N: AnyArray) -> jax.Array:
     return -jax.nn.log_sigmoid(jnp.where(unsafe_N, -score_N, score_N))
 
 
+def classification(score_winner_P: jax.Array, score_loser_P: jax.Array) -> jax.Array:
+    """-1/2 log σ(r_winner) - 1/2 log σ(-r_loser): the score is the logit of "preferred".
+
+    Each response is classified by itself. The difference of two scores orders the responses as Bradley-Terry does, but
+    it is not their log odds.
+
+    Returns:
+        loss_P in nats; log 2 if both scores are 0.
+
+    Example:
+        A winner with P(preferred) = σ(log 3) = 3/4 costs log(4/3) / 2, and a loser with it log(4) / 2.
+
+        >>> score = jnp.log(3.0)
+        >>> round(float(classification(score, score)), 4), round(math.log(4 / 3) / 2 + math.log(4) / 2, 4)
+        (0.837, 0.837)
+
+    Source: Sun et al. (2411.04991), section 4.
+    """
+    return -0.5 * (jax.nn.log_sigmoid(score_winner_P) + jax.nn.log_sigmoid(-score_loser_P))
+
+
 def squared_error(score_N: jax.Array, rating_N: AnyArray) -> jax.Array:
     """(r - rating)²: regression on absolute ratings, in their squared unit.
 

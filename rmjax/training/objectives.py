@@ -22,7 +22,7 @@ from rmjax.training import losses
 
 LossFn = Callable[[Any, PackedBatch], tuple[Array, dict[str, Array]]]
 
-LOSSES = ("bradley_terry", "squared_error")
+LOSSES = ("bradley_terry", "classification", "squared_error")
 TIES = ("skip", "half", "rao_kupper")
 
 
@@ -34,7 +34,7 @@ class LossConfig:
     """Settings of the reward-model loss.
 
     Attributes:
-        name: `bradley_terry` on pairs, or `squared_error` on absolute ratings (the baseline to compare with).
+        name: `bradley_terry` on pairs, `classification` of winners and losers, or `squared_error` on absolute ratings.
         margin: `none`, `small` or `large` for the Llama 2 margin of a pair's strength; `given` for the margins that the
             data state.
         label_smoothing: the share of labels assumed wrong, in [0, 0.5).
@@ -67,6 +67,13 @@ class LossConfig:
             raise InputError(f"tie_threshold must be positive for ties=rao_kupper, found {self.tie_threshold}")
         if self.ties == "rao_kupper" and (self.label_smoothing or self.margin != "none"):
             raise InputError("ties=rao_kupper has its own likelihood: set label_smoothing=0 and margin=none")
+        if self.name == "classification" and (
+            self.margin != "none" or self.label_smoothing or self.ties != "skip" or self.center_coef or self.safety_coef
+        ):
+            raise InputError(
+                "name=classification makes the score the logit of preferred, not a gap: set margin=none, "
+                "label_smoothing=0, ties=skip, center_coef=0 and safety_coef=0"
+            )
         if self.name == "squared_error" and self.safety_coef:
             raise InputError("name=squared_error makes the score a rating, not the logit of safe: set safety_coef=0")
         if self.name == "squared_error" and (
@@ -80,13 +87,13 @@ class LossConfig:
 
 def link_of(loss: LossConfig) -> Link:
     """Returns the link of the scores that a loss trains."""
-    if loss.name == "squared_error":
+    if loss.name in ("classification", "squared_error"):
         return NO_ODDS
     return Link("rao_kupper", loss.tie_threshold) if loss.ties == "rao_kupper" else BRADLEY_TERRY
 
 
 def ranking_objective(apply: Callable[[Any, PackedBatch], Array], config: LossConfig) -> LossFn:
-    """Bradley-Terry loss on the pairs of a batch; every comparison has weight 1 for any K.
+    """Loss on the pairs of a batch; every comparison has weight 1 for any K.
 
     The auxiliary term of a comparison is the mean over its K responses and has the weight of the comparison, so the
     loss is
@@ -109,6 +116,8 @@ def ranking_objective(apply: Callable[[Any, PackedBatch], Array], config: LossCo
         gap = winner - loser
         if config.ties == "rao_kupper":
             loss = losses.rao_kupper(gap, pairs.tied_P, threshold=config.tie_threshold)
+        elif config.name == "classification":
+            loss = losses.classification(winner, loser)
         else:
             untied = losses.bradley_terry(gap, margin=pairs.margin_P, label_smoothing=config.label_smoothing)
             loss = jnp.where(pairs.tied_P, losses.tied_half(gap), untied)

@@ -458,7 +458,7 @@ def make_sweep(folder, odd="bad"):
         "against": [],
         "figures": [["accuracy", "points", "accuracy"], ["absent", "curves", "accuracy", "size"]],
         "fit": [],
-        "assumed": {"seed_sd": 0.01, "prompts": 2000, "discordant": 0.1},
+        "assumed": {"seed_sd": 0.01, "prompts": 2000, "prompt_sd": 0.1},
     }
     write(folder, "sweep.json", page)
     write(folder, "results.csv", to_csv(rows, [ACCURACY, SIZE]))

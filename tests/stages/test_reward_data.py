@@ -177,6 +177,7 @@ def test_a_pooling_is_trained_saved_and_scored_with(sources, tmp_path):
         ({"ties": "half"}, BRADLEY_TERRY),
         ({"ties": "rao_kupper", "tie_threshold": 0.25}, Link("rao_kupper", 0.25)),
         ({"name": "squared_error"}, NO_ODDS),
+        ({"name": "classification"}, NO_ODDS),
     ],
 )
 def test_the_link_of_the_scores_is_that_of_the_loss(settings, link):

@@ -77,7 +77,11 @@ def test_the_sft_stage_of_a_run_has_the_fields_of_the_sft_page(variant):
             "no_such_pooling",
             "head.pooling must be one of empty, last, first, mean, found 'no_such_pooling'",
         ),
-        ("loss.name", "no_such_loss", "loss.name must be one of bradley_terry, squared_error, found 'no_such_loss'"),
+        (
+            "loss.name",
+            "no_such_loss",
+            "loss.name must be one of bradley_terry, classification, squared_error, found 'no_such_loss'",
+        ),
         ("loss.label_smoothing", 0.5, "loss.label_smoothing must be in [0, 0.5), found 0.5"),
         ("train.remat", "some", "train.remat must be one of none, dots, full, found 'some'"),
         ("train.batch_size", 0, "train.batch_size must be at least 1, found 0"),

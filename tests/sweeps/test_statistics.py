@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rmjax.errors import InputError
-from rmjax.sweeps.scaling import fit_logarithms
+from rmjax.sweeps.scaling import fit_logarithms, fit_power_law
 from rmjax.sweeps.statistics import holm, mean_interval, p_value
 
 
@@ -77,6 +77,36 @@ def test_a_line_in_logarithms_is_recovered():
         assert fitted[name].high - fitted[name].low < 0.002
     assert fitted["intercept"].low < 0.5 < fitted["intercept"].high
     assert fitted["residual"].value == pytest.approx(0.002, rel=0.25)
+
+
+def test_most_intervals_of_a_power_law_contain_the_truth():
+    """Ten data sets of four sizes and six amounts, as model_size.py has, with noise of a thousandth."""
+    parameters, comparisons = (axis.ravel() for axis in np.meshgrid([2e5, 4e5, 6e5, 1.2e6], 1000 * 2.0 ** np.arange(6)))
+    truth, covered = {"parameters": 0.5, "comparisons": 0.4, "floor": 0.3}, 0
+    for seed in range(10):
+        noise = np.random.default_rng(seed).normal(scale=0.001, size=24)
+        loss = 0.3 + 40 / parameters**0.5 + 3 / comparisons**0.4 + noise
+        fitted = fit_power_law(loss, {"parameters": parameters, "comparisons": comparisons}, resamples=50)
+        for name, value in truth.items():
+            assert fitted[name].value == pytest.approx(value, rel=0.4)
+            assert fitted[name].low < fitted[name].value < fitted[name].high
+            covered += fitted[name].low < value < fitted[name].high
+            assert fitted[name].high - fitted[name].low < 0.6 * value
+    assert covered >= 24  # of 30; 95 % would be 28.5
+
+
+def test_without_noise_a_power_law_is_exact():
+    size = np.array([1e3, 4e3, 1.6e4, 6.4e4])
+    fitted = fit_power_law(0.25 + 5 / size**0.7, {"comparisons": size}, resamples=50)
+    expected = {"comparisons": 0.7, "floor": 0.25, "scale of comparisons": 5.0, "residual": 0.0}
+    for name, value in expected.items():
+        assert fitted[name].value == pytest.approx(value, abs=1e-3)
+
+
+@pytest.mark.parametrize("quantity", [[10, 20, 30], [10, 10, 20, 20, 20], [0, 1, 2, 3, 4]])
+def test_too_few_points_or_values_fix_no_power_law(quantity):
+    with pytest.raises(InputError, match="power law"):
+        fit_power_law([0.5, 0.6, 0.7, 0.8, 0.9][: len(quantity)], {"comparisons": quantity})
 
 
 @pytest.mark.parametrize("quantity", [[10, 20], [10, 10, 10, 10]])

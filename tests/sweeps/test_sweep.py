@@ -74,7 +74,7 @@ def test_every_sweep_changes_only_existing_fields(name, tmp_path):
     axes = set(sweep["settings"][0]["at"])
     for _, kind, *what in sweep["figures"]:
         assert set(what if kind == "points" else what[:1]) <= titles
-    assert set(sweep["fit"]) <= titles | axes
+    assert {*sweep["fit"], *sweep["power_law"]} <= titles | axes
 
 
 def test_the_assumed_test_set_is_that_of_the_corpus():
@@ -90,12 +90,12 @@ def test_every_page_states_the_smallest_effect_that_it_can_detect():
 
 
 def test_the_smallest_effect_is_that_of_the_assumptions_and_seeds():
-    sweep = {**configuration("margin"), "assumed": {"seed_sd": 0.005, "prompts": 1500, "discordant": 0.2}}
-    effect = smallest_effect(seeds=5, seed_sd=0.005, prompts=1500, discordant=0.2)
+    sweep = {**configuration("margin"), "assumed": {"seed_sd": 0.005, "prompts": 1500, "prompt_sd": 0.2}}
+    effect = smallest_effect(seeds=5, seed_sd=0.005, prompts=1500, prompt_sd=0.2)
     text = power_in_words(parse_sweep({**sweep, "seeds": 5}))
     assert f"{100 * effect:.1f} points, with 80 % power" in text
     assert "5 paired seeds on 1,500 prompts" in text
-    assert "over seeds of 0.5 points" in text
+    assert "of 0.5 points over seeds and of 20.0 points over prompts" in text
     assert "needs at least two" in power_in_words(parse_sweep({**sweep, "seeds": 1}))
     del sweep["assumed"]
     assert power_in_words(parse_sweep(sweep)) == ""

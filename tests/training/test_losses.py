@@ -74,6 +74,14 @@ CASES = {
         lambda r: losses.safety_classification(r, jnp.ones(r.shape, bool)),
         lambda r: naive_safety_classification(r, True),
     ),
+    "won": (
+        lambda r: losses.classification(r, jnp.zeros(r.shape)),
+        lambda r: -0.5 * np.log(sigmoid(r)) - 0.5 * np.log(0.5),
+    ),
+    "lost": (
+        lambda r: losses.classification(jnp.zeros(r.shape), r),
+        lambda r: -0.5 * np.log(0.5) - 0.5 * np.log(sigmoid(-r)),
+    ),
 }
 
 
@@ -94,6 +102,7 @@ def test_extreme_gaps_keep_values_and_gradients_finite(case):
     assert np.isfinite(value).all()
     assert np.isfinite(slope).all()
     limits = {"smoothed": (-0.8, 0.2), "tied_half": (-0.5, 0.5), "tie": (-1, 1), "unsafe": (0, 1)}
+    limits |= {"won": (-0.5, 0), "lost": (0, 0.5)}
     low, high = limits.get(case, (-1, 0))
     np.testing.assert_allclose(slope, [low, low, high, high], atol=1e-6)
 

@@ -156,6 +156,19 @@ def test_a_gradient_reaches_only_the_head_of_its_comparison():
     assert touched.tolist() == expected.tolist()
 
 
+def test_classification_by_hand():
+    """A pair with the scores 2 and 0.5, and 1, -1, 3 as places 1, 2, 3: means over one and three pairs."""
+    examples = [make_example([3], responses(2)), make_example([3], responses(3))]
+    metrics, weight = evaluated(
+        ranking_objective(given_scores, config(name="classification")), examples, [[2, 0.5], [1, -1, 3]]
+    )
+    first = (nll(2) + nll(-0.5)) / 2
+    second = sum(nll(winner) + nll(-loser) for winner, loser in ((1, -1), (1, 3), (-1, 3))) / 6
+    assert metrics["loss"] == pytest.approx((first + second) / 2, rel=1e-6)
+    assert weight == pytest.approx(2)
+    assert metrics["accuracy"] == pytest.approx(2 / 4)
+
+
 def test_squared_error_is_averaged_over_responses():
     """Errors 1, 2 and 0, 0, 3: (1 + 4 + 9) / 5."""
     examples = [
@@ -262,7 +275,10 @@ def test_a_tie_that_is_left_out_has_no_weight_in_the_auxiliary_term(tokenizer):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "no_such_loss"}, "name must be one of bradley_terry, squared_error, found 'no_such_loss'"),
+        (
+            {"name": "no_such_loss"},
+            "name must be one of bradley_terry, classification, squared_error, found 'no_such_loss'",
+        ),
         ({"margin": "huge"}, "margin must be one of none, small, large, given, found 'huge'"),
         ({"ties": "drop"}, "ties must be one of skip, half, rao_kupper, found 'drop'"),
         ({"label_smoothing": 0.5}, r"label_smoothing must be in \[0, 0.5\)"),
@@ -280,6 +296,11 @@ def test_a_tie_that_is_left_out_has_no_weight_in_the_auxiliary_term(tokenizer):
         ({"safety_coef": math.nan}, "safety_coef"),
         ({"safety_coef": math.inf}, "safety_coef"),
         ({"lm_coef": -0.1}, "lm_coef must not be negative, found -0.1"),
+        ({"name": "classification", "margin": "small"}, "classification makes the score the logit .* set margin=none"),
+        ({"name": "classification", "label_smoothing": 0.1}, "classification makes .*label_smoothing=0"),
+        ({"name": "classification", "ties": "half"}, "classification makes .*ties=skip"),
+        ({"name": "classification", "center_coef": 0.01}, "classification makes .*center_coef=0"),
+        ({"name": "classification", "safety_coef": 0.1}, "classification makes .*safety_coef=0"),
         ({"name": "squared_error", "lm_coef": 0.1}, "squared_error uses no pairs: set .* lm_coef=0"),
         ({"name": "squared_error", "safety_coef": 0.1}, "squared_error makes the score a rating.*set safety_coef=0"),
         ({"name": "squared_error", "margin": "small"}, "squared_error uses no pairs: set margin=none"),

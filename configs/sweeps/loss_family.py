@@ -1,0 +1,45 @@
+"""Sweep over families of losses: ranking, classification, regression.
+
+    python experiments/sweep.py --config=configs/sweeps/loss_family.py
+
+Claim: to classify every response by itself as preferred or not is better than Bradley-Terry on pairs, above all if the
+labels are noisy (Sun et al., 2411.04991, which trains heads on embeddings of a frozen language model). Regression on
+the raters' own ratings is the baseline without comparisons.
+
+The labels are pairs of two responses, once as drawn, and once with a share of them reversed.
+
+Results on the corpus of skills: not measured yet.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.sweeps import page
+
+FAMILIES = {
+    "Bradley-Terry": (),
+    "classification": ("loss.name=classification",),
+    "regression": ("loss.name=squared_error",),
+}
+LABELS = {"as drawn": (), "20 % wrong": ("data.flipped=0.2",)}
+
+
+def get_config() -> ConfigDict:
+    """The sweep."""
+    return page.sweep(
+        "Families of losses",
+        seeds=5,
+        fields=("init={sft}", "data.train=gold/helpful[:4000]", "data.responses=2", "train.batch_size=16"),
+        settings=tuple(
+            page.setting({"labels": labels, "loss": family}, *fields, *FAMILIES[family])
+            for labels, fields in LABELS.items()
+            for family in FAMILIES
+            if family != "regression" or labels == "as drawn"  # reversed labels are labels of pairs
+        ),
+        measures=(
+            page.ACCURACY,
+            page.GAIN,
+            ("calibration error", "calibration.helpful.tempered.calibration_error", "%"),
+        ),
+        compare="loss",
+        figures=(("accuracy", "points", "accuracy", "calibration error"),),
+    )
