@@ -13,7 +13,6 @@ import scipy
 from rmjax.errors import InputError
 from rmjax.sweeps.statistics import LEVEL
 
-
 EXPONENTS = (0.01, 3.0)  # searched range of the exponents of a power law
 RESAMPLES = 1000  # bootstrap samples of the points
 

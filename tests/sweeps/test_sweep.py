@@ -107,7 +107,7 @@ def test_a_plan_is_printed_and_nothing_is_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(script.flags, "FLAGS", SimpleNamespace(launcher="local", parallel=1, slurm=[], plan=True))
     script.run_sweep(Path("runs"))
     printed = capsys.readouterr().out
-    assert "3 settings with 5 seeds, 20 runs with their starts and measurements, 2 comparisons along margin." in printed
+    assert "3 settings with 8 seeds, 32 runs with their starts and measurements, 2 comparisons along margin." in printed
     assert "Smallest detectable difference in accuracy: " in printed
     assert not (tmp_path / "out").exists()
 
@@ -187,7 +187,7 @@ def test_a_stopped_sweep_writes_its_results_so_far(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep_run, "run_jobs", stopped)
     with pytest.raises(KeyboardInterrupt):
         script.run_sweep(Path("runs"))
-    assert "0 of 5" in (tmp_path / "results.md").read_text()
+    assert "0 of 8" in (tmp_path / "results.md").read_text()
 
 
 def test_a_measure_that_no_run_has_gives_a_warning(tmp_path, capsys):
