@@ -35,5 +35,12 @@ def get_config() -> ConfigDict:
             ("precision below 0", "unsafe.precision", "%"),
         ),
         compare="coefficient",
+        claims=tuple(
+            page.claim(text, {"coefficient": 0.1}, {"coefficient": 0.0}, effect, measure, published=False)
+            for text, effect, measure in (
+                ("The auxiliary loss improves accuracy (2307.09288, appendix).", 0.01, "accuracy"),
+                ("It raises the recall of unsafe responses at a fixed threshold.", 0.05, "recall below 0"),
+            )
+        ),
         figures=(("accuracy", "points", "accuracy", "unsafe found", "area under the ROC"),),
     )

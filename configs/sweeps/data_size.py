@@ -13,6 +13,9 @@ model_size.py goes on to 32,000 comparisons.
 Results on the corpus of skills: not measured yet.
 """
 
+import itertools
+import math
+
 from ml_collections import ConfigDict
 
 from configs.sweeps import page
@@ -36,5 +39,14 @@ def get_config() -> ConfigDict:
         measures=(page.ACCURACY, page.GAIN, page.LOSS),
         compare="comparisons",
         against=tuple(zip(SIZES[1:], SIZES[:-1], strict=True)),
+        claims=tuple(
+            page.claim(
+                f"A doubling to {more:,} comparisons adds 1.0 points (2204.05862, section 4.5).",
+                {"shown": "once", "comparisons": more},
+                {"shown": "once", "comparisons": fewer},
+                0.015 * math.log(2),
+            )
+            for fewer, more in itertools.pairwise(SIZES)
+        ),
         figures=(("accuracy", "curves", "accuracy", "comparisons"),),
     )

@@ -57,5 +57,22 @@ def get_config() -> ConfigDict:
             ("averaged weights", "mean, shared head"),
             ("averaged weights", "best of 5"),
         ),
+        claims=(
+            page.claim(
+                "An ensemble is better than its best member (2310.02743).",
+                {"judge": "mean"},
+                {"judge": "best of 5"},
+                0.005,
+                published=False,
+            ),
+            page.claim(
+                "Averaged weights are as accurate as the mean of the scores (2401.12187).",
+                {"judge": "averaged weights"},
+                {"judge": "mean, shared head"},
+                0.01,
+                published=False,
+                equal=True,
+            ),
+        ),
         figures=(("accuracy", "points", "accuracy"),),
     )

@@ -60,5 +60,28 @@ def get_config() -> ConfigDict:
             ("two heads", "safety alone"),
             ("two heads", "mixed 1:1"),
         ),
+        claims=(
+            *(
+                page.claim(
+                    f"Each model is best on its own data, here {data} (2307.09288, table 7).",
+                    {"model": "safety alone"},
+                    {"model": "helpful alone"},
+                    effect,
+                    f"on {data}",
+                )
+                for data, effect in (("helpfulness", -0.07), ("safety", 0.017))
+            ),
+            *(
+                page.claim(
+                    f"{weight} times the harmless data improve a mixed model (2204.05862, section 4.2).",
+                    {"model": name},
+                    {"model": "mixed 1:1"},
+                    0.01,
+                    "on safety",
+                    published=False,
+                )
+                for weight, name in (("Two", "mixed 1:2"), ("Three", "mixed 1:3"))
+            ),
+        ),
         figures=(("accuracy", "points", "on helpfulness", "on safety"),),
     )

@@ -35,5 +35,15 @@ def get_config() -> ConfigDict:
         measures=(page.ACCURACY, page.GAIN, page.LOSS),
         compare="start",
         against=(("language model", "SFT"), ("random", "SFT"), ("language model", "random")),
+        claims=tuple(
+            page.claim(
+                f"SFT weights are a better start than random ones, with {size:,} comparisons (2009.01325, 2203.02155).",
+                {"comparisons": size, "start": "SFT"},
+                {"comparisons": size, "start": "random"},
+                0.02,
+                published=False,
+            )
+            for size in DATA
+        ),
         figures=(("accuracy", "curves", "accuracy", "comparisons"),),
     )

@@ -39,5 +39,15 @@ def get_config() -> ConfigDict:
             ("temperature", "calibration.helpful.tempered.temperature", ""),
         ),
         compare="pairs",
+        claims=(
+            page.claim(
+                "Shuffled pairs overfit within one epoch (2203.02155, section 3.5).",
+                {"epochs": 1, "pairs": "shuffled"},
+                {"epochs": 1, "pairs": "together"},
+                0.01,
+                "loss",
+                published=False,
+            ),
+        ),
         figures=(("loss", "curves", "loss", "epochs"), ("accuracy", "curves", "accuracy", "epochs")),
     )

@@ -34,5 +34,15 @@ def get_config() -> ConfigDict:
         settings=settings,
         measures=(page.ACCURACY, page.GAIN, ("responses", "data_audit.json:sets.train.responses", "count")),
         compare="judged as",
+        claims=tuple(
+            page.claim(
+                f"Rankings are worth more than pairs, for {4 * count:,} responses read (2203.02155, section 3.5).",
+                {"responses read": 4 * count, "judged as": "rankings"},
+                {"responses read": 4 * count, "judged as": "pairs"},
+                0.01,
+                published=False,
+            )
+            for count in RANKINGS
+        ),
         figures=(("accuracy", "curves", "accuracy", "responses read"),),
     )

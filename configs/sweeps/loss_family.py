@@ -41,5 +41,15 @@ def get_config() -> ConfigDict:
             ("calibration error", "calibration.helpful.tempered.calibration_error", "%"),
         ),
         compare="loss",
+        claims=tuple(
+            page.claim(
+                f"Classification is better than Bradley-Terry, labels {labels} (2411.04991).",
+                {"labels": labels, "loss": "classification"},
+                {"labels": labels, "loss": "Bradley-Terry"},
+                0.01,
+                published=False,
+            )
+            for labels in LABELS
+        ),
         figures=(("accuracy", "points", "accuracy", "calibration error"),),
     )

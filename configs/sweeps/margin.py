@@ -34,6 +34,15 @@ def get_config() -> ConfigDict:
             ("loss on test", "calibration.helpful.tempered.loss", ""),
         ),
         compare="margin",
+        claims=tuple(
+            page.claim(f"{text} (2307.09288, table 28).", {"margin": name}, {"margin": "none"}, effect, measure)
+            for text, name, effect, measure in (
+                ("A small margin adds 0.5 points", "small", 0.005, "accuracy"),
+                ("A large margin adds 0.4 points", "large", 0.004, "accuracy"),
+                ("A small margin adds 1.3 points on the strongest preferences", "small", 0.013, "significantly better"),
+                ("A large margin costs 0.2 points on the weakest", "large", -0.002, "negligibly better"),
+            )
+        ),
         figures=(("accuracy", "points", "accuracy", "significantly better", "negligibly better"),),
         assumed={**page.ASSUMED, "prompts": PROMPTS},
     )

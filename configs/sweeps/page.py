@@ -35,6 +35,7 @@ def sweep(
     fields: tuple = (),
     fit: tuple = (),
     power_law: tuple = (),
+    claims: tuple = (),
     assumed: dict | None = ASSUMED,
 ) -> ConfigDict:
     """The configuration of a sweep.
@@ -56,6 +57,7 @@ def sweep(
         fields: fields of all runs, as on the command line without `--config.`.
         fit: (measure, quantity, ...): fits a line in the logarithms of the quantities (axes or measures).
         power_law: (measure, quantity, ...): fits a floor and a power law of each quantity.
+        claims: published effects, from `claim`.
         assumed: seed_sd, prompts and prompt_sd, as in `ASSUMED`, which give the smallest detectable effect.
     """
     config = ConfigDict()
@@ -72,6 +74,7 @@ def sweep(
     config.figures = figures
     config.fit = fit
     config.power_law = power_law
+    config.claims = claims
     config.assumed = assumed
     return config
 
@@ -85,6 +88,39 @@ def setting(at: dict, *fields: str, base: str = "") -> dict:
         base: its configuration; empty: that of the sweep.
     """
     return {"at": at, "fields": fields, "base": base}
+
+
+def claim(
+    text: str,
+    at: dict,
+    reference: dict,
+    effect: float,
+    measure: str = "accuracy",
+    *,
+    published: bool = True,
+    equal: bool = False,
+) -> dict:
+    """A published effect on a measure, to be called reproduced, absent or not told.
+
+    Args:
+        text: the claim, one sentence with its source.
+        at: the setting, {axis: value}.
+        reference: the setting that it is compared with.
+        effect: the difference with its sign; 0.01 is one point of a measure in %.
+        measure: the title of the measure.
+        published: True if the source states this number; False if it states none in this unit, and `effect` is the
+            smallest one of interest.
+        equal: True if the claim is that the difference is not larger than `effect`, in either direction.
+    """
+    return {
+        "text": text,
+        "measure": measure,
+        "at": at,
+        "reference": reference,
+        "effect": effect,
+        "published": published,
+        "equal": equal,
+    }
 
 
 def combination(at: dict, members: tuple, *options: str) -> dict:

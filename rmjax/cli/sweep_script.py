@@ -108,6 +108,7 @@ def _results(
     """Writes results.csv, results.md and the figures; returns the text of results.md."""
     from rmjax.evaluation.text_table import markdown_table
     from rmjax.report.sweep_figures import draw
+    from rmjax.sweeps.claims import claim_table
     from rmjax.sweeps.plan import run_folder
     from rmjax.sweeps.power import power_in_words
     from rmjax.sweeps.results import SweepResults, fit_in_words, measured_in_words
@@ -125,7 +126,7 @@ def _results(
     found = SweepResults(workdir, sweep, rows)
     write_text(workdir / "results.csv", to_csv(rows, found.measures))
     parts = [f"# {sweep.title}", found.caption, markdown_table(found.table)]
-    parts += [markdown_table(found.differences)] if found.differences[1:] else []
+    parts += [markdown_table(lines) for lines in (found.differences, claim_table(found)) if lines[1:]]
     notes = [fit_in_words(found), measured_in_words(found), power_in_words(sweep), conclude(found)]
     text = "\n\n".join([*parts, *filter(None, notes)])
     draw(found, workdir / "figures")

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from rmjax.report import data_tables
 from rmjax.report.rendering import render
+from rmjax.sweeps.claims import claim_table
 from rmjax.sweeps.power import power_in_words
 from rmjax.sweeps.results import SweepResults, fit_in_words, found_in_words, measured_in_words
 from rmjax.sweeps.rows import UNITS, Measure, Row
@@ -36,6 +37,7 @@ def sweep_report(results: SweepResults, output: Path) -> str:
         differences=results.differences,
         statuses=", ".join(f"{count} {status}" for status, count in counts.items() if count),
         found=found_in_words(results),
+        claims=claim_table(results),
         complete=counts["finished"] == len(results.rows),
         notes=[
             *filter(

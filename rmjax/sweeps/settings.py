@@ -66,6 +66,29 @@ class Assumed:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A published claim: an effect on a measure, `at` less `reference`.
+
+    Attributes:
+        text: the claim, one sentence with its source.
+        measure: title of the measure.
+        at: the setting.
+        reference: the setting that it is compared with.
+        effect: the difference with its sign, a fraction where the unit of the measure is %.
+        published: True if the source states this number; False if `effect` is the smallest one of interest.
+        equal: True if the claim is that the difference is not larger than `effect`, in either direction.
+    """
+
+    text: str
+    measure: str
+    at: Point
+    reference: Point
+    effect: float
+    published: bool = True
+    equal: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Sweep:
     """Settings of a sweep; `page.sweep` in configs/sweeps/page.py explains the fields.
 
@@ -86,6 +109,7 @@ class Sweep:
     figures: Sequence[Sequence[str]]
     fit: Sequence[str]
     power_law: Sequence[str] = ()
+    claims: Sequence[Claim] = ()
     assumed: Assumed | None = None
 
     def __post_init__(self) -> None:
@@ -107,6 +131,17 @@ class Sweep:
                 label = setting_label(setting.at)
                 raise InputError(f"{label} combines {setting_label(missing[0])}, which is not a run of the sweep")
         self._check_starts()
+        self._check_claims()
+
+    def _check_claims(self) -> None:
+        titles, points = [measure.title for measure in self.measures], [setting.at for setting in self.settings]
+        for claim in self.claims:
+            if claim.measure not in titles:
+                raise InputError(f"a claim is about {claim.measure!r}, which is no measure: known are {titles}")
+            if missing := [at for at in (claim.at, claim.reference) if at not in points]:
+                raise InputError(f"a claim is about {setting_label(missing[0])}, which is no setting of the sweep")
+            if not claim.effect:
+                raise InputError(f"the effect of a claim must not be 0: {claim.text}")
 
     def _check_starts(self) -> None:
         known = [start.name for start in self.starts]
@@ -144,6 +179,7 @@ def parse_sweep(values: Mapping[str, Any]) -> Sweep:
                 "starts": tuple(Start(**start) for start in values["starts"]),
                 "settings": tuple(Setting(**setting) for setting in values["settings"]),
                 "measures": tuple(Measure(*measure) for measure in values["measures"]),
+                "claims": tuple(Claim(**claim) for claim in values.get("claims", ())),
                 "assumed": Assumed(**values["assumed"]) if values.get("assumed") else None,
             }
         )

@@ -197,7 +197,7 @@ def test_a_measure_that_no_run_has_gives_a_warning(tmp_path, capsys):
         folder.mkdir(parents=True)
         (folder / "evaluation.json").write_text(json.dumps({"accuracy": 0.8, "rankings": {"top1": top1}}))
     measures = [["top", "rankings.top1", "%"], ["right", "acuracy", "%"]]
-    sweep = parse_sweep({**configuration("margin"), "seeds": 3, "measures": measures})
+    sweep = parse_sweep({**configuration("margin"), "seeds": 3, "measures": measures, "claims": ()})
     assert len(sweep_run.collect(sweep, tmp_path, {})) == 3 * len(sweep.settings)
     assert capsys.readouterr().err == "warning: no finished run has acuracy, the measure 'right'\n"
 

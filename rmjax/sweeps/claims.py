@@ -1,0 +1,76 @@
+"""Verdicts on the published claims that a sweep tests."""
+
+from __future__ import annotations
+
+import math
+
+from rmjax.evaluation.power import smallest_effect
+from rmjax.sweeps.results import SweepResults
+from rmjax.sweeps.rows import UNITS, Measure
+from rmjax.sweeps.settings import Claim, Sweep
+from rmjax.sweeps.tables import Interval, difference, difference_in_words
+
+REPRODUCED, ABSENT, NOT_TOLD = "reproduced", "absent", "not told"
+HEADER = ["claim", "measure", "published", "smallest detectable", "found", "verdict"]
+
+
+def claim_table(results: SweepResults) -> list[list[str]]:
+    """Returns header and lines: a line for every claim of the sweep."""
+    measures = {measure.title: measure for measure in results.measures}
+    lines = [HEADER]
+    for claim in results.sweep.claims:
+        measure = measures[claim.measure]
+        found = difference(results.rows, claim.at, claim.reference, claim.measure)
+        lines.append(
+            [
+                claim.text,
+                measure.heading,
+                published_in_words(claim, measure),
+                detectable_in_words(results.sweep, measure),
+                difference_in_words(found, measure.unit),
+                verdict(claim, found),
+            ]
+        )
+    return lines
+
+
+def verdict(claim: Claim, found: Interval) -> str:
+    """Returns `reproduced`, `absent` or `not told`, by the 95 % interval of the difference.
+
+    A claim of an effect is reproduced if the interval excludes zero on the side of the effect, whatever its size. It is
+    absent if the interval excludes the published effect and all larger ones. A claim that there is no effect larger
+    than a margin is reproduced if the interval lies within the margin on both sides, and absent if it lies outside.
+
+    Args:
+        claim: the claim.
+        found: the difference and its interval; without an interval nothing is told.
+    """
+    if not found.n or math.isnan(found.low):
+        return NOT_TOLD
+    size = abs(claim.effect)
+    if claim.equal:
+        if -size < found.low and found.high < size:
+            return REPRODUCED
+        return ABSENT if found.low > size or found.high < -size else NOT_TOLD
+    low, high = (found.low, found.high) if claim.effect > 0 else (-found.high, -found.low)
+    if low > 0:
+        return REPRODUCED
+    return ABSENT if high < size else NOT_TOLD
+
+
+def published_in_words(claim: Claim, measure: Measure) -> str:
+    """Returns the effect of a claim in the unit of its measure."""
+    size, digits = UNITS[measure.unit] * claim.effect, 1 if measure.unit == "%" else 3
+    text = f"within ±{abs(size):.{digits}f}" if claim.equal else f"{size:+.{digits}f}"
+    return text if claim.published else f"no number; {text} is of interest"
+
+
+def detectable_in_words(sweep: Sweep, measure: Measure) -> str:
+    """Returns the smallest detectable difference in accuracy, in points; a dash for other measures."""
+    if sweep.assumed is None or sweep.seeds < 2 or measure.path != "accuracy":
+        return "-"
+    assumed = sweep.assumed
+    effect = smallest_effect(
+        seeds=sweep.seeds, seed_sd=assumed.seed_sd, prompts=assumed.prompts, prompt_sd=assumed.prompt_sd
+    )
+    return f"{100 * effect:.1f}"
