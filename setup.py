@@ -58,7 +58,7 @@ setup(
         "tensorflow-datasets>=4.9.9",
         "tokenizers>=0.22",
         "tqdm",
-        "transformers>=5",
+        "transformers>=5.8",  # earlier ones leave the share of rotary channels out of rope_parameters
     ],
     extras_require={
         "cuda": ["jax[cuda13]"],
