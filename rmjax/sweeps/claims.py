@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from rmjax.evaluation.power import smallest_effect
+from rmjax.sweeps.power import detectable
 from rmjax.sweeps.results import SweepResults
 from rmjax.sweeps.rows import UNITS, Measure
-from rmjax.sweeps.settings import Claim, Sweep
+from rmjax.sweeps.settings import Claim
 from rmjax.sweeps.tables import Interval, difference, difference_in_words
 
 REPRODUCED, ABSENT, NOT_TOLD = "reproduced", "absent", "not told"
@@ -15,8 +15,12 @@ HEADER = ["claim", "measure", "published", "smallest detectable", "found", "verd
 
 
 def claim_table(results: SweepResults) -> list[list[str]]:
-    """Returns header and lines: a line for every claim of the sweep."""
+    """Returns header and lines: a line for every claim of the sweep.
+
+    The smallest detectable difference is in points, and a dash for measures other than accuracy.
+    """
     measures = {measure.title: measure for measure in results.measures}
+    smallest = detectable(results.sweep)
     lines = [HEADER]
     for claim in results.sweep.claims:
         measure = measures[claim.measure]
@@ -26,7 +30,7 @@ def claim_table(results: SweepResults) -> list[list[str]]:
                 claim.text,
                 measure.heading,
                 published_in_words(claim, measure),
-                detectable_in_words(results.sweep, measure),
+                f"{100 * smallest:.1f}" if smallest is not None and measure.path == "accuracy" else "-",
                 difference_in_words(found, measure.unit),
                 verdict(claim, found),
             ]
@@ -63,14 +67,3 @@ def published_in_words(claim: Claim, measure: Measure) -> str:
     size, digits = UNITS[measure.unit] * claim.effect, 1 if measure.unit == "%" else 3
     text = f"within ±{abs(size):.{digits}f}" if claim.equal else f"{size:+.{digits}f}"
     return text if claim.published else f"no number; {text} is of interest"
-
-
-def detectable_in_words(sweep: Sweep, measure: Measure) -> str:
-    """Returns the smallest detectable difference in accuracy, in points; a dash for other measures."""
-    if sweep.assumed is None or sweep.seeds < 2 or measure.path != "accuracy":
-        return "-"
-    assumed = sweep.assumed
-    effect = smallest_effect(
-        seeds=sweep.seeds, seed_sd=assumed.seed_sd, prompts=assumed.prompts, prompt_sd=assumed.prompt_sd
-    )
-    return f"{100 * effect:.1f}"

@@ -7,20 +7,28 @@ from rmjax.sweeps.settings import Sweep
 from rmjax.sweeps.tables import compared
 
 
+def detectable(sweep: Sweep) -> float | None:
+    """Returns the smallest difference in accuracy that the sweep can detect; None without assumptions or intervals."""
+    assumed = sweep.assumed
+    if assumed is None or sweep.seeds < 2:
+        return None
+    return smallest_effect(
+        seeds=sweep.seeds, seed_sd=assumed.seed_sd, prompts=assumed.prompts, prompt_sd=assumed.prompt_sd
+    )
+
+
 def power_in_words(sweep: Sweep) -> str:
     """Returns the smallest difference in accuracy that the sweep can detect, and what this assumes.
 
     The text is empty for a sweep that states no assumptions, as sweeps of earlier versions do, and says so for a sweep
     with fewer than two seeds.
     """
-    if sweep.assumed is None:
-        return ""
-    if sweep.seeds < 2:
-        return "One seed gives no interval: the smallest detectable difference needs at least two."
     assumed = sweep.assumed
-    effect = smallest_effect(
-        seeds=sweep.seeds, seed_sd=assumed.seed_sd, prompts=assumed.prompts, prompt_sd=assumed.prompt_sd
-    )
+    if assumed is None:
+        return ""
+    effect = detectable(sweep)
+    if effect is None:
+        return "One seed gives no interval: the smallest detectable difference needs at least two."
     return (
         f"Smallest detectable difference in accuracy: {100 * effect:.1f} points, with {100 * POWER:.0f} % power, "
         f"two-sided at 5 %, for one comparison of {sweep.seeds} paired seeds on {assumed.prompts:,} prompts. Assumed: "
