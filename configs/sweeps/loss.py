@@ -10,9 +10,9 @@ Claims: label smoothing at the rate of the noise protects against wrong labels (
 that is lost if they are dropped (Rao & Kupper, 1967). Regression on absolute ratings suffers from differences between
 raters, which do not affect comparisons (Stiennon et al., 2009.01325; Bai et al., 2204.05862).
 
-Each loss gets the facts about its labels: the share of wrong labels, and the threshold of ties (1, in log odds). The
-scores of a regression have their own unit, so that loss and calibration are measured at the temperature fitted on
-validation data.
+Each loss gets the facts about its labels: the share of wrong labels, and the threshold of ties (1, in log odds). Loss
+and calibration are measured at the temperature fitted on validation data; those of a regression are not defined, because
+its scores are ratings and their differences no log odds.
 
 Results on the corpus of skills: not measured yet.
 """

@@ -12,11 +12,16 @@ was tuned for a single size.
 Results on the corpus of skills: not measured yet.
 """
 
+import itertools
+import math
+
 from ml_collections import ConfigDict
 
 from configs.sweeps import page
 
-SIZES = {"tiny": 48, "small": 96}  # language models of the package -> width
+SIZES = {"tiny": 48, "mini": 64, "small": 96, "medium": 144}  # language models of the package -> width
+PARAMETERS = {"tiny": 172_512, "mini": 283_264, "small": 566_208, "medium": 1_181_088}
+NEIGHBOURS = tuple((larger, smaller) for smaller, larger in itertools.pairwise(SIZES))
 DATA = (1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
 
 
@@ -37,7 +42,16 @@ def get_config() -> ConfigDict:
             ("embedding", "parameters.embedding", "count"),
         ),
         compare="model",
-        against=(("small", "tiny"),),
+        against=NEIGHBOURS,
+        claims=tuple(
+            page.claim(
+                f"{larger} is more accurate than {smaller}: 0.7 points for a factor of e in parameters (2204.05862).",
+                {"comparisons": DATA[-1], "model": larger},
+                {"comparisons": DATA[-1], "model": smaller},
+                0.007 * math.log(PARAMETERS[larger] / PARAMETERS[smaller]),
+            )
+            for larger, smaller in NEIGHBOURS
+        ),
         figures=(("accuracy", "curves", "accuracy", "parameters", "model"),),
         fit=("accuracy", "parameters", "comparisons"),
         power_law=("loss", "parameters", "comparisons"),

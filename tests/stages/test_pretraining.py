@@ -70,14 +70,14 @@ def test_a_model_of_the_package_was_made_from_the_lessons_of_today(size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_model_of_the_package_reads_its_prompts(size):
-    """It prefers right answers as often as its pretraining measured, on fewer edits. Tiny does not tell facts apart."""
+    """It prefers right answers as often as its pretraining measured, on fewer edits. Tiny and mini do not tell facts apart."""
     edits = [edit for edit in minimal_edits() if edit.subset == "facts_3_4"]
     model = load_language_model(locate(f"embedded/{size}"), max_prompt=320, max_response=191)
     scores = model.log_probs([edit.prompt for edit in edits], [(edit.right, edit.edited) for edit in edits])
     preferred = np.mean([right.sum() > edited.sum() for right, edited in scores])
     origin = json.loads((START / size / pretraining.ORIGIN).read_text())
     assert preferred == pytest.approx(origin["minimal_edits"]["subsets"]["facts_3_4"], abs=0.03)
-    assert preferred > 0.9 or size == "tiny"
+    assert (preferred > 0.8) == (size not in ("tiny", "mini"))  # too small to bind a value to its item
 
 
 def test_a_model_that_the_package_lacks_is_an_error_that_names_those_it_has():
