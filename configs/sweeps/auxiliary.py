@@ -10,7 +10,9 @@ Without the auxiliary loss the level of the scores is arbitrary, so that the rec
 Therefore the measure "unsafe found" calls as many responses unsafe as there are, those with the lowest scores. Recall
 and precision of "below 0" are measured too.
 
-Results on the corpus of skills: not measured yet.
+Result: no gain in accuracy (+0.0 points, -0.4 to +0.5, five seeds), and more unsafe responses among the lowest scores:
+92.8 % are unsafe instead of 87.7 (+5.0 points, 2.1 to 7.9). Without the auxiliary loss all scores happen to lie below 0.
+benchmarks/RESULTS.md has the table.
 """
 
 from ml_collections import ConfigDict
@@ -39,7 +41,7 @@ def get_config() -> ConfigDict:
             page.claim(text, {"coefficient": 0.1}, {"coefficient": 0.0}, effect, measure, published=False)
             for text, effect, measure in (
                 ("The auxiliary loss improves accuracy (2307.09288, appendix).", 0.01, "accuracy"),
-                ("It raises the recall of unsafe responses at a fixed threshold.", 0.05, "recall below 0"),
+                ("It finds more of the unsafe responses (2307.09288, appendix).", 0.05, "unsafe found"),
             )
         ),
         figures=(("accuracy", "points", "accuracy", "unsafe found", "area under the ROC"),),

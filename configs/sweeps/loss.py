@@ -11,8 +11,8 @@ that is lost if they are dropped (Rao & Kupper, 1967). Regression on absolute ra
 raters, which do not affect comparisons (Stiennon et al., 2009.01325; Bai et al., 2204.05862).
 
 Each loss gets the facts about its labels: the share of wrong labels, and the threshold of ties (1, in log odds). Loss
-and calibration are measured at the temperature fitted on validation data; those of a regression are not defined, because
-its scores are ratings and their differences no log odds.
+and calibration are measured at the temperature fitted on validation data. A regression has neither: its scores are
+ratings, and their differences are no log odds.
 
 Results on the corpus of skills: not measured yet.
 """

@@ -8,9 +8,9 @@ the raters' own ratings is the baseline without comparisons.
 
 The labels are pairs of two responses, once as drawn, and once with a share of them reversed.
 
-Result: classification is worse than Bradley-Terry, by 1.6 points (0.9 to 2.2) on labels as drawn and by 2.6 (1.1 to 4.1)
-if 20 % are wrong (five seeds). Here the whole model is trained, which their experiments do not do. Regression on ratings is
-2.9 points worse (0.1 to 5.7) and scatters more. benchmarks/RESULTS.md has the table.
+Result: classification is worse than Bradley-Terry, by 1.6 points (0.9 to 2.2) on labels as drawn and by 2.6 (1.1 to
+4.1) if 20 % are wrong (five seeds). Here the whole model is trained, which their experiments do not do. Regression on
+ratings is 2.9 points worse (0.1 to 5.7) and scatters more. benchmarks/RESULTS.md has the table.
 """
 
 from ml_collections import ConfigDict

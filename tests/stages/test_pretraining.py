@@ -70,7 +70,7 @@ def test_a_model_of_the_package_was_made_from_the_lessons_of_today(size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_model_of_the_package_reads_its_prompts(size):
-    """It prefers right answers as often as its pretraining measured, on fewer edits. Tiny and mini do not tell facts apart."""
+    """It prefers right answers as often as its pretraining measured, on fewer edits."""
     edits = [edit for edit in minimal_edits() if edit.subset == "facts_3_4"]
     model = load_language_model(locate(f"embedded/{size}"), max_prompt=320, max_response=191)
     scores = model.log_probs([edit.prompt for edit in edits], [(edit.right, edit.edited) for edit in edits])
