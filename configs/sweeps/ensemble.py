@@ -45,6 +45,7 @@ def get_config() -> ConfigDict:
     )
     return page.sweep(
         "One reward model, and five together",
+        seeds=5,
         fields=("init={sft}", "data.train=gold/helpful[:2000]"),
         settings=members + combinations,
         measures=(page.ACCURACY, page.GAIN, ("loss on test", "loss", "")),
