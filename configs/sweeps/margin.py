@@ -9,7 +9,8 @@ A strength here is as noisy as the label itself: both are drawn from the same pe
 one rater. The test set is four times the usual one and there are eight seeds, because the claimed effect is small.
 
 Result: the small margin adds 0.1 points (-0.1 to +0.3), which excludes the published 0.5. The large one adds 0.3 (0.0
-to 0.6), most of it on the strongest preferences, and trebles the calibration error. benchmarks/RESULTS.md has the table.
+to 0.6), most of it on the strongest preferences, and trebles the calibration error. benchmarks/RESULTS.md has the
+table.
 """
 
 from ml_collections import ConfigDict
