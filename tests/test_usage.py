@@ -115,7 +115,7 @@ def test_help_of_sft_and_sweep_has_their_own_configurations():
     for page in (ROOT / "configs" / "sweeps").glob("*.py"):
         assert (f"\n  configs/sweeps/{page.name} " in shown) == (page.stem != "page")
     assert "\n  gpt2 " not in shown
-    assert "seeds=5 the number of seeds; they begin at 0." in words(shown)
+    assert "seeds=8 the number of seeds; they begin at 0." in words(shown)
 
 
 def test_help_of_ppo_explains_every_field():

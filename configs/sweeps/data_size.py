@@ -13,13 +13,11 @@ model_size.py goes on to 32,000 comparisons.
 Results on the corpus of skills: not measured yet.
 """
 
-import itertools
-import math
-
 from ml_collections import ConfigDict
 
 from configs.sweeps import page
 
+DOUBLING = 0.0104  # 0.015 ln 2
 SIZES = (500, 1_000, 2_000, 4_000, 8_000)
 
 
@@ -44,9 +42,9 @@ def get_config() -> ConfigDict:
                 f"A doubling to {more:,} comparisons adds 1.0 points (2204.05862, section 4.5).",
                 {"shown": "once", "comparisons": more},
                 {"shown": "once", "comparisons": fewer},
-                0.015 * math.log(2),
+                DOUBLING,
             )
-            for fewer, more in itertools.pairwise(SIZES)
+            for more, fewer in zip(SIZES[1:], SIZES[:-1], strict=True)
         ),
         figures=(("accuracy", "curves", "accuracy", "comparisons"),),
     )

@@ -12,16 +12,13 @@ was tuned for a single size.
 Results on the corpus of skills: not measured yet.
 """
 
-import itertools
-import math
-
 from ml_collections import ConfigDict
 
 from configs.sweeps import page
 
 SIZES = {"tiny": 48, "mini": 64, "small": 96, "medium": 144}  # language models of the package -> width
-PARAMETERS = {"tiny": 172_512, "mini": 283_264, "small": 566_208, "medium": 1_181_088}
-NEIGHBOURS = tuple((larger, smaller) for smaller, larger in itertools.pairwise(SIZES))
+# Sizes next to each other, and 0.007 ln of the ratio of their parameters (172,512, 283,264, 566,208, 1,181,088).
+NEIGHBOURS = {("mini", "tiny"): 0.0035, ("small", "mini"): 0.0048, ("medium", "small"): 0.0051}
 DATA = (1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
 
 
@@ -42,15 +39,15 @@ def get_config() -> ConfigDict:
             ("embedding", "parameters.embedding", "count"),
         ),
         compare="model",
-        against=NEIGHBOURS,
+        against=tuple(NEIGHBOURS),
         claims=tuple(
             page.claim(
                 f"{larger} is more accurate than {smaller}: 0.7 points for a factor of e in parameters (2204.05862).",
                 {"comparisons": DATA[-1], "model": larger},
                 {"comparisons": DATA[-1], "model": smaller},
-                0.007 * math.log(PARAMETERS[larger] / PARAMETERS[smaller]),
+                effect,
             )
-            for larger, smaller in NEIGHBOURS
+            for (larger, smaller), effect in NEIGHBOURS.items()
         ),
         figures=(("accuracy", "curves", "accuracy", "parameters", "model"),),
         fit=("accuracy", "parameters", "comparisons"),
