@@ -1,4 +1,4 @@
-"""Results of a sweep, read from its directory: rows, tables, and the text of its scaling fit."""
+"""Results of a sweep, read from its directory: rows, tables, and the text of its scaling fits."""
 
 from __future__ import annotations
 
