@@ -19,7 +19,7 @@ from configs.sweeps import page
 SIZES = {"tiny": 48, "mini": 64, "small": 96, "medium": 144}  # language models of the package -> width
 # Sizes next to each other, and 0.007 ln of the ratio of their parameters (172,512, 283,264, 566,208, 1,181,088).
 NEIGHBOURS = {("mini", "tiny"): 0.0035, ("small", "mini"): 0.0048, ("medium", "small"): 0.0051}
-DATA = (1_000, 2_000, 4_000, 8_000, 16_000, 32_000)
+DATA = (500, 1_000, 2_000, 4_000, 8_000, 16_000)
 
 
 def get_config() -> ConfigDict:
