@@ -8,7 +8,7 @@ nothing (Gao et al., 2210.10760, section 3.3). Here the ceiling is known, so tha
 
 One epoch of fewer comparisons also has fewer steps, and most of the difference between the sizes comes from that.
 Therefore every size is also trained for as many steps as the largest one, by repeating the data. The sweep
-model_size.py goes on to 32,000 comparisons.
+model_size.py goes on to 16,000 comparisons.
 
 Results on the corpus of skills: not measured yet.
 """

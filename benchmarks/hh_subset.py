@@ -1,14 +1,15 @@
-"""Accuracy of rmjax and of TRL for MiniLM on HH-RLHF, with the same ids, weights and hyper-parameters.
+"""Accuracy of rmjax and of TRL on a subset of HH-RLHF, with the same ids, weights and hyper-parameters.
 
     pip install -e ".[bench]"
-    python benchmarks/minilm_hh.py --weights=MINILM --data=$RMJAX_DATA/hh-rlhf-subset --workdir=runs/minilm-hh --peers
+    python benchmarks/hh_subset.py --model=minilm --weights=FOLDER --data=$RMJAX_DATA/hh-rlhf-subset \
+        --workdir=runs/hh-subset --peers=3
 
-MINILM is a folder with all-MiniLM-L6-v2 (config.json, model.safetensors, tokenizer). Trains on helpful-base and
-harmless-base, without a twentieth of the training prompts, for two epochs (batch 16, learning rate 5e-5, cosine, no
-warm-up, AdamW without decay, texts of at most 512 tokens), evaluates on their test files, and prints the table. TRL
-gets exactly the ids that rmjax packs, so it leaves out no pair, and rmjax evaluates the checkpoint that TRL saves.
-Finished runs are not repeated. Without --peers only rmjax runs. A second table has every model of rmjax on both test
-files.
+FOLDER has the model in Hugging Face's format: all-MiniLM-L6-v2 (config.json, model.safetensors, tokenizer), or
+SmolLM2-135M-Instruct. Trains on helpful-base and harmless-base, without a twentieth of the training prompts (batch 16,
+cosine to 0, no warm-up, AdamW without decay, texts of at most 512 tokens; `RECIPES` has the rest), evaluates on their
+test files, and prints the table. TRL gets exactly the ids that rmjax packs, so it leaves out no pair, and rmjax
+evaluates the checkpoint that TRL saves. Finished runs are not repeated. --peers is the number of seeds of TRL. A second
+table has every model of rmjax on both test files.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,26 +27,45 @@ ROOT = Path(__file__).resolve().parent.parent
 SETS = {"helpful": "helpful-base", "safety": "harmless-base"}
 LEARNED = "train.jsonl.gz[5%:]"  # training data of both trainers
 HELD_OUT = "train.jsonl.gz[:5%]"  # for the canaries, the normalized scale and the temperature
+LIMITS = {"max_prompt": 320, "max_response": 191}
+
+
+class Recipe(NamedTuple):
+    """Hyper-parameters that both trainers get."""
+
+    epochs: int
+    rate: float
+    template: str  # empty: the tokenizer's own
+    dtype: str
+    microbatches: int  # of rmjax, to save memory; the update is the same
+
+
+RECIPES = {
+    "minilm": Recipe(2, 5e-5, "transcript", "float32", 1),
+    "smollm2": Recipe(1, 2e-5, "", "bfloat16", 2),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=RECIPES, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--peers", type=int, default=0)
     arguments = parser.parse_args()
-    trainers = {"rmjax": run_rmjax, "TRL": run_trl} if arguments.peers else {"rmjax": run_rmjax}
+    trainers = {"rmjax": (run_rmjax, arguments.seeds), "TRL": (run_trl, arguments.peers)}
     print("| data | trainer | accuracy by seed, % | mean ± standard error | interval over prompts | longer wins, % |")
     print("|---|---|---|---|---|---|")
     for page, subset in SETS.items():
-        for name, run in trainers.items():
+        for name, (run, seeds) in trainers.items():
             results = []
-            for seed in range(arguments.seeds):
+            for seed in range(seeds):
                 workdir = arguments.workdir / f"{name.lower()}-{subset}-seed{seed}"
-                results.append(run(page, arguments.weights, arguments.data / subset, workdir, seed))
-            print(row(subset, name, [next(iter(result["heads"].values())) for result in results]), flush=True)
+                results.append(run(page, arguments.model, arguments.weights, arguments.data / subset, workdir, seed))
+            if results:
+                print(row(subset, name, [next(iter(result["heads"].values())) for result in results]), flush=True)
     print("\n| trained on | tested on | accuracy by seed, % | mean ± standard error | interval over prompts |")
     print("|---|---|---|---|---|")
     for trained in SETS.values():
@@ -78,10 +99,11 @@ def on_both(workdir: Path, data: Path) -> dict:
     return json.loads(result.read_text())
 
 
-def run_rmjax(page: str, weights: Path, data: Path, workdir: Path, seed: int) -> dict:
+def run_rmjax(page: str, model: str, weights: Path, data: Path, workdir: Path, seed: int) -> dict:
     """Returns the result of one run of experiments/train.py; runs it unless it is finished."""
     evaluation = workdir / "evaluation.json"
     if not evaluation.is_file():
+        recipe = RECIPES[model]
         fields = {
             "model.path": weights,
             "data.train": f"jsonl:{data}/{LEARNED}",
@@ -89,7 +111,14 @@ def run_rmjax(page: str, weights: Path, data: Path, workdir: Path, seed: int) ->
             "data.validation": f"jsonl:{data}/{HELD_OUT}",
             "data.refuse_leaks": True,
             "seed": seed,
-            "train.epochs": 2,
+            "tokenizer.max_prompt": LIMITS["max_prompt"],
+            "tokenizer.max_response": LIMITS["max_response"],
+            "tokenizer.template": recipe.template,
+            "model.compute_dtype": recipe.dtype,
+            "train.epochs": recipe.epochs,
+            "train.batch_size": 16,
+            "train.microbatches": recipe.microbatches,
+            "train.optimizer.learning_rate": recipe.rate,
             "train.evaluate_every": 0,
             "train.checkpoint_every": 0,
             "train.optimizer.warmup_ratio": 0.0,
@@ -98,22 +127,24 @@ def run_rmjax(page: str, weights: Path, data: Path, workdir: Path, seed: int) ->
             "train.optimizer.weight_decay": 0.0,
             "train.optimizer.b2": 0.999,
         }
-        command = [sys.executable, ROOT / "experiments/train.py", f"--config={ROOT}/configs/{page}.py:minilm"]
+        command = [sys.executable, ROOT / "experiments/train.py", f"--config={ROOT}/configs/{page}.py:{model}"]
         command += [f"--workdir={workdir}", *(f"--config.{name}={value}" for name, value in fields.items())]
         subprocess.run(command, check=True, stdout=sys.stderr)
     return json.loads(evaluation.read_text())
 
 
-def run_trl(page: str, weights: Path, data: Path, workdir: Path, seed: int) -> dict:
+def run_trl(page: str, model: str, weights: Path, data: Path, workdir: Path, seed: int) -> dict:
     """Returns the result of one run of benchmarks/trl_reward.py; trains and evaluates it unless it is finished."""
     evaluation = workdir / "evaluation.json"
     if not evaluation.is_file():
+        recipe = RECIPES[model]
         command = [sys.executable, ROOT / "benchmarks/trl_reward.py", f"--weights={weights}", f"--output={workdir}"]
-        subprocess.run([*command, f"--data={data}/{LEARNED}", f"--seed={seed}"], check=True, stdout=sys.stderr)
+        command += [f"--data={data}/{LEARNED}", f"--seed={seed}", f"--epochs={recipe.epochs}", f"--rate={recipe.rate}"]
+        command += [f"--template={recipe.template}", f"--dtype={recipe.dtype}"]
+        subprocess.run(command, check=True, stdout=sys.stderr)
         command = [sys.executable, ROOT / "experiments/evaluate.py", f"--checkpoint={workdir}"]
         command += [f"--data=jsonl:{data}/test.jsonl.gz", f"--output={evaluation}"]
-        command += ["--max_prompt=320", "--max_response=191"]
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        subprocess.run([*command, *(f"--{name}={n}" for name, n in LIMITS.items())], check=True, stdout=sys.stderr)
     return json.loads(evaluation.read_text())
 
 
