@@ -73,8 +73,10 @@ class BatchedForward:
         scores: list[dict[int, np.ndarray]] = [{} for _ in examples]
         index, count = self.layout.process
         computed = []
-        for bins in plan_batches(examples, self.layout.shards, share_prompts=self._share_prompts):
-            batch, slots = build_batch(examples, bins, self.rounding(smallest_block_shape(examples, bins)))
+        batches = list(plan_batches(examples, self.layout.shards, share_prompts=self._share_prompts))
+        shapes = common_shapes([smallest_block_shape(examples, bins) for bins in batches], self.rounding)
+        for bins, shape in zip(batches, shapes, strict=True):
+            batch, slots = build_batch(examples, bins, shape)
             mine = slice(index * len(bins) // count, (index + 1) * len(bins) // count)
             # Results are read after the last batch was started, so the device does not wait for packing.
             computed.append((slots, self._apply(params, jax.tree.map(lambda x, mine=mine: x[mine], batch))))
@@ -84,6 +86,14 @@ class BatchedForward:
                 for n, (example, k) in enumerate(used):
                     scores[example][k] = out_SxNxZ[shard, n]
         return [np.stack([group[k] for k in range(len(group))]) for group in scores]
+
+
+def common_shapes(shapes: Sequence[BatchShape], rounding: Callable[[BatchShape], BatchShape]) -> list[BatchShape]:
+    """Returns one rounded shape for all batches; a last batch of less than half of its tokens has its own."""
+    common = rounding(BatchShape(*map(max, zip(*shapes, strict=True))))
+    last = rounding(shapes[-1])
+    half_full = 2 * last.rows * last.row_length >= common.rows * common.row_length
+    return [common] * (len(shapes) - 1) + [common if half_full else last]
 
 
 def _log_probs_fn(model: LanguageModel) -> Callable[[Any, PackedBatch], jax.Array]:

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from naive import assert_close, make_example, make_params, naive_scores, random_examples
 
+from rmjax.data.batch import BatchShape
+from rmjax.data.batch_shape import rounded_shape
 from rmjax.models.config import default_head
 from rmjax.models.reward import RewardTransformer
 from rmjax.parallel.layout import Pmap
 from rmjax.scoring import batched_forward
-from rmjax.scoring.batched_forward import BatchedForward
+from rmjax.scoring.batched_forward import BatchedForward, common_shapes
 
 HEADS = ("helpful", "safety")
 
@@ -135,7 +137,26 @@ def test_a_group_wider_than_a_core_likes_stays_whole_where_its_prompt_is_shared(
         run({}, [group])
         found.append([tokens for tokens, _ in shapes])
     assert found[0] == [(1, 1, 3328)]  # 100 + 100 * 30 = 3,100, rounded up
-    assert found[1] == [(1, 1, 2048)] * 6 + [(1, 1, 1408)]  # 15 texts of 130 tokens each, the last row 10
+    assert found[1] == [(1, 1, 2048)] * 7  # 15 texts of 130 tokens each, the last row 10, which is more than half
+
+
+@pytest.mark.parametrize(
+    ("last", "shape"),
+    [((1, 440, 8, 8), (1, 448, 8, 8)), ((1, 460, 8, 8), (1, 1024, 64, 8)), ((1, 600, 8, 8), (1, 1024, 64, 8))],
+)
+def test_the_batches_of_a_call_have_one_shape_unless_the_last_is_less_than_half_full(last, shape):
+    """512 tokens are half of 1,024: a batch that is rounded to fewer has a shape of its own."""
+    found = common_shapes([BatchShape(1, 1000, 24, 8), BatchShape(1, 970, 40, 8), BatchShape(*last)], rounded_shape)
+    assert found == [(1, 1024, 64, 8)] * 2 + [shape]
+
+
+def test_texts_of_many_lengths_are_scored_in_two_shapes(setting, monkeypatch):
+    monkeypatch.setattr(batched_forward, "TOKENS_PER_CORE", 1024)
+    run = BatchedForward(setting[0], Pmap(tuple(jax.devices()[:1])))
+    shapes = record_shapes(run)
+    run({}, texts(300, seed=5, longest=6) + texts(90, seed=6, longest=60))
+    assert len(shapes) > 10
+    assert len(set(shapes)) <= 2
 
 
 def test_a_stream_fills_its_rows(setting, monkeypatch):
