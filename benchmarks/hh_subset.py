@@ -37,12 +37,12 @@ class Recipe(NamedTuple):
     rate: float
     template: str  # empty: the tokenizer's own
     dtype: str
-    microbatches: int  # of rmjax, to save memory; the update is the same
+    microbatches: tuple[int, int]  # of rmjax and of TRL, to save memory; the update is the same
 
 
 RECIPES = {
-    "minilm": Recipe(2, 5e-5, "transcript", "float32", 1),
-    "smollm2": Recipe(1, 2e-5, "", "bfloat16", 2),
+    "minilm": Recipe(2, 5e-5, "transcript", "float32", (1, 1)),
+    "smollm2": Recipe(1, 2e-5, "", "bfloat16", (2, 8)),
 }
 
 
@@ -117,7 +117,7 @@ def run_rmjax(page: str, model: str, weights: Path, data: Path, workdir: Path, s
             "model.compute_dtype": recipe.dtype,
             "train.epochs": recipe.epochs,
             "train.batch_size": 16,
-            "train.microbatches": recipe.microbatches,
+            "train.microbatches": recipe.microbatches[0],
             "train.optimizer.learning_rate": recipe.rate,
             "train.evaluate_every": 0,
             "train.checkpoint_every": 0,
@@ -141,6 +141,7 @@ def run_trl(page: str, model: str, weights: Path, data: Path, workdir: Path, see
         command = [sys.executable, ROOT / "benchmarks/trl_reward.py", f"--weights={weights}", f"--output={workdir}"]
         command += [f"--data={data}/{LEARNED}", f"--seed={seed}", f"--epochs={recipe.epochs}", f"--rate={recipe.rate}"]
         command += [f"--template={recipe.template}", f"--dtype={recipe.dtype}"]
+        command += [f"--microbatches={recipe.microbatches[1]}"]
         subprocess.run(command, check=True, stdout=sys.stderr)
         command = [sys.executable, ROOT / "experiments/evaluate.py", f"--checkpoint={workdir}"]
         command += [f"--data=jsonl:{data}/test.jsonl.gz", f"--output={evaluation}"]

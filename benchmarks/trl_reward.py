@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5e-5)
     parser.add_argument("--template", default="transcript")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--microbatches", type=int, default=1)
     arguments = parser.parse_args()
     tokenizer = open_tokenizer(str(arguments.weights), template=arguments.template, max_prompt=320, max_response=191)
     comparisons = load_comparisons(f"jsonl:{arguments.data}", "train", manual_dir="")
@@ -48,7 +49,8 @@ def main() -> None:
     hf.eos_token = hf.eos_token or hf.sep_token  # TRL refuses an encoder's tokenizer without EOS
     config = RewardConfig(
         output_dir=str(arguments.output / "trainer"),
-        per_device_train_batch_size=16,
+        per_device_train_batch_size=16 // arguments.microbatches,
+        gradient_accumulation_steps=arguments.microbatches,
         num_train_epochs=arguments.epochs,
         learning_rate=arguments.rate,
         lr_scheduler_type="cosine",
