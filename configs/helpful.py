@@ -8,13 +8,14 @@ corpus, and right and wrong answers (experiments/pretrain.py). It learns to answ
 Nothing is downloaded.
 
 Every field below can be set on the command line: `--config.train.optimizer.learning_rate=3e-4`. A field that does not
-exist is an error. The language model knows only the words of the corpus. The variant `scratch` is for data of your own:
-it trains a byte-level BPE and a trunk with random weights.
+exist is an error. The language model knows only the words of the corpus. For data of your own begin with a pretrained
+trunk (configs/variants.py), or with random weights and a byte-level BPE (the variant `scratch`), which need many more
+comparisons:
 
-    python experiments/train.py --config=configs/helpful.py:scratch --config.data.train=jsonl:FILE \
+    python experiments/train.py --config=configs/helpful.py:minilm --config.data.train=jsonl:FILE \
         --config.data.eval=holdout
 
-Other variants (configs/variants.py) train a pretrained trunk on HH-RLHF:
+Without other data, the variants of configs/variants.py train on HH-RLHF:
 
     python experiments/train.py --config=configs/helpful.py:gpt2
 """

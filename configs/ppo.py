@@ -46,8 +46,11 @@ def get_config(variant: str = "") -> ConfigDict:
         models.sft.max_steps = 200  # SFT on half of the demonstrations leaves the policy something to learn
     config = ConfigDict()
     config.seed = 0  # seed of the prompts' order and of the samples
-    config.policy = ""  # SFT or reward-model run, checkpoint, Hugging Face folder; empty: SFT of the reward model
-    config.reward = ""  # runs, checkpoints or folders, joined by commas; gold/helpful: true reward; empty: trained
+    config.policy = (
+        ""  # SFT or reward-model run, checkpoint, Hugging Face folder; empty: SFT of the (first) reward model
+    )
+    # Runs, checkpoints or folders, joined by commas; gold/helpful: true reward (not with critic=reward); empty: trained
+    config.reward = ""
     # shared: on the trunk of the policy. reward, policy: on a second trunk, with weights of that model
     config.critic = "reward" if algorithm == "ppo" else "none"  # trunk of the value function; none: no value function
     config.loggers = models.loggers  # copies of metrics.jsonl: tensorboard, wandb, or both joined by a comma
@@ -93,7 +96,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.algorithm.name = algorithm  # ppo, rloo, grpo, online_dpo
     config.algorithm.samples = 4  # responses to each prompt
     config.algorithm.epochs = 1  # passes over the responses of an iteration
-    config.algorithm.minibatches = 2 if algorithm == "ppo" else 1  # updates in a pass
+    config.algorithm.minibatches = 2 if algorithm == "ppo" else 1  # updates in a pass, of equally many prompts
     config.algorithm.microbatches = 1  # parts that an update is computed in, to save memory
     config.algorithm.gamma = 1.0  # discount of later rewards of a response
     config.algorithm.lam = 0.95  # lambda of GAE (ppo)
@@ -109,8 +112,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.algorithm.kl.target = 0.0  # KL in nats per response that the coefficient is adapted to; 0: fixed coefficient
     config.algorithm.kl.horizon = 10_000  # responses in which an adaptive coefficient changes by about 20 %
     config.algorithm.loss = ConfigDict()
-    config.algorithm.loss.clip = 0.2  # range of the probability ratio around 1; 0: no clipping
-    config.algorithm.loss.value_clip = 0.2  # range of a value around its old one; 0: no clipping
+    # Range of the probability ratio around 1, and of a value around its old one; 0: no clipping.
+    config.algorithm.loss.clip = 0.0 if algorithm == "online_dpo" else 0.2
+    config.algorithm.loss.value_clip = 0.2 if algorithm == "ppo" else 0.0
     config.algorithm.loss.value_coef = 0.1 if algorithm == "ppo" else 0.0  # coefficient of the value loss
     config.algorithm.loss.entropy_coef = 0.0  # coefficient of an entropy bonus
     config.algorithm.loss.normalization = "token"  # mean over token, sequence, or constant: sum / rollout.max_response
@@ -122,7 +126,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.train.evaluate_every = 50  # iterations between evaluations on the validation prompts
     config.train.checkpoint_every = 50  # iterations between checkpoints; 0: only at the end
     config.train.keep = 2  # number of newest checkpoints that are not deleted
-    config.train.select = "best"  # last, or best: highest validation score minus kl.coef times KL
+    config.train.select = "best"  # last, or best: highest validation score times weight, minus kl.coef times KL
     config.train.samples = 8  # validation prompts whose responses go to samples.jsonl at each evaluation
     config.train.optimizer = models.train.optimizer.copy_and_resolve_references()
     config.train.optimizer.learning_rate = 3e-4 if laptop else 1e-6
@@ -131,7 +135,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.train.optimizer.weight_decay = 0.0
 
     config.stop = ConfigDict()
-    config.stop.score = 1.5 if laptop else 0.0  # end if the mean normalized validation score reaches this; 0: never
+    config.stop.score = (
+        1.5 if laptop else 0.0
+    )  # end if the mean normalized validation score (its negative, if weight < 0) is this; 0: never
     config.stop.patience = 5  # end after so many evaluations without a better one, as for train.select=best; 0: never
     config.stop.kl = 40.0  # end if an iteration's KL in nats per response is above this; 0: never
     config.stop.entropy = 0.0  # end if an iteration's entropy in nats per token is below this; 0: never

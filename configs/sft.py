@@ -4,8 +4,8 @@
     python experiments/train.py --config=configs/helpful.py --config.init=runs/sft
 
 Demonstrations are JSON lines, `{"prompt", "response"}` or `{"messages"}`, or the preferred responses of a source of
-comparisons; for your own, use the variant `scratch`. With a pretrained trunk of configs/variants.py, they come from
-HH-RLHF. The reward model uses the same variant:
+comparisons. For your own use a pretrained trunk, such as `gpt2`, or `scratch`, which needs many more. With a pretrained
+trunk of configs/variants.py, they come from HH-RLHF. The reward model uses the same variant:
 
     python experiments/sft.py --config=configs/sft.py:gpt2
     python experiments/train.py --config=configs/helpful.py:gpt2 --config.init=runs/sft-gpt2

@@ -19,17 +19,20 @@ Smaller models tolerate a higher rate. For them we chose about a tenth of the pe
 **Lengths.** 640 tokens of a prompt and 383 of a response, with EOS 1,024: the positions of GPT-2, and the default
 length of TRL's reward trainer. An encoder has 512 positions: 320 and 191.
 
-**Time** is calculated, not yet measured: 6 * parameters * tokens / (peak * utilisation), for configs/helpful.py, on one
-H100 or H200 (989 TFLOP/s in bfloat16), without reading data and evaluation. The helpful sets have 118,263 training
-pairs. The packing of these configurations computes 350 tokens for a pair (450 in an encoder, which repeats the prompt)
-and 230 for a demonstration, including padding, on the HH subset with a BPE of 12,000 ids. We assume a utilisation of 25
-% for a billion parameters and more, and 10 % below. This is less than MaxText's 46 to 50 % for 7B and 13 to 15 % for
-126M. N devices take an N-th of the time, harmless-base (42,537 pairs) a third, both together 1.4 times as much.
+**Time** is calculated, from before the measurements on an H200 (benchmarks/RESULTS.md), where Pythia-160m trained with
+1,690 pairs/s and Pythia-1.4b at three times the utilisation assumed here: 6 * parameters * tokens / (peak *
+utilisation), for configs/helpful.py, on one H100 or H200 (989 TFLOP/s in bfloat16), without reading data and
+evaluation. The helpful sets have 118,263 training pairs. The packing of these configurations computes 350 tokens for a
+pair (450 in an encoder, which repeats the prompt) and 230 for a demonstration, including padding, on the HH subset with
+a BPE of 12,000 ids. We assume a utilisation of 25 % for a billion parameters and more, and 10 % below. This is less
+than MaxText's 46 to 50 % for 7B and 13 to 15 % for 126M. N devices take an N-th of the time, harmless-base (42,537
+pairs) a third, both together 1.4 times as much.
 
-**Memory** is calculated, not yet measured: 24 bytes a parameter on every device (parameters, gradients and both moments
-in float32, and copies of them when a run begins or saves), and the activations of a microbatch, about three rows of
-1,024 tokens. The microbatches are for one device (those of 7B for eight). On N devices divide train.microbatches and
-sft.microbatches by N. On disk a checkpoint takes 12 bytes a parameter, and a run has two.
+**Memory** is calculated: 18 bytes a parameter in training (docs/scaling.md), and for a short time 24 bytes a parameter
+on every device (parameters, gradients and both moments in float32, and copies of them, when a run begins or saves), and
+the activations of a microbatch, about three rows of 1,024 tokens. The microbatches are for one device (those of 7B for
+eight). On N devices divide train.microbatches and sft.microbatches by N. On disk a checkpoint takes 12 bytes a
+parameter, and a run has two.
 
 **Accuracy** is expected, not yet measured. Bai et al. (2204.05862) fit 0.72 + 0.007 ln(P / 1e11) on helpfulness for P
 parameters and all of their data. Their models learned from other preferences first, so it may be a point or two less
@@ -125,7 +128,7 @@ def minilm(config: ConfigDict) -> None:
     (1810.04805, A.2), two microbatches because they are faster on a CPU (benchmarks/RESULTS.md). Hardware: two CPU
     cores, 8 GB. Time: 13 hours in float32, from the 11M parameters outside the embedding table and 75 GFLOP/s
     (calculated, not yet measured); an hour and a quarter for a tenth of the data,
-    --config.data.train='hh_rlhf/helpful[:10%]'. Accuracy: TRL has 62.6 % after two epochs on 1,552 pairs, the fit of
+    --config.data.train='hh_rlhf/helpful[:10%]'. Accuracy: TRL has 63.8 % after two epochs on 1,552 pairs, the fit of
     Bai et al. gives 66 %; 64 to 66 % expected, not yet measured.
     """
     encoder(config, "sentence-transformers/all-MiniLM-L6-v2", batch_size=16, microbatches=2, compute_dtype="float32")
@@ -250,8 +253,8 @@ def pythia_6_9b(config: ConfigDict) -> None:
         python experiments/train.py --config=configs/helpful.py:pythia-6.9b
 
     Rate 9e-6 as InstructGPT for 6B and OpenRLHF; SFT rate 2e-5 of Llama 2. Hardware: eight GPUs of 80 GB, the
-    parameters divided among them; replicated they would need 150 GB. Time: 3.2 hours of one H100 at 25 %, SFT
-    included (calculated, not yet measured). Accuracy: 70.1 % by the fit of Bai et al., not yet measured.
+    parameters divided among them; replicated they would need 165 GB at 24 bytes each. Time: 3.2 hours of one H100 at 25
+    %, SFT included (calculated, not yet measured). Accuracy: 70.1 % by the fit of Bai et al., not yet measured.
     """
     pythia(config, "6.9b", learning_rate=9e-6, microbatches=2)
     divided(config)
@@ -264,9 +267,9 @@ def llama_2_7b(config: ConfigDict) -> None:
 
     Rate 1e-5 and weight decay 0.1 of Llama 2's own reward models. Their batch of 512 would leave 229 steps here: 128,
     the lower end of OpenRLHF's. SFT rate 2e-5 of Llama 2. Hardware: eight GPUs of 80 GB, the parameters divided among
-    them; replicated they would need 145 GB. Time: 3.1 hours of one H100 at 25 %, SFT included (calculated, not yet
-    measured). Accuracy: 70.1 % by the fit of Bai et al., not yet measured; LLaMA-7B has been reported at 71.6 to 72.1 %
-    on helpful and harmless together.
+    them; replicated they would need 162 GB at 24 bytes each. Time: 3.1 hours of one H100 at 25 %, SFT included
+    (calculated, not yet measured). Accuracy: 70.1 % by the fit of Bai et al., not yet measured; LLaMA-7B has been
+    reported at 71.6 to 72.1 % on helpful and harmless together.
     """
     pretrained(
         config,

@@ -1,7 +1,7 @@
 """A page where a person ranks responses; the judgements train as they are.
 
     python experiments/label.py --input=RESPONSES.jsonl --output=LABELS.jsonl --rater=NAME --heads=helpful,safety
-    python experiments/train.py --config=configs/joint.py \\
+    python experiments/train.py --config=configs/joint.py:minilm \\
         --config.data.train=jsonl:LABELS.jsonl --config.data.eval=holdout
 
 A line of the input has a prompt and two to nine responses: the output of experiments/generate.py, or any record that

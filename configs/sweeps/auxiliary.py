@@ -11,8 +11,8 @@ Therefore the measure "unsafe found" calls as many responses unsafe as there are
 and precision of "below 0" are measured too.
 
 Result: no gain in accuracy (+0.0 points, -0.4 to +0.5, five seeds), and more unsafe responses among the lowest scores:
-92.8 % are unsafe instead of 87.7 (+5.0 points, 2.1 to 7.9). Without the auxiliary loss all scores happen to lie below
-0. benchmarks/RESULTS.md has the table.
+92.8 % are unsafe instead of 87.7 (+5.0 points, 2.1 to 7.9). Without the auxiliary loss nearly all scores lie below 0.
+benchmarks/RESULTS.md has the table.
 """
 
 from ml_collections import ConfigDict

@@ -51,6 +51,24 @@ class Bootstrap:
             return wilson_interval(credit_P, prompt_P)
         return self.interval(credit_P, prompt_P)
 
+    def difference_interval(self, value_P: np.ndarray, prompt_P: np.ndarray) -> tuple[float, float]:
+        """Returns the 95 % interval of the mean of differences of credits, each from -1 to 1.
+
+        With fewer than `FEW_PROMPTS` prompts it is Student's interval over prompts, see `student_interval`. If all
+        differences are equal, it is Wilson's interval of (1 + d) / 2, mapped back: a bootstrap would find no variance.
+
+        Example:
+            >>> low, high = Bootstrap(resamples=100, seed=0).difference_interval(np.ones(3), np.arange(3))
+            >>> round(low, 2), high
+            (-0.72, 1.0)
+        """
+        if len(np.unique(prompt_P)) >= FEW_PROMPTS or not self.resamples:
+            return self.interval(value_P, prompt_P)
+        if np.ptp(value_P) == 0:
+            low, high = wilson_interval((1 + np.asarray(value_P, np.float64)) / 2, prompt_P)
+            return 2 * low - 1, 2 * high - 1
+        return student_interval(value_P, prompt_P)
+
 
 def bootstrap_interval(
     value_P: np.ndarray, prompt_P: np.ndarray, *, resamples: int = 2000, seed: int = 0, level: float = LEVEL
@@ -159,6 +177,31 @@ def wilson_interval(credit_P: np.ndarray, prompt_P: np.ndarray, *, level: float 
     reach = np.sqrt(t2 * mean * (1 - mean) / effective + (t2 / (2 * effective)) ** 2)
     scale = 1 + t2 / effective
     return max(0.0, float((center - reach) / scale)), min(1.0, float((center + reach) / scale))
+
+
+def student_interval(value_P: np.ndarray, prompt_P: np.ndarray, *, level: float = LEVEL) -> tuple[float, float]:
+    """Returns Student's interval of mean(value_P), with prompts as the sample; NaN with fewer than two prompts.
+
+    With m the mean, s_k and c_k the sum and the number of the values of prompt k of n, and C = Σ c_k,
+
+        m ± t(n - 1) √(n / (n - 1) · Σ (s_k - m c_k)² / C²)
+
+    Source: Cochran, Sampling Techniques (1977), section 6.4, for the variance of a ratio.
+
+    Example:
+        >>> low, high = student_interval(np.array([1.0, 2.0, 3.0]), np.arange(3))  # 2 ± 4.303 / √3
+        >>> round(low, 3), round(high, 3)
+        (-0.484, 4.484)
+    """
+    sums, counts = _by_prompt(value_P, prompt_P)
+    prompts = len(counts)
+    if prompts < 2:
+        return float("nan"), float("nan")
+    total = counts.sum()
+    mean = sums.sum() / total
+    error = np.sqrt(prompts / (prompts - 1) * ((sums - mean * counts) ** 2).sum()) / total
+    reach = scipy.special.stdtrit(prompts - 1, (1 + level) / 2) * error
+    return float(mean - reach), float(mean + reach)
 
 
 def _by_prompt(value_P: np.ndarray, prompt_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

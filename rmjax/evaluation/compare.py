@@ -31,7 +31,7 @@ def compare(
     Returns:
         - accuracy and other_accuracy, on `pairs` untied pairs
         - difference: accuracy minus other_accuracy; difference_ci95: its paired interval. A resample of prompts takes
-          the differences of all pairs of a prompt.
+          the differences of all pairs of a prompt. For fewer than 30 prompts see `Bootstrap.difference_interval`.
         - agree: the share of pairs on which both are right, both wrong or both undecided
         - better and worse: the number of pairs on which the first model is right and the other is not, and the
           reverse. A model that gives both responses the same score is between right and wrong.
@@ -58,7 +58,7 @@ def compare(
             "accuracy": float(one_P.mean()),
             "other_accuracy": float(other_P.mean()),
             "difference": float((one_P - other_P).mean()),
-            "difference_ci95": resampling.interval(one_P - other_P, pairs.prompt_P[mask]),
+            "difference_ci95": resampling.difference_interval(one_P - other_P, pairs.prompt_P[mask]),
             "pairs": len(one_P),
             "agree": 1.0 - (better + worse) / len(one_P),
             "better": better,

@@ -63,7 +63,7 @@ def crossed_interval(sum_SxK: np.ndarray, count_K: np.ndarray) -> CrossedInterva
         sum_SxK: the sum of the values of each seed on each prompt.
         count_K: the number of values of each prompt, the same for all seeds.
 
-    Source: Owen (2007), The Pigeonhole Bootstrap; for u_k, Cochran, Sampling Techniques (1977), section 6.4.
+    Source: for u_k, Cochran, Sampling Techniques (1977), section 6.4.
 
     Example:
         >>> found = crossed_interval(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([1, 1]))
@@ -91,11 +91,12 @@ def half_width(seed_sd: float | np.ndarray, prompt_sd: float, seeds: int, prompt
         max(t(0.975; ν) √v, t(0.975; S - 1) √(s²/S))
         v = s²/S + r²/n,   ν = v² / ((s²/S)² / (S - 1) + (r²/n)² / (n - 1))
 
-    v is the variance of the pigeonhole bootstrap, which draws seeds and prompts independently. The quantiles of that
-    bootstrap are too narrow for three seeds; Student's t with ν degrees of freedom is wider. ν is too large if s is
-    small by chance. So the interval is never narrower than Student's interval over seeds alone. Its coverage was 95 to
-    98.5 % in simulations with 3 seeds, 500 to 2,000 prompts and a standard deviation over seeds of 0.2 to 1 points
-    (`python benchmarks/coverage.py`, benchmarks/RESULTS.md).
+    v is the sum of the squared standard errors over seeds and over prompts. The pigeonhole bootstrap, which draws seeds
+    and prompts independently, has about this variance and too narrow quantiles for three seeds; Student's t with ν
+    degrees of freedom is wider. ν is too large if s is small by chance. So the interval is never narrower than
+    Student's interval over seeds alone. Its coverage was 95 to 98.5 % in simulations with 3 seeds, 500 to
+    2,000 prompts and a standard deviation over seeds of 0.2 to 1 points (`python benchmarks/coverage.py`,
+    benchmarks/RESULTS.md).
 
     Args:
         seed_sd: s, the standard deviation over seeds; an array gives an array.
@@ -103,8 +104,9 @@ def half_width(seed_sd: float | np.ndarray, prompt_sd: float, seeds: int, prompt
         seeds: S, at least 2.
         prompts: n, at least 2.
 
-    Source: Owen (2007), The Pigeonhole Bootstrap, and McCullagh (2000), Resampling and Exchangeable Arrays, for v;
-    Satterthwaite (1946), An Approximate Distribution of Estimates of Variance Components, for ν.
+    Source: Satterthwaite (1946), An Approximate Distribution of Estimates of Variance Components, for ν. Compare Owen
+    (2007), The Pigeonhole Bootstrap, and McCullagh (2000), Resampling and Exchangeable Arrays: their variance counts
+    E/(S n) three times.
 
     Example:
         >>> round(float(half_width(0.03, 0.0, 9, 100)), 4)  # t(0.975; 8) = 2.306, times 0.01

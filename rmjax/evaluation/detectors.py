@@ -47,15 +47,18 @@ def sameness(texts: Sequence[str]) -> float:
 def outliers(start_PxD: np.ndarray, features_PxD: np.ndarray, level: float = 0.95) -> float:
     """Returns the share of responses whose features are further from those of the start than `level` of these are.
 
-    The distance is that of Mahalanobis, with a covariance that is shrunk by `SHRINKAGE`. The features are those of the
-    reward model, in the manner of InfoRM's outlier score (2402.09345), which uses the latent of a bottleneck.
+    The distance is that of Mahalanobis. Mean and covariance are those of every second response of the start, and the
+    limit is a quantile of the others: responses that a covariance was estimated from are closer to it than new ones.
+    The covariance is shrunk by `SHRINKAGE`. The features are those of the reward model. Compare 2510.13694, which uses
+    the latent of an information bottleneck.
 
     Example:
-        >>> start = np.random.default_rng(0).normal(size=(1000, 2))
-        >>> round(outliers(start, start), 2), outliers(start, start + 100)
-        (0.05, 1.0)
+        >>> rng = np.random.default_rng(0)
+        >>> start, same = rng.normal(size=(2, 1000, 2))
+        >>> round(outliers(start, same), 2), outliers(start, start + 100)
+        (0.04, 1.0)
     """
-    start = np.asarray(start_PxD, np.float64)
+    start, others = np.asarray(start_PxD, np.float64)[::2], np.asarray(start_PxD, np.float64)[1::2]
     mean = start.mean(0)
     covariance = np.atleast_2d(np.cov(start, rowvar=False))
     width = len(covariance)
@@ -66,7 +69,7 @@ def outliers(start_PxD: np.ndarray, features_PxD: np.ndarray, level: float = 0.9
         away = np.asarray(x, np.float64) - mean
         return np.einsum("pd,de,pe->p", away, inverse, away)
 
-    return float((distance(features_PxD) > np.quantile(distance(start), level)).mean())
+    return float((distance(features_PxD) > np.quantile(distance(others), level)).mean())
 
 
 def disagreement(start_JxP: np.ndarray, scores_JxPxE: np.ndarray) -> list[float]:
@@ -159,7 +162,7 @@ def judge(runs: Sequence[Watched], *, seed: int = 0) -> Detector:
 
 def _threshold(runs: Sequence[Watched]) -> float:
     signal = np.concatenate([run.signal_E[~run.exploited_E] for run in runs])
-    return float(np.quantile(signal, 1 - FALSE_ALARMS, method="higher")) if len(signal) else float("inf")
+    return float(np.quantile(signal, 1 - FALSE_ALARMS, method="inverted_cdf")) if len(signal) else float("inf")
 
 
 def _auc(runs: Sequence[Watched]) -> float:

@@ -159,7 +159,7 @@ def evaluate_scores(
         "length_rule": rule,
         "length_rule_accuracy": float(rule_P.mean()),
         "length_gain": accuracy - float(rule_P.mean()),
-        "length_gain_ci95": resampling.interval(credit_P - rule_P, pairs.prompt_P),
+        "length_gain_ci95": resampling.difference_interval(credit_P - rule_P, pairs.prompt_P),
         "length_balanced_accuracy": metrics.length_balanced_accuracy(gap_P, length_gap_P),
         "reward_length_correlation": metrics.pearson(score_within_N, length_within_N),
         "reward_length_rank_correlation": metrics.spearman(score_within_N, length_within_N),

@@ -23,9 +23,10 @@ def smallest_effect(*, seeds: int, seed_sd: float, prompts: int, prompt_sd: floa
         E_w[Φ((d - half_width(σ √(w / (S - 1)), ρ, S, n)) / √V)] = power
 
     by quadrature over w. The test is two-sided at 5 %, for one comparison; a correction for several needs a larger
-    effect. Without an earlier sweep, √q is an upper bound of ρ, with q the share of test pairs that the two runs of a
-    seed order differently: such a pair counts 1 or -1. ρ is smaller if prompts have several pairs, or if other prompts
-    differ in every seed.
+    effect. Without an earlier sweep, √q is an upper bound of ρ if all prompts have equally many pairs, with q the share
+    of test pairs that the two runs of a seed order differently: such a pair counts 1 or -1. With c_k pairs of prompt k,
+    the bound is √(q max c / mean c). ρ is smaller if the pairs of a prompt differ, or if other prompts differ in every
+    seed.
 
     Args:
         seeds: S, pairs of runs, at least 2.

@@ -43,6 +43,7 @@ RULES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"pooler/(kernel|bias)$", ()),
     (r"reward/[^/]+$", ()),
     (r"value_head/[^/]+$", ()),
+    (r"rewards/.+$", ()),  # networks of trained rewards, small and equal in all processes
 )
 
 

@@ -26,7 +26,7 @@ class AlgorithmConfig:
             best and the worst response to each prompt, with β = `kl.coef`.
         samples: responses to each prompt; at least 2 without a value function.
         epochs: passes over a rollout.
-        minibatches: updates in a pass; the prompts are divided among them.
+        minibatches: updates in a pass; each has as many prompts, rounded up, so that there may be fewer updates.
         microbatches: parts that an update is computed in.
         gamma: discount of later rewards of a response.
         lam: λ of GAE, for `ppo`.
@@ -42,7 +42,7 @@ class AlgorithmConfig:
             nats per token.
 
     Raises:
-        InputError: a number is out of range, or a setting that the algorithm does not use is set.
+        InputError: a number is out of range, or settings do not fit the algorithm.
     """
 
     name: str = "ppo"
@@ -91,6 +91,20 @@ class AlgorithmConfig:
             raise InputError(f"algorithm.divide_by_std is for grpo, not for {self.name}")
 
     @property
+    def unused(self) -> list[str]:
+        """The settings that are set and have no effect on the algorithm."""
+        without_values = {"loss.value_clip": self.loss.value_clip}
+        of_pairs = {
+            "whiten": self.whiten,
+            "credit": self.credit != "response",
+            "loss.clip": self.loss.clip,
+            "loss.entropy_coef": self.loss.entropy_coef,
+            "loss.normalization": self.loss.normalization != "token",
+        }
+        unused = {"ppo": {}, "online_dpo": without_values | of_pairs}.get(self.name, without_values)
+        return [field for field, is_set in unused.items() if is_set]
+
+    @property
     def uses_values(self) -> bool:
         """True if the algorithm has a value function."""
         return self.name == "ppo"
@@ -113,9 +127,20 @@ def token_advantages(
     return np.where(mask, center(advantages.hold_last(later, length_N), rollout.group_N), np.float32(0))
 
 
-def scaled(config: AlgorithmConfig, advantage: np.ndarray, reward_NxT: np.ndarray, rollout: Rollout) -> np.ndarray:
-    """Returns the advantages of the objective: divided by a standard deviation if the settings say so."""
+def scaled(
+    config: AlgorithmConfig, advantage: np.ndarray, penalty: np.ndarray, reward_N: np.ndarray, rollout: Rollout
+) -> np.ndarray:
+    """Returns the advantages of the objective: divided by a standard deviation if the settings say so.
+
+    Args:
+        config: the settings.
+        advantage: of the tokens, `[N, T]`.
+        penalty: the part of the KL penalty in it. It is not divided, as in GRPO, which has the penalty in the loss.
+        reward_N: the reward of each response without the penalty.
+        rollout: the responses.
+    """
     if config.divide_by_std:
-        deviation_N = advantages.group_deviation(reward_NxT.sum(1), rollout.group_N)
-        advantage = advantage / np.maximum(deviation_N, config.std_floor)[:, None].astype(np.float32)
+        deviation_N = advantages.group_deviation(reward_N, rollout.group_N)
+        divisor = np.maximum(deviation_N, config.std_floor)[:, None].astype(np.float32)
+        advantage = (advantage - penalty) / divisor + penalty
     return advantages.whiten(advantage, rollout.mask_NxT) if config.whiten else advantage

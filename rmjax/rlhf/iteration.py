@@ -134,6 +134,7 @@ class Learner:
 
         Raises:
             InputError: the sampler's log-probabilities are not those of the policy, or a reward is not finite.
+            NotFinite: a log-probability or a metric of the updates is not finite.
         """
         began = time.monotonic()
         rollout = make_rollout(
@@ -177,14 +178,16 @@ class Learner:
         logprob, values = self._policy(params, plain, rollout)
         ref_logprob = rollout.padded([out[:, 0] for out in self.forward(self.reference, plain)])
         gap = float(np.abs(logprob - rollout.logprob_NxT)[mask].mean())
-        if not gap <= config.max_gap:
+        if not np.isfinite(gap):
+            raise NotFinite("a log-probability of the policy is not finite: lower the learning rate")
+        if gap > config.max_gap:
             raise InputError(
                 f"the log-probabilities of the sampler and of the policy differ by {gap:.2g} nats per token, more than "
                 f"algorithm.max_gap={config.max_gap}: the sampler must use the same weights and a temperature of 1"
             )
         rewarded = add_up(self.rewards, rollout)
-        reward = float(rewarded.total_NxT.sum(1).mean())
-        dead = advantages.dead_groups(rewarded.total_NxT.sum(1), rollout.group_N)
+        reward_N = rewarded.total_NxT.sum(1)  # without the KL penalty
+        dead = advantages.dead_groups(reward_N, rollout.group_N)
         if config.kl.placement == "reward" and config.kl.coef and config.name != "online_dpo":
             rewarded.parts["kl"] = kl_penalty(logprob, ref_logprob, mask, coef)
         advantage = token_advantages(config, rewarded.total_NxT, values, rollout)
@@ -195,11 +198,11 @@ class Learner:
             "old_logprob": logprob,
             "ref_logprob": ref_logprob,
             "weight": token_weights(rollout.length_N, mask.shape[1], config.loss),
-            "advantage": scaled(config, advantage, rewarded.total_NxT, rollout),
+            "advantage": scaled(config, advantage, parts.get("kl", np.zeros_like(advantage)), reward_N, rollout),
         }
         kl = estimate_kl(logprob, ref_logprob, mask)
         metrics = {
-            "reward": reward,
+            "reward": float(reward_N.mean()),
             **rewarded.metrics,
             **{f"share_{name}": share for name, share in variance_shares(parts, mask).items()},
             "kl": kl.mean,
@@ -217,7 +220,7 @@ class Learner:
             metrics["explained_variance"] = explained_variance(values[mask], target[mask])
         if config.name == "online_dpo":
             plain = rollout.examples({"ref_logprob": ref_logprob})
-            return Experience(best_and_worst(plain, rewarded.total_NxT.sum(1)), rewarded, metrics)
+            return Experience(best_and_worst(plain, reward_N), rewarded, metrics)
         return Experience(rollout.examples(per_token), rewarded, metrics)
 
     def update(self, state: TrainState, examples: Sequence[Example], step: int) -> tuple[TrainState, dict[str, float]]:

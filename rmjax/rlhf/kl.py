@@ -54,7 +54,8 @@ class KLConfig:
             loss of every token.
         estimator: k1 in the reward; k2 or k3 in the loss.
         target: KL divergence in nats per response that an adaptive coefficient aims at; 0 for a fixed coefficient.
-        horizon: number of responses in which an adaptive coefficient can change by about 20 %.
+        horizon: number of responses in which an adaptive coefficient can change by about 20 %. It must be more than a
+            fifth of the responses of an iteration, or the coefficient could become negative.
 
     Raises:
         InputError: a number is out of range, or the estimator has a wrong gradient at its place.
@@ -193,9 +194,17 @@ def next_coefficient(config: KLConfig, coef: float, kl: float, responses: int) -
         >>> next_coefficient(KLConfig(coef=0.15, target=6.0, horizon=1000), 0.15, 12.0, 500)
         0.165
 
+    Raises:
+        InputError: the horizon is so short that the coefficient could become negative.
+
     Source: Ziegler et al. (1909.08593), section 2.2; with the horizon of their code.
     """
     if not config.target:
         return config.coef
+    if ERROR_LIMIT * responses >= config.horizon:
+        raise InputError(
+            f"algorithm.kl.horizon={config.horizon} is too short for {responses} responses an iteration: set it above "
+            f"{ERROR_LIMIT * responses:.0f}"
+        )
     error = min(max(kl / config.target - 1.0, -ERROR_LIMIT), ERROR_LIMIT)
     return coef * (1.0 + error * responses / config.horizon)

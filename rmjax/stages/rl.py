@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,9 @@ def make_trainer(
     config = dataclasses.replace(
         settings.algorithm, loss=dataclasses.replace(settings.algorithm.loss, max_response=limit)
     )
-    updates = settings.train.max_steps * config.epochs * config.minibatches
+    # Minibatches of equal size, rounded up, can be fewer than algorithm.minibatches.
+    minibatches = math.ceil(settings.rollout.prompts / math.ceil(settings.rollout.prompts / config.minibatches))
+    updates = settings.train.max_steps * config.epochs * minibatches
     optimizer, _ = make_optimizer(settings.train.optimizer, updates)
     # The responses that a reward compares with must not be those of the iteration itself.
     rewards = make_rewards(

@@ -108,15 +108,16 @@ def summarize(measured: Measured, start: Measured, bootstrap: Bootstrap) -> dict
     }
 
 
-def sign_of_exploitation(measured: Measured, start: Measured) -> str:
+def sign_of_exploitation(measured: Measured, start: Measured, weight: float = 1.0) -> str:
     """Returns a sentence if a policy seems to exploit the reward model, otherwise "".
 
-    The sign is a higher score with more repetition within responses than at the start. docs/overoptimisation.md
-    compares it with other detectors: no other is clearly better, and its limit does not depend on the length of
-    responses.
+    The sign is more repetition within responses than at the start, with a higher score (a lower one, if its weight in
+    the reward is negative). docs/overoptimisation.md compares it with other detectors: no other is clearly better, and
+    its limit does not depend on the length of responses.
     """
     now, before = repetition(measured.rollout.texts), repetition(start.rollout.texts)
-    if now - before <= REPETITION or measured.score["score"].mean() <= start.score["score"].mean():
+    rise = measured.score["score"].mean() - start.score["score"].mean()
+    if now - before <= REPETITION or weight * rise <= 0:
         return ""
     return (
         f"the policy may exploit the reward model: {percent(now)} of the trigrams of its responses occurred before in "

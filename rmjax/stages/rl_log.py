@@ -176,16 +176,18 @@ def stop_of_patience(values: Sequence[float], patience: int) -> Stop | None:
         return None
     return Stop(
         "patience",
-        f"the held-out score minus kl.coef times KL has not been above {max(values):.2f} in the last {patience} "
-        f"evaluations (stop.patience={patience})",
+        f"the held-out score times rewards.weight, minus kl.coef times KL, has not been above {max(values):.2f} in the "
+        f"last {patience} evaluations (stop.patience={patience})",
     )
 
 
-def stop_of_evaluation(found: Mapping[str, Any], settings: StopSettings) -> Stop | None:
-    """Returns the rule `score` if the mean score on the held-out prompts has reached its threshold."""
-    if settings.score and found["score"] >= settings.score:
-        return Stop(
-            "score",
-            f"the mean score on held-out prompts, {found['score']:.2f}, has reached stop.score={settings.score}",
-        )
+def stop_of_evaluation(found: Mapping[str, Any], settings: StopSettings, weight: float) -> Stop | None:
+    """Returns the rule `score` if the mean score on the held-out prompts has reached its threshold.
+
+    If the score has a negative weight in the reward, its negative is compared.
+    """
+    score = math.copysign(1.0, weight) * found["score"]
+    if settings.score and score >= settings.score:
+        of = "the mean score" if weight > 0 else "minus the mean score"
+        return Stop("score", f"{of} on held-out prompts, {score:.2f}, has reached stop.score={settings.score}")
     return None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from rmjax.data.batch import BatchShape
 from rmjax.errors import InputError
@@ -96,6 +97,9 @@ class Trainer:
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
+        # An update that fails has donated the state, whose shapes `restore` needs.
+        saved = self.layout.unreplicate(self.state)
+        self.shapes: TrainState = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), saved)
         self.before = self.evaluator.measure(self.sampler, self.learner.reference, self.validation)
         for term in self.rewards.trained.values():
             term.begin(self.before.rollout)
@@ -121,12 +125,13 @@ class Trainer:
             while stop is None and self.done < self.settings.train.max_steps:
                 try:
                     self.iterate()
+                    stop = self.after_iteration(stop_requested(caught, True), caught)
                 except NotFinite as error:
                     return self.last_good_state(error)
-                stop = self.after_iteration(stop_requested(caught, True), caught)
-            if caught:  # in the last iteration, or in the evaluation or the save after it
+            # A signal in the last iteration, or in the evaluation or the save after it, to any process.
+            if stop_requested(caught, True):
                 print(f"\nstopped after the last step, {self.done}, saved; the same command goes on", file=sys.stderr)
-                raise Interrupted(128 + caught[0])
+                raise Interrupted(128 + (caught or [signal.SIGTERM])[0])
         if stop is None:
             stop = Stop("max_steps", f"the maximum number of steps, {self.settings.train.max_steps}, is done")
         return stop
@@ -171,7 +176,7 @@ class Trainer:
         if self.done % train.evaluate_every == 0 or last:
             found = self.evaluate()
             print(verdict(self.rows, self.gold), flush=True)
-            stop = stop or stop_of_evaluation(found, self.settings.stop) or self.no_progress()
+            stop = stop or self.high_enough(found) or self.no_progress()
             last = last or stop is not None
         if last or signalled or (train.checkpoint_every and self.done % train.checkpoint_every == 0):
             self.save()
@@ -187,9 +192,13 @@ class Trainer:
             if "objective/scores" in row:
                 if found := stop_of_iteration(row, self.settings.stop, self.settings.rollout.max_response):
                     return found
-            elif self.done and (found := stop_of_evaluation(_unprefixed(row), self.settings.stop)):
+            elif self.done and (found := self.high_enough(_unprefixed(row))):
                 return found
         return self.no_progress()
+
+    def high_enough(self, found: dict[str, Any]) -> Stop | None:
+        """Returns the rule `score` if an evaluation has reached it."""
+        return stop_of_evaluation(found, self.settings.stop, self.settings.rewards.weight)
 
     def no_progress(self) -> Stop | None:
         """Returns the rule `patience` if the evaluations so far break it."""
@@ -198,25 +207,32 @@ class Trainer:
     # --- evaluation ---------------------------------------------------------------------------------------------------
 
     def evaluate(self) -> dict[str, Any]:
-        """Measures the policy on the held-out prompts, and logs the result and some responses."""
+        """Measures the policy on the held-out prompts, and logs the result and some responses.
+
+        Raises:
+            NotFinite: the score or the KL divergence is not finite.
+        """
         measured: Measured = self.before
         if self.done:
             measured = self.evaluator.measure(self.sampler, self.state.params, self.validation)
         found = json_safe(summarize(measured, self.before, Bootstrap(RESAMPLES, self.settings.seed)))
+        if found["score"] is None or found["kl"] is None:  # NaN and infinity are None in JSON
+            name = "score" if found["score"] is None else "KL divergence"
+            raise NotFinite(f"the {name} of the evaluation at step {self.done} is not finite: lower the learning rate")
         self.run.log({"step": self.done, **{f"{PREFIX}{name}": value for name, value in found.items()}})
         for record in sample_lines(measured, self.done, self.settings.train.samples):
             self.run.log_sample(record)
         sync_processes(f"logged the evaluation of step {self.done}")  # every process reads it
         print(evaluation_line(self.done, found, "held-out prompts"), flush=True)
-        if warning := sign_of_exploitation(measured, self.before):
+        if warning := sign_of_exploitation(measured, self.before, self.settings.rewards.weight):
             print(f"warning: {warning}", file=sys.stderr)
         return found
 
     def evaluated(self) -> dict[int, float]:
-        """Returns the held-out score minus kl.coef times KL, by the step of the evaluation."""
-        coef = self.settings.algorithm.kl.coef
+        """Returns rewards.weight times the held-out score, minus kl.coef times KL, by the step of the evaluation."""
+        coef, weight = self.settings.algorithm.kl.coef, self.settings.rewards.weight
         return {
-            row["step"]: row[f"{PREFIX}score"] - coef * row[f"{PREFIX}kl"]
+            row["step"]: weight * row[f"{PREFIX}score"] - coef * row[f"{PREFIX}kl"]
             for row in self.run.metrics()
             if f"{PREFIX}score" in row
         }
@@ -248,13 +264,12 @@ class Trainer:
     def restore(self, path: Path) -> None:
         """Restores a checkpoint, and deletes later ones."""
         remove_later(path)
-        shapes = self._shapes()
-        policy = language_model_params(shapes.params)
-        rest = load_tree(path / "optimizer", self.training_state(shapes), layout=self.layout)
+        policy = language_model_params(self.shapes.params)
+        rest = load_tree(path / "optimizer", self.training_state(self.shapes), layout=self.layout)
         params = {**load_tree(path / "params", policy, layout=self.layout), **rest.get("critic", {})}
         self.state = self.layout.device_put(TrainState(rest["step"], params, rest["opt_state"]))
         for name, state in rest.get("rewards", {}).items():
-            self.rewards.trained[name].write(state)
+            self.rewards.trained[name].write(jax.tree.map(lambda x: jnp.asarray(x.addressable_shards[0].data), state))
         contract = read_contract(path / "contract.json")
         shape = contract.data["rl"]["minibatch_shape"]
         self.coef, self.done = contract.data["rl"]["kl_coef"], contract.step
@@ -267,12 +282,9 @@ class Trainer:
         if critic := {name: part for name, part in state.params.items() if name not in policy}:
             rest["critic"] = critic
         if trained := {name: term.read() for name, term in self.rewards.trained.items()}:
-            rest["rewards"] = trained
+            # Every process has the same; a checkpoint holds arrays of all processes.
+            rest |= self.layout.unreplicate(self.layout.device_put({"rewards": trained}))
         return rest
-
-    def _shapes(self) -> TrainState:
-        saved = self.layout.unreplicate(self.state)
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), saved)
 
     def checkpoint_steps(self) -> list[int]:
         """Returns the steps of the checkpoints, in order."""
@@ -281,7 +293,7 @@ class Trainer:
     def best_step(self) -> int:
         """Returns the step of the checkpoint with the best evaluation, or the last one if the settings say so.
 
-        The best has the highest mean held-out score minus kl.coef times KL divergence.
+        The best has the highest mean held-out score times rewards.weight, minus kl.coef times KL divergence.
         """
         steps = self.checkpoint_steps()
         if self.settings.train.select == "last":

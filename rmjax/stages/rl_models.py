@@ -93,7 +93,7 @@ def make_models(settings: RlSettings, workdir: Path) -> tuple[Path, str]:
         # A chat model has had its SFT, so it is the policy itself.
         model = settings.models["model"]
         return locate(model["pretrained"], model["path"]), reward
-    return language_model_of(Path(policy or reward)), reward
+    return language_model_of(Path(policy or reward.split(",")[0])), reward
 
 
 def check_named(settings: RlSettings) -> None:
@@ -208,7 +208,7 @@ def start_parameters(settings: RlSettings, start: StartModels, layout: Layout) -
     if settings.critic == "none":
         return params
     if settings.critic == "reward":
-        return params | reward_critic(start, settings.rewards.scale)
+        return params | reward_critic(start, settings.rewards.scale, settings.rewards.weight)
     width = start.trunk.width
     params |= layout.jit_init(lambda: {"value_head": {"kernel": jnp.zeros(width), "bias": jnp.zeros(())}})
     if settings.critic == "policy":
@@ -224,7 +224,7 @@ def language_model_parameters(start: StartModels, layout: Layout) -> dict[str, A
     return jax.tree.map(lambda x: x.astype(jnp.float32), params)
 
 
-def reward_critic(start: StartModels, scale: str) -> dict[str, Any]:
+def reward_critic(start: StartModels, scale: str, weight: float) -> dict[str, Any]:
     """Returns a value function that begins as the scores of the reward model, normalized unless the scale is raw.
 
     Raises:
@@ -246,5 +246,5 @@ def reward_critic(start: StartModels, scale: str) -> dict[str, Any]:
         mean, std = normalization.mean, normalization.std
     params = model.layout.unreplicate(model.merged().params)
     critic = critic_from_reward_model(params, start.head, mean=mean)
-    critic["value_head"] = jax.tree.map(lambda x: x / jnp.float32(std), critic["value_head"])
+    critic["value_head"] = jax.tree.map(lambda x: x * jnp.float32(weight / std), critic["value_head"])
     return critic

@@ -12,6 +12,7 @@ from rmjax.data.hold_out import eval_share, reported_in_words
 from rmjax.errors import InputError
 from rmjax.models.transformer import REMAT
 from rmjax.rlhf.algorithm import AlgorithmConfig
+from rmjax.rlhf.kl import next_coefficient
 from rmjax.scoring.ensemble import METHODS
 from rmjax.scoring.reward_function import SCALES
 from rmjax.stages.parsing import parse, to_dict
@@ -193,15 +194,39 @@ class RlSettings:
             if self.critic == "reward":
                 raise InputError(f"critic=reward needs a reward model, found reward={self.reward}: set critic=policy")
         self.check_ensemble()
-        if self.rewards.kind == "shaped" and self.algorithm.name != "ppo" and self.algorithm.credit != "token":
-            raise InputError(
-                "rewards.kind=shaped has no effect if all tokens of a response have one credit: set "
-                "algorithm.credit=token"
-            )
+        self.check_algorithm()
         self.parallel.make_layout()
         parse_loggers(self.loggers)
         if not (self.policy and self.reward):
             self.model_settings()
+
+    def check_algorithm(self) -> None:
+        """Raises InputError unless rewards, rules and sizes fit the algorithm."""
+        algorithm, responses = self.algorithm, self.rollout.prompts * self.algorithm.samples
+        if algorithm.unused:
+            raise InputError(
+                f"algorithm.{algorithm.unused[0]} has no effect on {algorithm.name}: leave it as configs/ppo.py has it "
+                "for this algorithm"
+            )
+        if algorithm.name == "online_dpo" and (self.rewards.kind == "shaped" or self.stop.entropy):
+            field = "rewards.kind=shaped" if self.rewards.kind == "shaped" else "stop.entropy"
+            raise InputError(f"{field} has no effect on online_dpo, which compares whole responses: choose another")
+        if self.rewards.kind == "shaped" and algorithm.name != "ppo" and algorithm.credit != "token":
+            raise InputError(
+                "rewards.kind=shaped has no effect if all tokens of a response have one credit: set "
+                "algorithm.credit=token"
+            )
+        if algorithm.minibatches > self.rollout.prompts:
+            raise InputError(
+                f"an iteration has {self.rollout.prompts} prompts and cannot be divided into "
+                f"algorithm.minibatches={algorithm.minibatches}"
+            )
+        next_coefficient(algorithm.kl, algorithm.kl.coef, 0.0, responses)  # refuses a horizon that is too short
+        if not self.rewards.weight and (self.train.select == "best" or self.stop.score or self.stop.patience):
+            raise InputError(
+                "rewards.weight=0 leaves no score to choose a checkpoint or to stop by: set train.select=last, "
+                "stop.score=0 and stop.patience=0"
+            )
 
     def check_ensemble(self) -> None:
         """Raises InputError unless the number of reward models fits `rewards.combine` and `rewards.gate`."""

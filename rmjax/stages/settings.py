@@ -324,6 +324,7 @@ def _check_common(settings: SftSettings | RunSettings) -> None:
     if (
         model.pretrained.startswith(EMBEDDED)
         and not model.path
+        and settings.init in ("sft", "pretrained", "random")  # a run's folder has its own vocabulary
         and not any(part.kind in ("gold", "lessons") for part in parse_sources(source))
     ):
         raise InputError(

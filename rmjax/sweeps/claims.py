@@ -10,7 +10,7 @@ from rmjax.sweeps.rows import UNITS, Measure
 from rmjax.sweeps.settings import Claim
 from rmjax.sweeps.tables import Interval, difference, difference_in_words
 
-REPRODUCED, ABSENT, NOT_TOLD = "reproduced", "absent", "not told"
+REPRODUCED, SMALLER, ABSENT, NOT_TOLD = "reproduced", "smaller", "absent", "not told"
 HEADER = ["claim", "measure", "published", "smallest detectable", "found", "verdict"]
 
 
@@ -39,17 +39,18 @@ def claim_table(results: SweepResults) -> list[list[str]]:
 
 
 def verdict(claim: Claim, found: Interval) -> str:
-    """Returns `reproduced`, `absent` or `not told`, by the 95 % interval of the difference.
+    """Returns `reproduced`, `smaller`, `absent` or `not told`, by the 95 % interval of the difference.
 
-    A claim of an effect is reproduced if the interval excludes zero on the side of the effect, whatever its size. It is
-    absent if the interval excludes the published effect and all larger ones. A claim that there is no effect larger
-    than a margin is reproduced if the interval lies within the margin on both sides, and absent if it lies outside.
+    A claim of an effect is reproduced if the interval excludes zero on the side of the effect, and does not exclude all
+    effects as large as the published one. If it excludes both, the effect is smaller. If it excludes the published
+    effect and all larger ones, but not zero, the effect is absent. A claim that there is no effect larger than a margin
+    is reproduced if the interval lies within the margin on both sides, and absent if it lies outside.
 
     Args:
         claim: the claim.
-        found: the difference and its interval; without an interval nothing is told.
+        found: the difference and its interval; without an interval, or if it is a point, nothing is told.
     """
-    if not found.n or math.isnan(found.low):
+    if not found.n or math.isnan(found.low) or found.low == found.high:
         return NOT_TOLD
     size = abs(claim.effect)
     if claim.equal:
@@ -58,7 +59,7 @@ def verdict(claim: Claim, found: Interval) -> str:
         return ABSENT if found.low > size or found.high < -size else NOT_TOLD
     low, high = (found.low, found.high) if claim.effect > 0 else (-found.high, -found.low)
     if low > 0:
-        return REPRODUCED
+        return REPRODUCED if high >= size else SMALLER
     return ABSENT if high < size else NOT_TOLD
 
 

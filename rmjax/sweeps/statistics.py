@@ -48,19 +48,30 @@ def mean_interval(values: Sequence[float]) -> MeanInterval:
 def p_value(values: MeanInterval | CrossedInterval) -> float:
     """Returns the two-sided p of the test that the mean is zero, Student's for a MeanInterval; NaN without interval.
 
-    2 · P(t(n - 1) > |mean| / error): below 0.05 if the 95 % interval of `mean_interval` excludes zero.
+    2 · P(t(n - 1) > |mean| / error): below 0.05 if the 95 % interval of `mean_interval` excludes zero. Values that are
+    all equal say nothing about their variance. They get the p of the exact sign test, 2 / 2^n, and 1 if they are zero.
 
     Example:
-        >>> p_value(mean_interval([-1.0, 1.0]))
-        1.0
+        >>> p_value(mean_interval([-1.0, 1.0])), p_value(mean_interval([1.0, 1.0, 1.0]))
+        (1.0, 0.25)
     """
     if isinstance(values, CrossedInterval):
         return values.p
     if math.isnan(values.error):
         return math.nan
-    if values.error == 0:
-        return float(values.mean == 0)
+    if all_equal(values):
+        return 1.0 if values.mean == 0 else 2.0 ** (1 - values.n)
     return 2 * float(scipy.stats.t.sf(abs(values.mean) / values.error, values.n - 1))
+
+
+def all_equal(values: MeanInterval) -> bool:
+    """Returns True if the values of a mean were equal up to rounding, so that its interval is a point.
+
+    Example:
+        >>> all_equal(mean_interval([0.1, 0.1, 0.1])), all_equal(mean_interval([0.1, 0.2]))
+        (True, False)
+    """
+    return values.error <= 1e-12 * abs(values.mean)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

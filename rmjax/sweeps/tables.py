@@ -10,7 +10,7 @@ from rmjax.evaluation.crossed import CrossedInterval
 from rmjax.evaluation.outcomes import difference_interval
 from rmjax.evaluation.text_table import interval_text
 from rmjax.sweeps.rows import UNITS, Measure, Row, at_setting, settings, show, sums_at
-from rmjax.sweeps.statistics import LEVEL, MeanInterval, holm, mean_interval, p_value
+from rmjax.sweeps.statistics import LEVEL, MeanInterval, all_equal, holm, mean_interval, p_value
 
 MARK = "*"  # of a difference that remains significant after Holm's correction
 
@@ -123,8 +123,8 @@ def caption(seeds: int, tests: int, crossed: Sequence[str] = (), others: Sequenc
     )
     if crossed:
         text += (
-            f" Intervals of {', '.join(crossed)} are over seeds and test prompts (variance of the pigeonhole "
-            "bootstrap, Owen 2007, with Satterthwaite's degrees of freedom)."
+            f" Intervals of {', '.join(crossed)} are over seeds and test prompts (the sum of both variances, with "
+            "Satterthwaite's degrees of freedom)."
         )
     if others or not crossed:
         which = f"An interval of {', '.join(others)}" if crossed else "An interval"
@@ -158,8 +158,14 @@ def _mean(values: MeanInterval, unit: str, runs: int) -> str:
 
 
 def difference_in_words(values: Interval, unit: str) -> str:
-    """Returns a difference with its 95 % interval; a dash without values."""
+    """Returns a difference with its 95 % interval; a dash without values.
+
+    If the difference is the same in all seeds, these say nothing about its variance: there is no interval.
+    """
     if not values.n:
         return "-"
     form, scale = f"+.{_digits(unit)}f", UNITS[unit]
-    return f"{scale * values.mean:{form}}" + interval_text((values.low, values.high), " ({})", form=form, scale=scale)
+    text = f"{scale * values.mean:{form}}"
+    if isinstance(values, MeanInterval) and all_equal(values):
+        return f"{text} (in all {values.n} seeds)"
+    return text + interval_text((values.low, values.high), " ({})", form=form, scale=scale)

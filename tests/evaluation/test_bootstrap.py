@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from rmjax.evaluation.bootstrap import bootstrap_interval, cluster_interval, wilson_interval
+from rmjax.evaluation.bootstrap import Bootstrap, bootstrap_interval, cluster_interval, wilson_interval
 
 
 def naive_bootstrap(value_P, prompt_P, resamples, seed):
@@ -77,6 +77,19 @@ def test_interval_of_a_weighted_sum_of_means_agrees_with_drawing_clusters_one_by
 def test_interval_is_undefined_if_a_resample_has_no_value_for_a_mean():
     sums, counts = np.eye(2), np.eye(2)
     assert np.isnan(cluster_interval(sums, counts, np.array([1.0, 0.0]), resamples=50, seed=0)).all()
+
+
+def test_the_interval_of_a_difference_on_few_prompts():
+    """Student's by hand for one pair each, and not a point if a few prompts agree; from 30 prompts on the bootstrap."""
+    values = np.array([1.0, 0.0, 0.0, -1.0, 0.5])
+    reach = 2.776 * values.std(ddof=1) / 5**0.5  # t(0.975; 4)
+    found = Bootstrap(200, 0).difference_interval(values, np.arange(5))
+    assert found == pytest.approx((0.1 - reach, 0.1 + reach), abs=1e-3)
+    low, high = Bootstrap(200, 0).difference_interval(np.ones(3), np.arange(3))
+    assert (low < 0, high) == (True, 1.0)  # McNemar's p of three prompts is 0.25
+    assert Bootstrap(200, 0).difference_interval(np.ones(12), np.arange(12))[0] > 0
+    many = np.random.default_rng(0).choice([-1.0, 0.0, 1.0], 60)
+    assert Bootstrap(200, 0).difference_interval(many, np.arange(60)) == Bootstrap(200, 0).interval(many, np.arange(60))
 
 
 def test_wilson_interval_ends_at_the_limits_of_a_score_test():

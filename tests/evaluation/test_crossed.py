@@ -47,7 +47,7 @@ def test_the_p_value_agrees_with_the_interval():
 
 
 def test_prompts_of_different_size_are_a_ratio():
-    """The standard error over prompts is that of the pigeonhole bootstrap, which draws prompts with their sizes."""
+    """The pigeonhole bootstrap draws prompts with their sizes. Here its variance is that over prompts, nearly alone."""
     generator = np.random.default_rng(0)
     counts = generator.integers(1, 20, 200)
     sums = generator.binomial(counts, generator.beta(2, 1, 200), (4, 200)).astype(float)

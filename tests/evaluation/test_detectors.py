@@ -29,6 +29,9 @@ def test_outliers_use_the_shape_of_the_start():
     assert outliers(start, start + np.array([0.5, 0.0])) < 0.12
     assert outliers(start, start + np.array([0.0, 2.0])) == 1
     assert outliers(start, start[:400]) == pytest.approx(0.05, abs=0.03)
+    rng = np.random.default_rng(1)
+    shares = [outliers(rng.normal(size=(128, 96)), rng.normal(size=(128, 96))) for _ in range(20)]
+    assert np.mean(shares) == pytest.approx(0.05, abs=0.02)  # new responses of the start, few for their many features
     constant = np.concatenate([start, np.ones((4000, 1))], axis=1)  # a feature without variance is no division by zero
     assert np.isfinite(outliers(constant, constant))
 

@@ -52,16 +52,18 @@ def test_the_degree_is_an_area_between_two_parabolas():
 def test_a_peak_is_not_found_in_noise():
     """A gold reward that does not change: the largest mean seems to be a peak, the cross-fitted decline is about 0."""
     rng = np.random.default_rng(0)
-    naive, declines, false = [], [], 0
+    naive, declines, false, anywhere = [], [], 0, 0
     for seed in range(200):
         gold = rng.normal(size=(15, 64))
         peak = find_peak(np.arange(15.0), np.arange(15.0)[:, None] + gold, gold, Bootstrap(200, seed))
         naive.append(gold[-1].mean() - gold.mean(1).max())
         declines.append(peak.decline)
         false += peak.overoptimised
+        anywhere += any(peak.exploited_E)
     assert np.mean(naive) < -0.15  # the bias that cross-fitting removes
     assert abs(np.mean(declines)) < 4 * np.std(declines) / 200**0.5
-    assert false <= 15  # 2.5 % are expected; binomial with 200 trials and 0.025: P(> 15) < 1e-4
+    assert false <= 18  # 4 % are expected; binomial with 200 trials and 0.04: P(> 18) < 1e-3
+    assert anywhere == false  # an evaluation counts if the decline lasts to the end
 
 
 def test_a_peak_and_a_decline_are_found():

@@ -1,5 +1,7 @@
 """Iterations: metrics, messages, and the exact continuation of a run."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from toy import Toy
 
 from rmjax.errors import InputError
 from rmjax.rlhf.algorithm import AlgorithmConfig, scaled, token_advantages
+from rmjax.rlhf.iteration import NotFinite
 from rmjax.rlhf.kl import KLConfig
 from rmjax.rlhf.policy import PolicyLossConfig
 from rmjax.rlhf.rewards import RewardTerm, missing_end_penalty, sparse
@@ -94,7 +97,7 @@ def test_division_by_the_deviation_of_a_group_has_a_floor(toy):
     rollout = toy.rollout(tuple(toy.sample_of(y, np.zeros((toy.states, 6))) for y in (0, 1, 0, 1)))
     reward = rollout.at_last(np.array([0.0, 4.0, 1.0, 1.0 + 1e-6]))
     config = algorithm(toy, "grpo", divide_by_std=True, std_floor=0.01)
-    found = scaled(config, token_advantages(config, reward, reward * 0, rollout), reward, rollout)
+    found = scaled(config, token_advantages(config, reward, reward * 0, rollout), reward * 0, reward.sum(1), rollout)
     np.testing.assert_allclose(found[:, 0], [-1, 1, -5e-5, 5e-5], atol=1e-5)
 
 
@@ -111,6 +114,32 @@ def test_a_sampler_of_another_policy_is_noticed(toy):
     learner.sample = colder
     with pytest.raises(InputError, match=r"nats per token, more than algorithm.max_gap"):
         learner.run(start(learner, toy), 0.3, *toy.prompts(), 0)
+
+
+def test_log_probabilities_that_are_not_finite_are_named_as_such(toy):
+    learner = make_learner(toy, algorithm(toy, "rloo", samples=4), SGD)
+    state = start(learner, toy)
+    rollout = learner.run(start(learner, toy), 0.3, *toy.prompts(), 0).rollout
+    with pytest.raises(NotFinite, match="a log-probability of the policy is not finite"):
+        learner.evaluate(jax.tree.map(lambda x: x * jnp.nan, state.params), rollout, 0.3)
+
+
+def test_the_penalty_is_not_divided_by_the_deviation_of_rewards(toy):
+    """Equal rewards have no deviation: the floor would make the penalty a hundred times as large."""
+    config = algorithm(toy, "grpo", samples=4, divide_by_std=True, std_floor=0.01, max_gap=100.0)
+    equal = [RewardTerm("equal", lambda rollout: rollout.at_last(np.ones(len(rollout))))]
+    learner = make_learner(toy, config, SGD, equal)
+    state = start(learner, toy)
+    rollout = learner.run(start(learner, toy), 0.3, *toy.prompts(), 0).rollout
+    learner.reference = learner.layout.device_put(jax.tree.map(lambda x: x * 1.5, toy.params()))
+    divided = learner.evaluate(state.params, rollout, 0.3)
+    learner.config = dataclasses.replace(config, divide_by_std=False)
+    plain = learner.evaluate(state.params, rollout, 0.3)
+    found, expected = (
+        np.concatenate([a for e in x.examples for a in e.per_token["advantage"]]) for x in (divided, plain)
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-5)  # rounding, divided by 0.01
+    assert np.abs(expected).max() > 0.1
 
 
 def test_a_biased_penalty_is_named(toy, capsys):

@@ -59,6 +59,13 @@ def test_a_controlled_divergence_comes_to_its_target():
     assert 1 / coef == pytest.approx(6.0, rel=1e-3)
 
 
+def test_a_horizon_that_could_make_the_coefficient_negative_is_refused():
+    """At a horizon of a fifth of the responses, a divergence of 0 would make it 0 for ever."""
+    assert next_coefficient(KLConfig(coef=0.1, target=6.0, horizon=26), 0.1, 0.0, 128) > 0
+    with pytest.raises(InputError, match="horizon=25 is too short for 128 responses an iteration: set it above 26"):
+        next_coefficient(KLConfig(coef=0.1, target=6.0, horizon=25), 0.1, 0.0, 128)
+
+
 def test_a_fixed_coefficient_stays():
     assert next_coefficient(KLConfig(coef=0.05), 0.05, 100.0, 64) == 0.05
 

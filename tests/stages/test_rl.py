@@ -21,7 +21,7 @@ from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.models.transformer import LanguageModel
 from rmjax.parallel.layout import make_layout
 from rmjax.report.report import report
-from rmjax.rlhf.iteration import Learner
+from rmjax.rlhf.iteration import Learner, NotFinite
 from rmjax.rlhf.kl import KLEstimate
 from rmjax.rlhf.rollout import Rollout, Sample
 from rmjax.scoring.checkpoint import load_tokenizer, load_tree, save_checkpoint
@@ -237,25 +237,49 @@ def test_a_rule_ends_a_run_and_is_named(models, tmp_path, capsys, changes, rule,
     assert train_policy(settings(models, "grpo", **changes), tmp_path / "run") == result
 
 
-def test_an_update_that_is_not_finite_ends_with_the_last_good_state(models, tmp_path, monkeypatch, capsys):
-    """The metrics of an update are those of the weights before it, so they can be finite."""
+@pytest.mark.parametrize(
+    ("factor", "reason"),
+    [
+        (jnp.nan, "a weight is not finite after iteration 3"),  # the metrics of an update are of the weights before it
+        (None, "loss is not finite in iteration 2"),
+    ],
+)
+def test_an_update_that_is_not_finite_ends_with_the_last_good_state(
+    models, tmp_path, monkeypatch, capsys, factor, reason
+):
+    """Bad weights, and an update that fails when the step has donated the state already."""
     update = Learner.update
 
     def broken(self, state, examples, step):
         state, metrics = update(self, state, examples, step)
-        bad = jax.tree.map(lambda x: x * (jnp.nan if step == 2 else 1), state.params)
+        if step == 2 and factor is None:
+            raise NotFinite(reason)
+        bad = jax.tree.map(lambda x: x * (factor if step == 2 else 1), state.params)
         return state._replace(params=bad), metrics
 
     monkeypatch.setattr(Learner, "update", broken)
     result = train_policy(settings(models, "rloo"), tmp_path / "run")
     assert result["stopped"]["rule"] == "not_finite"
-    assert result["steps"] == result["selected"] == 2
-    assert "a weight is not finite after iteration 3" in result["stopped"]["sentence"]
+    assert result["selected"] == 2
+    assert reason in result["stopped"]["sentence"]
     assert "step 2, the last good checkpoint" in result["stopped"]["sentence"]
 
 
-def test_the_best_checkpoint_is_the_policy(models, tmp_path, monkeypatch, capsys):
-    """The rule is the held-out score minus kl.coef times KL: here the score falls after step 1."""
+def test_an_evaluation_that_is_not_finite_ends_with_the_last_good_state(models, tmp_path, monkeypatch, capsys):
+    def third(measured, before, bootstrap):
+        found = summarize(measured, before, bootstrap)
+        return found | ({"kl": float("nan")} if len(seen.append(1) or seen) == 3 else {})
+
+    seen: list[int] = []
+    monkeypatch.setattr(rl_loop, "summarize", third)
+    result = train_policy(settings(models, "rloo"), tmp_path / "run")
+    assert (result["stopped"]["rule"], result["selected"]) == ("not_finite", 2)
+    assert "the KL divergence of the evaluation at step 3 is not finite" in result["stopped"]["sentence"]
+
+
+@pytest.mark.parametrize(("weight", "best"), [(1.0, 1), (-1.0, 3)])
+def test_the_best_checkpoint_is_the_policy(models, tmp_path, monkeypatch, capsys, weight, best):
+    """The rule is the weighted held-out score minus kl.coef times KL: here the score falls after step 1."""
 
     def falling(measured, before, bootstrap):
         found = summarize(measured, before, bootstrap)
@@ -264,9 +288,9 @@ def test_the_best_checkpoint_is_the_policy(models, tmp_path, monkeypatch, capsys
     seen: list[int] = []
     monkeypatch.setattr(rl_loop, "summarize", falling)
     changes = {"train.select": "best", "train.evaluate_every": 1, "train.checkpoint_every": 1, "train.keep": 1}
-    result = train_policy(settings(models, "rloo", **changes), tmp_path / "run")
-    assert (result["steps"], result["selected"]) == (3, 1)
-    assert [path.name for path in list_checkpoints(tmp_path / "run" / "checkpoints")] == ["000001"]
+    result = train_policy(settings(models, "rloo", **changes, **{"rewards.weight": weight}), tmp_path / "run")
+    assert (result["steps"], result["selected"]) == (3, best)
+    assert [path.name for path in list_checkpoints(tmp_path / "run" / "checkpoints")] == [f"00000{best}"]
 
 
 def test_summaries_compare_every_prompt_with_the_start():
@@ -435,6 +459,32 @@ def test_the_limit_of_the_divergence(kl):
 def test_settings_that_do_not_fit(models, changes, sentence):
     with pytest.raises(InputError) as caught:
         parse(RlSettings, settings(models, **changes))
+    assert sentence in str(caught.value)
+
+
+SHORT = {"algorithm.kl.target": 1.0, "algorithm.kl.horizon": 1}
+
+
+@pytest.mark.parametrize(
+    ("variant", "changes", "sentence"),
+    [
+        ("dpo", {"algorithm.whiten": True}, "algorithm.whiten has no effect on online_dpo"),
+        ("dpo", {"algorithm.loss.clip": 0.2}, "algorithm.loss.clip has no effect on online_dpo"),
+        ("dpo", {"rewards.kind": "shaped"}, "rewards.kind=shaped has no effect on online_dpo"),
+        ("dpo", {"stop.entropy": 1.0}, "stop.entropy has no effect on online_dpo"),
+        ("rloo", {"algorithm.loss.value_clip": 0.2}, "algorithm.loss.value_clip has no effect on rloo"),
+        ("", {"algorithm.minibatches": 3}, "2 prompts and cannot be divided into algorithm.minibatches=3"),
+        ("", {**SHORT, "rollout.prompts": 3}, "horizon=1 is too short for 6 responses"),
+        (
+            "",
+            {"rewards.weight": 0.0, "rewards.novelty": 1.0, "train.select": "best"},
+            "rewards.weight=0 leaves no score to choose",
+        ),
+    ],
+)
+def test_settings_without_effect_are_refused(models, variant, changes, sentence):
+    with pytest.raises(InputError) as caught:
+        parse(RlSettings, settings(models, variant, **changes))
     assert sentence in str(caught.value)
 
 

@@ -117,6 +117,8 @@ def test_a_language_model_of_the_package_refuses_data_that_are_not_of_the_corpus
     fields["data"]["train"] = source
     fields["model"]["path"] = "somewhere"  # another model
     assert parse(RunSettings, fields)
+    fields["model"]["path"] = ""
+    assert parse(RunSettings, fields | {"init": "runs/sft"})  # a run has its own vocabulary
 
 
 @pytest.mark.parametrize(

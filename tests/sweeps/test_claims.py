@@ -6,7 +6,7 @@ import pytest
 from test_results import ROWS, write
 
 from rmjax.errors import InputError
-from rmjax.sweeps.claims import ABSENT, NOT_TOLD, REPRODUCED, claim_table, verdict
+from rmjax.sweeps.claims import ABSENT, NOT_TOLD, REPRODUCED, SMALLER, claim_table, verdict
 from rmjax.sweeps.results import read_sweep
 from rmjax.sweeps.settings import Claim
 from rmjax.sweeps.statistics import MeanInterval
@@ -22,19 +22,22 @@ SETTINGS = {
 @pytest.mark.parametrize(
     ("effect", "low", "high", "expected"),
     [
-        (0.01, 0.001, 0.004, REPRODUCED),  # smaller than published, and still an effect
+        (0.01, 0.001, 0.012, REPRODUCED),
+        (0.01, 0.001, 0.004, SMALLER),
         (0.01, 0.02, 0.03, REPRODUCED),
         (0.01, -0.004, 0.009, ABSENT),
         (0.01, -0.03, -0.02, ABSENT),
         (0.01, -0.004, 0.011, NOT_TOLD),
-        (-0.01, -0.004, -0.001, REPRODUCED),
+        (-0.01, -0.012, -0.001, REPRODUCED),
+        (-0.01, -0.004, -0.001, SMALLER),
+        (0.01, 0.02, 0.02, NOT_TOLD),  # the same in all seeds
         (-0.01, -0.009, 0.004, ABSENT),
         (-0.01, 0.02, 0.03, ABSENT),
         (-0.01, -0.011, 0.004, NOT_TOLD),
         (0.01, math.nan, math.nan, NOT_TOLD),
     ],
 )
-def test_an_effect_is_reproduced_absent_or_not_told(effect, low, high, expected):
+def test_an_effect_is_reproduced_smaller_absent_or_not_told(effect, low, high, expected):
     assert verdict(Claim(**SETTINGS, effect=effect), MeanInterval((low + high) / 2, 0.1, low, high, 3)) == expected
 
 

@@ -43,7 +43,8 @@ def test_the_p_value_is_that_of_students_test(values):
 
 def test_the_p_value_of_equal_values_and_of_one_value():
     assert p_value(mean_interval([0.0, 0.0])) == 1.0
-    assert p_value(mean_interval([0.5, 0.5])) == 0.0
+    assert p_value(mean_interval([0.5, 0.5])) == 0.5  # two seeds of one sign: as likely as two equal tosses of a coin
+    assert p_value(mean_interval([-0.1, -0.1, -0.1])) == 0.25  # whose standard deviation is not 0 but rounding
     assert np.isnan(p_value(mean_interval([0.5])))
 
 

@@ -81,7 +81,7 @@ def test_with_outcomes_of_the_same_pairs_the_interval_is_over_seeds_and_prompts(
     assert (found.mean, found.error, found.n, found.prompts) == pytest.approx((0.25, error, 3, 40))
     assert p_value(found) == found.p < 0.05
     table = difference_table(rows, [ACCURACY, LOSS], "margin", ())
-    assert table[1][2:] == ["+25.0 (+11.0 to +39.0)*", "+0.000 (+0.000 to +0.000)"]
+    assert table[1][2:] == ["+25.0 (+11.0 to +39.0)*", "+0.000 (in all 3 seeds)"]
     other_set = [stored(r, "other" if r.seed == 2 else "same") for r in ROWS]
     without = [dataclasses.replace(r, sums={}) if r.seed == 1 else r for r in rows]
     for fewer in (other_set, without):
@@ -105,7 +105,7 @@ def test_the_table():
     ]
     assert difference_table(ROWS, [ACCURACY, LOSS], "margin", ()) == [
         ["margin", "against", "accuracy, %", "loss"],
-        ["small", "none", "+2.0 (-0.5 to +4.5)", "+0.000 (+0.000 to +0.000)"],
+        ["small", "none", "+2.0 (-0.5 to +4.5)", "+0.000 (in all 3 seeds)"],
     ]
 
 
@@ -126,7 +126,7 @@ def test_every_setting_is_compared_along_one_axis():
         for seed in (0, 1)
     ]
     assert difference_table(rows, [ACCURACY], "start", ())[1:] == [
-        [size, "random", "sft", "-10.0 (-10.0 to -10.0)*"] for size in ("1,000", "2,000")
+        [size, "random", "sft", "-10.0 (in all 2 seeds)"] for size in ("1,000", "2,000")
     ]
 
 
