@@ -107,14 +107,15 @@ def _kernel_gradient(x: Array, d_out: Array) -> Array:
     if jax.default_backend() != "cpu" or x.dtype != jnp.bfloat16:
         return _dot(x, d_out, ((0,), (0,)))
     if x.shape[1] > d_out.shape[1]:
-        return _row_major(_kernel_gradient(d_out, x)).T
-    return _dot(_row_major(x.T), d_out, ((1,), (0,)))
+        return _kernel_gradient(d_out, x).T
+    return _row_major(_dot(_row_major(x.T), d_out, ((1,), (0,))))
 
 
 def _row_major(x: Array) -> Array:
     """Returns a row-major copy of the matrix x.
 
-    Without it XLA moves the transpose into a neighbouring dot whose kernel is already chosen, which fails at run time.
+    Without it XLA moves a transpose before or after the matrix into a neighbouring dot whose kernel is already chosen,
+    which fails at run time. Tied embeddings transpose the gradient of their kernel.
     """
     return jax.lax.optimization_barrier(x.reshape(-1)).reshape(x.shape)
 

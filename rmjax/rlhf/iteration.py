@@ -183,7 +183,8 @@ class Learner:
         if gap > config.max_gap:
             raise InputError(
                 f"the log-probabilities of the sampler and of the policy differ by {gap:.2g} nats per token, more than "
-                f"algorithm.max_gap={config.max_gap}: the sampler must use the same weights and a temperature of 1"
+                f"algorithm.max_gap={config.max_gap}: the sampler must use the same weights and a temperature of 1, "
+                "and in bfloat16 rounding needs a bound of 0.1"
             )
         rewarded = add_up(self.rewards, rollout)
         reward_N = rewarded.total_NxT.sum(1)  # without the KL penalty

@@ -74,6 +74,23 @@ def test_products_in_bfloat16_are_summed_in_float32_forwards_and_backwards(input
     assert all(line.count("xbf16>") == 2 and line.count("xf32>") == 1 for line in products)
 
 
+@pytest.mark.parametrize(("width", "vocabulary"), [(8, 32), (32, 8)])
+def test_tied_embeddings_have_a_gradient_in_bfloat16(width, vocabulary):
+    """The kernel is the transposed table, so its gradient is transposed too. XLA must not swap the operands."""
+    rng = np.random.default_rng(0)
+    sizes = (16, width), (vocabulary, width), (16, vocabulary)
+    x, table, d_out = (jnp.asarray(rng.normal(size=size), jnp.bfloat16) for size in sizes)
+
+    @jax.jit
+    def gradients(x, table, d_out):
+        return jax.vjp(lambda x, table: product(x, table.T), x, table)[1](d_out)
+
+    d_x, d_table = gradients(x, table.astype(jnp.float32), d_out)
+    a, b, c = (np.asarray(matrix, np.float64) for matrix in (x, table, d_out))
+    np.testing.assert_allclose(np.asarray(d_x, np.float64), c @ b, rtol=2**-8, atol=1e-4)
+    np.testing.assert_allclose(d_table, c.T @ a, rtol=1e-5, atol=1e-5)
+
+
 def test_the_gradients_of_a_repeated_id_are_summed_in_float32():
     """A thousand gradients of 2^-10 and one of 1: a sum in bfloat16 would lose them."""
     table = Embedding(3, 2, jnp.dtype("bfloat16"))
