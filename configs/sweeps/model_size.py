@@ -9,7 +9,9 @@ Every size has its own language model, made by experiments/pretrain.py with the 
 peak learning rates fall with the square root of the width, from those of configs/helpful.py at a width of 96; nothing
 was tuned for a single size.
 
-Results on the corpus of skills: not measured yet.
+Result (three seeds, benchmarks/RESULTS.md): accuracy rises at every step in size and data in the mean. With 16,000
+comparisons mini is ahead of tiny by 0.4 points (-0.4 to +1.3: not told), small of mini by 11.9 (10.7 to 13.0), and
+medium of small by 1.9 (0.8 to 3.0). small is the first language model that reads its prompts, so no smooth law fits.
 """
 
 from ml_collections import ConfigDict
