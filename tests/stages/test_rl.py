@@ -277,9 +277,15 @@ def test_an_evaluation_that_is_not_finite_ends_with_the_last_good_state(models, 
     assert "the KL divergence of the evaluation at step 3 is not finite" in result["stopped"]["sentence"]
 
 
-@pytest.mark.parametrize(("weight", "best"), [(1.0, 1), (-1.0, 3)])
-def test_the_best_checkpoint_is_the_policy(models, tmp_path, monkeypatch, capsys, weight, best):
-    """The rule is the weighted held-out score minus kl.coef times KL: here the score falls after step 1."""
+@pytest.mark.parametrize(
+    ("more", "best"),
+    [({}, 1), ({"rewards.weight": -1.0}, 3), ({"parallel.layout": "fsdp", "rewards.novelty": 0.1}, 1)],
+)
+def test_the_best_checkpoint_is_the_policy(models, tmp_path, monkeypatch, capsys, more, best):
+    """The rule is the weighted held-out score minus kl.coef times KL: here the score falls after step 1.
+
+    The checkpoint has the networks of trained rewards too, in every layout.
+    """
 
     def falling(measured, before, bootstrap):
         found = summarize(measured, before, bootstrap)
@@ -288,7 +294,7 @@ def test_the_best_checkpoint_is_the_policy(models, tmp_path, monkeypatch, capsys
     seen: list[int] = []
     monkeypatch.setattr(rl_loop, "summarize", falling)
     changes = {"train.select": "best", "train.evaluate_every": 1, "train.checkpoint_every": 1, "train.keep": 1}
-    result = train_policy(settings(models, "rloo", **changes, **{"rewards.weight": weight}), tmp_path / "run")
+    result = train_policy(settings(models, "rloo", **changes, **more), tmp_path / "run")
     assert (result["steps"], result["selected"]) == (3, best)
     assert [path.name for path in list_checkpoints(tmp_path / "run" / "checkpoints")] == [f"00000{best}"]
 
