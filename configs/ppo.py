@@ -46,11 +46,9 @@ def get_config(variant: str = "") -> ConfigDict:
         models.sft.max_steps = 200  # SFT on half of the demonstrations leaves the policy something to learn
     config = ConfigDict()
     config.seed = 0  # seed of the prompts' order and of the samples
-    config.policy = (
-        ""  # SFT or reward-model run, checkpoint, Hugging Face folder; empty: SFT of the (first) reward model
-    )
-    # Runs, checkpoints or folders, joined by commas; gold/helpful: true reward (not with critic=reward); empty: trained
-    config.reward = ""
+    config.policy = ""  # SFT or reward-model run, checkpoint, Hugging Face folder; empty: SFT of (the first) reward
+    # gold/helpful does not go with critic=reward.
+    config.reward = ""  # runs, checkpoints or folders, joined by commas; gold/helpful: true reward; empty: trained
     # shared: on the trunk of the policy. reward, policy: on a second trunk, with weights of that model
     config.critic = "reward" if algorithm == "ppo" else "none"  # trunk of the value function; none: no value function
     config.loggers = models.loggers  # copies of metrics.jsonl: tensorboard, wandb, or both joined by a comma
@@ -104,9 +102,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.algorithm.whiten = algorithm == "ppo"  # standardize the advantages of an iteration
     config.algorithm.divide_by_std = False  # grpo: divide by the standard deviation of each prompt's rewards
     config.algorithm.std_floor = 1e-2  # grpo: the least divisor
-    # Largest mean difference of the log-probabilities of sampler and update, in nats per token. In bfloat16 rounding
-    # alone makes 0.04 (SmolLM2).
-    config.algorithm.max_gap = 1e-1 if models.model.get("compute_dtype") == "bfloat16" else 1e-2
+    # In bfloat16 rounding alone makes a difference of 0.04 (SmolLM2).
+    narrow = models.model.get("compute_dtype") == "bfloat16"
+    config.algorithm.max_gap = 0.1 if narrow else 0.01  # largest mean |log π(sampler) - log π(update)|, nats per token
     config.algorithm.kl = ConfigDict()
     config.algorithm.kl.coef = 0.1 if laptop else 0.05  # coefficient of the KL penalty, or its first value, or beta
     config.algorithm.kl.placement = "reward"  # reward, or loss
@@ -114,9 +112,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.algorithm.kl.target = 0.0  # KL in nats per response that the coefficient is adapted to; 0: fixed coefficient
     config.algorithm.kl.horizon = 10_000  # responses in which an adaptive coefficient changes by about 20 %
     config.algorithm.loss = ConfigDict()
-    # Range of the probability ratio around 1, and of a value around its old one; 0: no clipping.
-    config.algorithm.loss.clip = 0.0 if algorithm == "online_dpo" else 0.2
-    config.algorithm.loss.value_clip = 0.2 if algorithm == "ppo" else 0.0
+    config.algorithm.loss.clip = 0.2 if algorithm != "online_dpo" else 0.0  # range of the ratio around 1; 0: none
+    config.algorithm.loss.value_clip = 0.2 if algorithm == "ppo" else 0.0  # range of a value around its old; 0: none
     config.algorithm.loss.value_coef = 0.1 if algorithm == "ppo" else 0.0  # coefficient of the value loss
     config.algorithm.loss.entropy_coef = 0.0  # coefficient of an entropy bonus
     config.algorithm.loss.normalization = "token"  # mean over token, sequence, or constant: sum / rollout.max_response
@@ -137,9 +134,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.train.optimizer.weight_decay = 0.0
 
     config.stop = ConfigDict()
-    config.stop.score = (
-        1.5 if laptop else 0.0
-    )  # end if the mean normalized validation score (its negative, if weight < 0) is this; 0: never
+    # Of a score with a negative weight the negative counts.
+    config.stop.score = 1.5 if laptop else 0.0  # end if the mean normalized validation score reaches this; 0: never
     config.stop.patience = 5  # end after so many evaluations without a better one, as for train.select=best; 0: never
     config.stop.kl = 40.0  # end if an iteration's KL in nats per response is above this; 0: never
     config.stop.entropy = 0.0  # end if an iteration's entropy in nats per token is below this; 0: never
