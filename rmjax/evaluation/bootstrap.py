@@ -168,7 +168,7 @@ def wilson_interval(credit_P: np.ndarray, prompt_P: np.ndarray, *, level: float 
         return float("nan"), float("nan")
     total = counts.sum()
     mean = sums.sum() / total
-    variance = prompts / (prompts - 1) * ((sums - mean * counts) ** 2).sum() / total**2
+    variance = _variance(mean, sums, counts)
     effective = total**2 / (counts**2).sum()
     if variance > 1e-12:  # not rounding
         effective = min(total, mean * (1 - mean) / variance)
@@ -197,11 +197,15 @@ def student_interval(value_P: np.ndarray, prompt_P: np.ndarray, *, level: float 
     prompts = len(counts)
     if prompts < 2:
         return float("nan"), float("nan")
-    total = counts.sum()
-    mean = sums.sum() / total
-    error = np.sqrt(prompts / (prompts - 1) * ((sums - mean * counts) ** 2).sum()) / total
-    reach = scipy.special.stdtrit(prompts - 1, (1 + level) / 2) * error
+    mean = sums.sum() / counts.sum()
+    reach = scipy.special.stdtrit(prompts - 1, (1 + level) / 2) * np.sqrt(_variance(mean, sums, counts))
     return float(mean - reach), float(mean + reach)
+
+
+def _variance(mean: float, sums: np.ndarray, counts: np.ndarray) -> float:
+    """Returns the variance of the mean over draws of prompts, from the sum and the number of the values of each."""
+    prompts = len(counts)
+    return float(prompts / (prompts - 1) * ((sums - mean * counts) ** 2).sum() / counts.sum() ** 2)
 
 
 def _by_prompt(value_P: np.ndarray, prompt_P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -225,7 +225,7 @@ def language_model_parameters(start: StartModels, layout: Layout) -> dict[str, A
 
 
 def reward_critic(start: StartModels, scale: str, weight: float) -> dict[str, Any]:
-    """Returns a value function that begins as the scores of the reward model, normalized unless the scale is raw.
+    """Returns a value function that begins as the weighted scores, normalized unless the scale is raw.
 
     Raises:
         InputError: its tokens differ from those of the policy, or it reads another token than the last.

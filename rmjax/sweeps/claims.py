@@ -8,6 +8,7 @@ from rmjax.sweeps.power import detectable
 from rmjax.sweeps.results import SweepResults
 from rmjax.sweeps.rows import UNITS, Measure
 from rmjax.sweeps.settings import Claim
+from rmjax.sweeps.statistics import all_equal
 from rmjax.sweeps.tables import Interval, difference, difference_in_words
 
 REPRODUCED, SMALLER, ABSENT, NOT_TOLD = "reproduced", "smaller", "absent", "not told"
@@ -48,9 +49,9 @@ def verdict(claim: Claim, found: Interval) -> str:
 
     Args:
         claim: the claim.
-        found: the difference and its interval; without an interval, or if it is a point, nothing is told.
+        found: the difference and its interval. Without one, or if all seeds have the same difference, nothing is told.
     """
-    if not found.n or math.isnan(found.low) or found.low == found.high:
+    if not found.n or math.isnan(found.low) or all_equal(found):
         return NOT_TOLD
     size = abs(claim.effect)
     if claim.equal:

@@ -64,7 +64,7 @@ def p_value(values: MeanInterval | CrossedInterval) -> float:
     return 2 * float(scipy.stats.t.sf(abs(values.mean) / values.error, values.n - 1))
 
 
-def all_equal(values: MeanInterval) -> bool:
+def all_equal(values: MeanInterval | CrossedInterval) -> bool:
     """Returns True if the values of a mean were equal up to rounding, so that its interval is a point.
 
     Example:

@@ -145,7 +145,7 @@ def test_a_group_wider_than_a_core_likes_stays_whole_where_its_prompt_is_shared(
     [((1, 440, 8, 8), (1, 448, 8, 8)), ((1, 460, 8, 8), (1, 1024, 64, 8)), ((1, 600, 8, 8), (1, 1024, 64, 8))],
 )
 def test_the_batches_of_a_call_have_one_shape_unless_the_last_is_less_than_half_full(last, shape):
-    """512 tokens are half of 1,024: a batch that is rounded to fewer has a shape of its own."""
+    """The common shape has 1,024 tokens. A last batch with a rounded size below 512 keeps its own shape."""
     found = common_shapes([BatchShape(1, 1000, 24, 8), BatchShape(1, 970, 40, 8), BatchShape(*last)], rounded_shape)
     assert found == [(1, 1024, 64, 8)] * 2 + [shape]
 

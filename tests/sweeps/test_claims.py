@@ -9,7 +9,7 @@ from rmjax.errors import InputError
 from rmjax.sweeps.claims import ABSENT, NOT_TOLD, REPRODUCED, SMALLER, claim_table, verdict
 from rmjax.sweeps.results import read_sweep
 from rmjax.sweeps.settings import Claim
-from rmjax.sweeps.statistics import MeanInterval
+from rmjax.sweeps.statistics import MeanInterval, mean_interval
 
 SETTINGS = {
     "text": "It helps (1234.56789).",
@@ -38,7 +38,15 @@ SETTINGS = {
     ],
 )
 def test_an_effect_is_reproduced_smaller_absent_or_not_told(effect, low, high, expected):
-    assert verdict(Claim(**SETTINGS, effect=effect), MeanInterval((low + high) / 2, 0.1, low, high, 3)) == expected
+    found = MeanInterval((low + high) / 2, (high - low) / 8.6, low, high, 3)  # t(0.975; 2) = 4.3
+    assert verdict(Claim(**SETTINGS, effect=effect), found) == expected
+
+
+def test_a_difference_that_is_the_same_in_all_seeds_tells_nothing():
+    """The standard error of three equal values is not 0 but rounding, so the interval is not exactly a point."""
+    found = mean_interval([0.1, 0.1, 0.1])
+    assert found.low < found.high
+    assert verdict(Claim(**SETTINGS, effect=0.01), found) == NOT_TOLD
 
 
 @pytest.mark.parametrize(
