@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from test_command_line import ROOT, SMALL, call, environment
+from scripts import ROOT, call, environment
+from test_command_line import SMALL
 
 import rmjax
 from rmjax.cli import configurations

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from naive import make_params
-from test_command_line import call
+from scripts import call
 
 from rmjax.evaluation.benchmarks.rewardbench_items import DOMAINS, SUBSETS
 from rmjax.models.reward import RewardTransformer

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 import re
 import signal
 import subprocess
@@ -12,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts import ROOT, call, command, environment
 
 import rmjax
 from rmjax.data.gold.corpus import comparisons
 from rmjax.data.records import parse_demonstrations
 
-ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
     "--config.data.holdout=0.1",
     "--config.data.train=gold/helpful[:96]",
@@ -37,20 +36,6 @@ SMALL = [
     "--config.evaluation.bootstrap=50",
     "--config.evaluation.references=16",
 ]
-
-
-def command(script: str, *arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "experiments" / f"{script}.py"), *arguments]
-
-
-def environment() -> dict[str, str]:
-    """The environment of a script: a user's number of devices, but compiled fast, and into the cache of all tests."""
-    platform = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
-    return {**os.environ, **platform, "COLUMNS": "100"}
-
-
-def call(script: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    return subprocess.run(command(script, *arguments), capture_output=True, text=True, env=environment(), cwd=cwd)
 
 
 def train(workdir: Path, *more: str) -> list[str]:
@@ -244,9 +229,7 @@ def test_evaluation_says_whether_the_files_are_the_published_ones(finished, tmp_
     with gzip.open(tmp_path / "helpful-base" / "test.jsonl.gz", "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(pair) + "\n" for pair in pairs)
     flags = ["--data=hh_rlhf/helpful-base", f"--manual_dir={tmp_path}", f"--output={tmp_path}/e.json", "--bootstrap=0"]
-    home = {**environment(), "HOME": str(tmp_path)}  # where the data are kept
-    started = command("evaluate", f"--checkpoint={finished[0]}", *flags)
-    done = subprocess.run(started, capture_output=True, text=True, env=home, cwd=ROOT)
+    done = call("evaluate", f"--checkpoint={finished[0]}", *flags, HOME=str(tmp_path))  # where the data are kept
     assert done.returncode == 0, done.stderr
     note = "pairs of helpful-base/test.jsonl.gz, not the published file"
     assert done.stdout.startswith(f"{note}: 3\n\n")

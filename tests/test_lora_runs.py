@@ -7,7 +7,8 @@ import json
 import jax
 import numpy as np
 import pytest
-from test_pretrained_runs import assert_equal_trees, call, run, settings, stored
+from scripts import call
+from test_pretrained_runs import assert_equal_trees, run, settings, stored
 from tiny_checkpoints import write_comparisons, write_llama
 
 import rmjax

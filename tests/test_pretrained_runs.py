@@ -2,15 +2,13 @@
 
 import importlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
+from scripts import ROOT, call
 from tiny_checkpoints import LIMITS, write_bert, write_comparisons, write_llama
 
 import rmjax
@@ -31,7 +29,6 @@ from rmjax.stages.settings import RunSettings
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 ONE = make_layout(layout="pmap", devices=1)
-ROOT = Path(__file__).resolve().parent.parent
 SMALL = {
     **LIMITS,
     "data.holdout": 0.2,
@@ -97,13 +94,6 @@ def stored(workdir):
 
 def assert_equal_trees(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-def call(script, *arguments):
-    fast = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    command = [sys.executable, str(ROOT / "experiments" / f"{script}.py"), *arguments]
-    environment = {**os.environ, **fast, "JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
 
 
 # --- a chat model, as it is -------------------------------------------------------------------------------------------

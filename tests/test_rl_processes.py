@@ -6,7 +6,7 @@ import subprocess
 import jax
 import numpy as np
 import pytest
-from test_command_line import ROOT, command, environment
+from scripts import ROOT, command, environment
 from test_several_processes import finish, free_address, parameters
 
 RATE = 1e-3

@@ -10,7 +10,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from test_command_line import ROOT, SMALL, command, environment
+from scripts import ROOT, command, environment
+from test_command_line import SMALL
 
 from rmjax.parallel.layout import make_layout
 from rmjax.scoring.checkpoint import load_tree
