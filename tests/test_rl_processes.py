@@ -6,7 +6,8 @@ import subprocess
 import jax
 import numpy as np
 import pytest
-from scripts import ROOT, command, environment
+from scripts import ROOT, call, command, environment
+from test_command_line import SMALL
 from test_several_processes import finish, free_address, parameters
 
 RATE = 1e-3
@@ -27,30 +28,12 @@ FIELDS = {
     "stop.score": 0.0,
     "evaluation.bootstrap": 10,
 }
-MODELS = {
-    "data.train": "gold/helpful[:96]",
-    "data.eval": "gold/helpful[:40]",
-    "data.holdout": 0.1,
-    "tokenizer.vocab_size": 300,
-    "model.width": 16,
-    "model.layers": 1,
-    "model.heads": 2,
-    "model.kv_heads": 2,
-    "model.head_dim": 8,
-    "model.mlp_width": 16,
-    "sft.max_steps": 3,
-    "train.batch_size": 8,
-    "train.max_steps": 3,
-    "evaluation.bootstrap": 10,
-    "evaluation.references": 8,
-}
 
 
-def start(workdir, processes, devices):
+def start(workdir, reward, processes, devices):
     """The run `workdir`, begun in so many processes of so many devices each."""
-    settings = {**FIELDS, **{f"models.{name}": value for name, value in MODELS.items()}}
     arguments = [f"--config={ROOT}/configs/ppo.py:scratch", f"--workdir={workdir}"]
-    arguments += [f"--config.{name}={value}" for name, value in settings.items()]
+    arguments += [f"--config.{name}={value}" for name, value in {**FIELDS, "reward": reward}.items()]
     if processes > 1:
         arguments += [f"--coordinator={free_address()}", f"--processes={processes}"]
     return [
@@ -68,11 +51,13 @@ def start(workdir, processes, devices):
 def test_two_processes_train_the_policy_of_one(tmp_path):
     """PPO with its value function: the same samples, and parameters within rounding.
 
-    SFT and the reward model are trained by both processes too. Adam divides a gradient by its own size, so a rounded
-    gradient near 0 moves a parameter by a share of the rate.
+    Adam divides a gradient by its own size, so a rounded gradient near 0 moves a parameter by a share of the rate.
     """
+    reward = tmp_path / "reward"
+    done = call("train", f"--config={ROOT}/configs/helpful.py:scratch", f"--workdir={reward}", *SMALL)
+    assert done.returncode == 0, done.stderr
     for name, processes in (("together", 2), ("alone", 1)):
-        for status, _, errors in finish(start(tmp_path / name, processes, 4 // processes)):
+        for status, _, errors in finish(start(tmp_path / name, reward, processes, 4 // processes)):
             assert status == 0, errors
     samples = [
         [
@@ -89,7 +74,7 @@ def test_two_processes_train_the_policy_of_one(tmp_path):
 
     policy = parameters(tmp_path / "alone")
     jax.tree.map(close, parameters(tmp_path / "together"), policy)
-    before = parameters(tmp_path / "alone" / "reward" / "sft")
+    before = parameters(reward / "sft")
     moved = jax.tree.map(lambda here, there: np.abs(here - there).max(), policy["trunk"], before["trunk"])
     assert min(jax.tree.leaves(moved)) > RATE
     here, there = (json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("together", "alone"))

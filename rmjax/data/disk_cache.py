@@ -13,7 +13,7 @@ import functools
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,10 +21,11 @@ FOLDER = "~/.cache/rmjax/data"
 LIMIT = 4 * 10**9
 
 Item = TypeVar("Item")
+Parts = Sequence[bytes | memoryview]
 
 
 def cached(
-    name: str, key: bytes, compute: Callable[[], Item], write: Callable[[Item], bytes], read: Callable[[bytes], Item]
+    name: str, key: bytes, compute: Callable[[], Item], write: Callable[[Item], Parts], read: Callable[[bytes], Item]
 ) -> Item:
     """Returns a cached result, or computes it and stores it.
 
@@ -32,16 +33,17 @@ def cached(
         name: beginning of the file name, for people who look into the folder.
         key: everything that the result depends on, except for the code: equal bytes mean an equal result.
         compute: computes the result.
-        write: converts the result to bytes.
-        read: converts the bytes to the result.
+        write: converts the result to the parts of a file, which are not joined in memory.
+        read: converts the content of the file to the result.
     """
     digest = hashlib.sha256(source_digest() + key).hexdigest()[:32]
     path = Path(FOLDER).expanduser() / f"{name}-{digest}"
     with contextlib.suppress(OSError):
-        stored = path.read_bytes()
-        if hashlib.sha256(stored[32:]).digest() == stored[:32]:
+        with path.open("rb") as file:
+            digest_of_content, content = file.read(32), file.read()
+        if hashlib.sha256(content).digest() == digest_of_content:
             os.utime(path)
-            return read(stored[32:])
+            return read(content)
     item = compute()
     with contextlib.suppress(OSError):
         _write(path, write(item))
@@ -55,12 +57,15 @@ def source_digest() -> bytes:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).digest()
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, parts: Parts) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # A unique name, since several runs may write at the same time; the last one replaces the others.
     handle, partial = tempfile.mkstemp(dir=path.parent)
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
     with os.fdopen(handle, "wb") as file:
-        file.write(hashlib.sha256(content).digest() + content)
+        file.writelines([digest.digest(), *parts])
     os.replace(partial, path)
     newest_first = sorted(path.parent.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)
     total = 0

@@ -303,7 +303,12 @@ def _other_transcripts(record: dict, texts: list[Any]) -> int:
 
 
 def _best_first(responses: tuple[str, ...]) -> tuple[int, ...]:
-    return tuple(range(1, len(responses) + 1))
+    return _first_numbers(len(responses))
+
+
+@functools.lru_cache(64)  # the comparisons of a file share them
+def _first_numbers(count: int) -> tuple[int, ...]:
+    return tuple(range(1, count + 1))
 
 
 def _ranking(record: dict) -> tuple[tuple[int, ...], tuple[float, ...] | None]:

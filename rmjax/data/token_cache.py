@@ -28,7 +28,7 @@ def cached_bpe(texts: Sequence[str], vocab_size: int) -> object:
         "bpe",
         _key(vocab_size, texts),
         lambda: train_bpe(texts, vocab_size),
-        lambda tokenizer: tokenizer.backend_tokenizer.to_str().encode(),
+        lambda tokenizer: [tokenizer.backend_tokenizer.to_str().encode()],
         lambda content: as_fast_tokenizer(content.decode()),
     )
 
@@ -39,7 +39,7 @@ def cached_groups(prompts: Sequence[Prompt], responses: Sequence[Sequence[str]],
         "ids",
         _key(tokenizer.identity(), prompts, responses),
         lambda: tokenize(prompts, responses, tokenizer),
-        TokenGroups.to_bytes,
+        TokenGroups.to_parts,
         TokenGroups.from_bytes,
     )
 

@@ -35,14 +35,17 @@ class TokenGroups:
     def of(cls, blocks: Iterable[Groups], vocab_size: int) -> TokenGroups:
         """Returns the groups of all blocks, in their order; only one block at a time is held as objects."""
         dtype = np.dtype(np.uint16 if vocab_size <= 2**16 else np.int32)
-        ids, lengths, cuts, sizes = [np.zeros(0, dtype)], array.array("q"), array.array("i"), array.array("q")
+        ids, lengths, cuts, sizes = bytearray(), array.array("q"), array.array("i"), array.array("q")
         for prompts, responses in blocks:
             texts = [text for prompt, group in zip(prompts, responses, strict=True) for text in (prompt, *group)]
-            ids += [np.concatenate([text.ids for text in texts]).astype(dtype)] if texts else []
+            if texts:
+                ids += np.concatenate([text.ids for text in texts]).astype(dtype).tobytes()
             lengths.extend(len(text.ids) for text in texts)
             cuts.extend(text.cut for text in texts)
             sizes.extend(1 + len(group) for group in responses)
-        return cls(np.concatenate(ids), borders(np.array(lengths)), np.array(cuts, np.int32), borders(np.array(sizes)))
+        return cls(
+            np.frombuffer(ids, dtype), borders(np.array(lengths)), np.array(cuts, np.int32), borders(np.array(sizes))
+        )
 
     def __len__(self) -> int:
         return len(self.first_G) - 1
@@ -79,14 +82,14 @@ class TokenGroups:
             kept[end - tokens : end] = False
         return TokenGroups(self.ids[kept], borders(self.length_T - shorter_T), self.cut_T, self.first_G)
 
-    def to_bytes(self) -> bytes:
-        """Returns the arrays as bytes: T, G and the size of an id, then `first_G`, `border_T`, `cut_T` and `ids`."""
+    def to_parts(self) -> list[memoryview]:
+        """Returns the parts of a file: T, G and the size of an id, then `first_G`, `border_T`, `cut_T` and `ids`."""
         header = np.array([len(self.cut_T), len(self), self.ids.itemsize], np.int64)
-        return b"".join(each.tobytes() for each in (header, self.first_G, self.border_T, self.cut_T, self.ids))
+        return [each.data for each in (header, self.first_G, self.border_T, self.cut_T, self.ids)]
 
     @classmethod
     def from_bytes(cls, content: bytes) -> TokenGroups:
-        """Returns the groups that `to_bytes` wrote; the arrays share its memory."""
+        """Returns the groups that `to_parts` wrote; the arrays share its memory."""
         texts, groups, itemsize = np.frombuffer(content, np.int64, 3).tolist()
         numbers = np.frombuffer(content, np.int64, 3 + groups + 1 + texts + 1)
         cut_T = np.frombuffer(content, np.int32, texts, offset=numbers.nbytes)

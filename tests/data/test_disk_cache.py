@@ -23,7 +23,7 @@ def ask():
             ask.made.append(number)
             return number**2
 
-        return cached("square", str(number).encode(), make, lambda square: str(square).encode(), int)
+        return cached("square", str(number).encode(), make, lambda square: [str(square).encode()], int)
 
     ask.made = []
     return ask

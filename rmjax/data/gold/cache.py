@@ -28,13 +28,13 @@ def demonstrations(name: str, split: str) -> list[Demonstration]:
 
 def _cached(draw: Callable[[str, str], list[Item]], kind: type[Item], name: str, split: str) -> list[Item]:
     key = f"gold-{draw.__name__}-{name}-{split}"
-    return cached(key, key.encode(), lambda: draw(name, split), _to_bytes, functools.partial(_from_bytes, kind))
+    return cached(key, key.encode(), lambda: draw(name, split), _to_parts, functools.partial(_from_bytes, kind))
 
 
-def _to_bytes(items: Sequence[Any]) -> bytes:
+def _to_parts(items: Sequence[Any]) -> list[bytes]:
     names = [field.name for field in dataclasses.fields(items[0])]
     rows = [[getattr(item, name) for name in names] for item in items]
-    return gzip.compress(json.dumps(rows, separators=(",", ":")).encode(), 1)
+    return [gzip.compress(json.dumps(rows, separators=(",", ":")).encode(), 1)]
 
 
 def _from_bytes(kind: type[Item], content: bytes) -> list[Item]:
