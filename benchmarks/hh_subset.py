@@ -6,7 +6,7 @@
 
 FOLDER has the model in Hugging Face's format: all-MiniLM-L6-v2 (config.json, model.safetensors, tokenizer), or
 SmolLM2-135M-Instruct. Trains on helpful-base and harmless-base, without a twentieth of the training prompts (batch 16,
-cosine to 0, no warm-up, AdamW without decay, texts of at most 512 tokens; `RECIPES` has the rest), evaluates on their
+cosine to 0, no warm-up, AdamW without decay, `LIMITS` of the texts; `RECIPES` has the rest), evaluates on their
 test files, and prints the table. TRL gets exactly the ids that rmjax packs, so it leaves out no pair, and rmjax
 evaluates the checkpoint that TRL saves. Finished runs are not repeated. --peers is the number of seeds of TRL. A second
 table has every model of rmjax on both test files.

@@ -7,7 +7,8 @@ best of n samples, over all subsets of size n, with 95 % intervals over prompts.
 
 Prompts are those of `--data`, a source of data, or of `--input`, a file in the forms that generate.py reads. If neither
 is given and the policy was trained on the embedded corpus, they are the corpus's test prompts. The gold reward is known
-for prompts of the corpus: then the n with the highest gold reward is printed too.
+for prompts of the corpus: then the n with the highest gold reward is printed too. `--rules` adds a table of other ways
+to choose, for the largest n: soft best-of-n, best-of-Poisson and inference-time pessimism (docs/rlhf.md).
 
 `--winners` writes the best of the first n samples of every prompt, for the largest n, as demonstrations: sft.py trains
 on them (expert iteration). Winners that were cut at the most tokens are left out and counted. Next to RESULT.json,
@@ -35,6 +36,7 @@ from rmjax.data.prompt_file import read_prompts
 from rmjax.data.sources import load_prompts, parse_sources
 from rmjax.errors import InputError
 from rmjax.evaluation.best_of_n_curve import curve, curve_rows, hedge_tune
+from rmjax.evaluation.best_of_n_rules import FORMS, parse_rule, rule_rows, rule_table
 from rmjax.evaluation.bootstrap import Bootstrap
 from rmjax.evaluation.evaluate import json_safe
 from rmjax.evaluation.text_table import interval_text, text_table
@@ -51,7 +53,7 @@ def main() -> None:
 def measure() -> None:
     """Samples and scores the responses, prints the table, and writes the results."""
     arguments = flags.FLAGS
-    ns = sample_numbers()
+    ns, rules = sample_numbers(), [parse_rule(text) for text in arguments.rules]
     samples = arguments.samples or 2 * ns[-1]
     if ns[-1] > samples:
         raise InputError(f"--n={ns[-1]} is more than --samples={samples}: draw at least as many")
@@ -93,6 +95,9 @@ def measure() -> None:
     rows = curve(found.score, found.gold, ns, bootstrap)
     print(f"\n{len(prompts)} prompts of {source}, {samples} samples each, {arguments.scale} score of the head {head}\n")
     print(text_table(curve_rows(rows)) + "\n")
+    chosen = rule_rows(found.score, found.gold, ns[-1], rules, bootstrap)
+    if chosen:
+        print(f"other rules that choose among n = {ns[-1]} samples:\n\n{text_table(rule_table(chosen))}\n")
     if found.cut_prompts:
         print(f"warning: {found.cut_prompts} prompts are too long and lost their first tokens", file=sys.stderr)
     truncation = checkpoint_flags.report_truncation(lost)
@@ -123,6 +128,7 @@ def measure() -> None:
             "truncation": truncation,
             "best_n": {name: each._asdict() for name, each in best.items()},
             "curve": rows,
+            "rules": chosen,
         }
         write_result(arguments.output, json_safe(result), {".scores.npz": scores_file(found)})
 
@@ -193,6 +199,7 @@ if __name__ == "__main__":
     reading_flags.define("ignore")
     flags.DEFINE_string("policy", None, "Run of SFT or RL, a checkpoint in it, or a Hugging Face folder.")
     flags.DEFINE_list("n", "1,2,4,8,16,32,64,128,256", "Numbers of samples of which the best one is taken.")
+    flags.DEFINE_list("rules", "", f"Other ways to choose, for the largest n: {FORMS}; joined by commas.")
     flags.DEFINE_integer("samples", 0, "Samples of each prompt; 0: twice the largest n.")
     flags.DEFINE_integer("prompts", 128, "Number of prompts, the first ones.")
     flags.DEFINE_string("data", "", "Prompts by the name of a source: gold/helpful, jsonl:FILE, ...")

@@ -410,7 +410,9 @@ def test_the_best_of_n_is_measured_and_its_winners_are_demonstrations(finished, 
     workdir, _ = finished
     base = [f"--checkpoint={workdir}", f"--policy={workdir}", "--bootstrap=50", "--max_tokens=40"]
     output = [f"--output={tmp_path}/r.json", f"--winners={tmp_path}/w.jsonl"]
-    done = call("best_of_n", *base, *output, "--n=4,1", "--samples=6", "--prompts=48", "--top_p=0.9")
+    done = call(
+        "best_of_n", *base, *output, "--n=4,1", "--samples=6", "--prompts=48", "--top_p=0.9", "--rules=soft:1e-3"
+    )
     assert done.returncode == 0, done.stderr
     assert "48 prompts of gold/helpful, 6 samples each" in done.stdout
     assert f"Written: {tmp_path}/r.json, {tmp_path}/r.scores.npz" in done.stdout
@@ -424,6 +426,10 @@ def test_the_best_of_n_is_measured_and_its_winners_are_demonstrations(finished, 
     assert one["score"] == pytest.approx(scores["score"].mean(), abs=1e-5)
     assert one["score"] < four["score"] <= scores["score"].max(1).mean()
     assert 1 <= result["best_n"]["helpful"]["n"] <= 4
+    (soft,) = result["rules"]  # at a low temperature it is best-of-n, of other subsets
+    assert soft["score"] == pytest.approx(four["score"], abs=0.02 * float(scores["score"].std()))
+    assert soft["score_ci95"][0] < soft["score"] < soft["score_ci95"][1]
+    assert "soft:1e-3" in done.stdout
     winners = [json.loads(line) for line in (tmp_path / "w.jsonl").read_text().splitlines()]
     assert f"{len(winners)} winners of 4; {48 - len(winners)} were cut and are left out" in done.stdout
     model = rmjax.load(workdir)
@@ -442,6 +448,7 @@ def test_the_best_of_n_is_measured_and_its_winners_are_demonstrations(finished, 
     for wrong, words in (
         (["--n=4", "--samples=3"], "draw at least as many"),
         (["--n=two"], "must be whole numbers"),
+        (["--n=2", "--rules=soft"], "must be soft:TEMPERATURE, poisson or pessimistic:BETA, with a number above 0"),
         (["--n=2", "--data=gold/helpful", f"--input={tmp_path}/in.txt"], "give one of them"),
     ):
         done = call("best_of_n", *base, *wrong)
