@@ -34,7 +34,7 @@ LOSSES = {
     "ties as halves": ("loss.ties=half",),
     "Rao-Kupper": ("loss.ties=rao_kupper", "loss.tie_threshold=1.0"),
 }
-BASE, NOISY, BIASED = "Bradley-Terry", "smoothed 0.3", "squared error, raters differ by"
+BASE, NOISY, BIASED = "Bradley-Terry", "smoothed 0.3", "squared error, raters differ by {}"
 # A batch has about as many pairs as 8 rankings.
 PAIRS = (
     "data.train=gold/helpful[:1000]",
@@ -82,10 +82,8 @@ def get_config() -> ConfigDict:
             for text, labels, loss, effect in (
                 ("Label smoothing protects against 30 % wrong labels (Mitchell, 2023).", "30 % wrong", NOISY, 0.01),
                 ("Ties carry information (Rao & Kupper, 1967).", "negligible are ties", "Rao-Kupper", 0.01),
-                *(
-                    (f"Ratings of raters that differ by {n} are worse (2009.01325).", "as drawn", f"{BIASED} {n}", -0.01)
-                    for n in (1, 3)
-                ),
+                ("Ratings of raters that differ by 1 are worse (2009.01325).", "as drawn", BIASED.format(1), -0.01),
+                ("Ratings of raters that differ by 3 are worse (2009.01325).", "as drawn", BIASED.format(3), -0.01),
             )
         ),
         figures=(("accuracy", "points", "accuracy", "calibration error"),),
