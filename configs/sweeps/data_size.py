@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
     """The sweep."""
     return page.sweep(
         "Accuracy by the number of comparisons",
+        seeds=8,
         fields=("init={sft}",),
         settings=tuple(
             page.setting(
