@@ -82,6 +82,6 @@ def _become(argv: list[str], cwd: Path, variables: dict[str, str], streams: list
             os.dup2(file.fileno(), number)
     os.environ.update(variables)
     os.chdir(cwd)
-    sys.argv, sys.path[0] = argv, str(Path(argv[0]).parent)
+    sys.argv = argv
     with contextlib.suppress(KeyboardInterrupt):
         runpy.run_path(argv[0], run_name="__main__")
