@@ -54,7 +54,7 @@ def main() -> None:
         num_train_epochs=arguments.epochs,
         learning_rate=arguments.rate,
         lr_scheduler_type="cosine",
-        max_length=None,  # the ids are truncated; by default TRL leaves out longer texts
+        max_length=None,  # the ids are truncated already; with a limit TRL leaves out longer texts
         bf16=arguments.dtype == "bfloat16",
         gradient_checkpointing=False,
         save_strategy="no",

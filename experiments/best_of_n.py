@@ -57,6 +57,7 @@ def measure() -> None:
     samples = arguments.samples or 2 * ns[-1]
     if ns[-1] > samples:
         raise InputError(f"--n={ns[-1]} is more than --samples={samples}: draw at least as many")
+    rule_rows(np.zeros((1, samples)), {}, ns[-1], rules, Bootstrap(0, 0))  # refuses too few samples before the work
     if arguments.data and arguments.input:
         raise InputError("--data and --input both name prompts: give one of them")
     if arguments.winners and (is_stdout(arguments.winners) or not Path(arguments.winners).parent.is_dir()):

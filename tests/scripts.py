@@ -6,7 +6,6 @@ of standard input and of the start itself use `command` and `environment` with `
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import multiprocessing
 import os
@@ -41,7 +40,7 @@ def command(script: str, *arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Returns the environment of a script in a process of its own."""
+    """Returns the environment for a script that `subprocess` runs."""
     return {**os.environ, **SETTINGS}
 
 
@@ -83,5 +82,4 @@ def _become(argv: list[str], cwd: Path, variables: dict[str, str], streams: list
     os.environ.update(variables)
     os.chdir(cwd)
     sys.argv = argv
-    with contextlib.suppress(KeyboardInterrupt):
-        runpy.run_path(argv[0], run_name="__main__")
+    runpy.run_path(argv[0], run_name="__main__")

@@ -449,6 +449,7 @@ def test_the_best_of_n_is_measured_and_its_winners_are_demonstrations(finished, 
         (["--n=4", "--samples=3"], "draw at least as many"),
         (["--n=two"], "must be whole numbers"),
         (["--n=2", "--rules=soft"], "must be soft:TEMPERATURE, poisson or pessimistic:BETA, with a number above 0"),
+        (["--n=4", "--rules=poisson"], "mean=3 must be between 0 and well below the 8 samples of a prompt: draw more"),
         (["--n=2", "--data=gold/helpful", f"--input={tmp_path}/in.txt"], "give one of them"),
     ):
         done = call("best_of_n", *base, *wrong)

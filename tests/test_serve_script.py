@@ -1,19 +1,16 @@
 """The server as a process: from a checkpoint to a score, its errors, and its end."""
 
-import os
 import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from running_server import send
+from scripts import ROOT, environment
 
 from rmjax.scoring.checkpoint import save_checkpoint
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +22,6 @@ def command(reward_model, tokenizer, tmp_path_factory):
     save_checkpoint(root, reward_model.contract, tokenizer, params, optimizer, keep=1)
     script = str(ROOT / "experiments" / "serve.py")
     return [sys.executable, script, f"--checkpoint={root.parent}", "--port=0", "--max_batch=64"]
-
-
-def environment(**more):
-    platform = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
-    return {**os.environ, **platform, **more}
 
 
 def test_a_checkpoint_is_served_until_it_is_told_to_end(command, reward_model):

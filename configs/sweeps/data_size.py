@@ -6,9 +6,8 @@ Claim: every doubling gains about the same, without a plateau (Bai et al., 2204.
 of e on helpfulness; Llama 2, 2307.09288, figure 6). With fewer than about 2,000 comparisons a model learns next to
 nothing (Gao et al., 2210.10760, section 3.3). Here the ceiling is known, so that a straight line must end at some size.
 
-One epoch of fewer comparisons also has fewer steps, and most of the difference between the sizes comes from that.
-Therefore every size is also trained for as many steps as the largest one, by repeating the data. The sweep
-model_size.py goes on to 16,000 comparisons.
+One epoch of fewer comparisons also has fewer steps. Therefore every size is also trained for as many steps as the
+largest one, by repeating the data. The sweep model_size.py goes on to 16,000 comparisons.
 
 Result (eight seeds, benchmarks/RESULTS.md): every doubling from 500 to 8,000 comparisons adds accuracy, but less and
 less: 3.7 points (1.4 to 5.9), 1.8, 1.7 and 0.7 (0.3 to 1.2). Shown repeatedly, 500 comparisons have 2.5 points more in

@@ -11,9 +11,9 @@ of pairs, as in InstructGPT's contrast. The accuracy over pairs weighs compariso
 correct top responses counts every comparison once. Overfitting appears in the loss on held-out data before it appears
 in the accuracy.
 
-Result (three seeds, benchmarks/RESULTS.md): absent. After one epoch shuffled pairs have the lower loss on test (-0.021,
--0.038 to -0.005). In later epochs both variants become overconfident, and shuffled pairs more: after the third the
-temperature is 0.26 higher (0.11 to 0.40).
+Result (three seeds, benchmarks/RESULTS.md): the overfitting is absent. After one epoch shuffled pairs have the lower
+loss on test (-0.021, -0.038 to -0.005). In later epochs both variants become overconfident, and shuffled pairs more:
+after the third the temperature is 0.26 higher (0.11 to 0.40).
 """
 
 from ml_collections import ConfigDict

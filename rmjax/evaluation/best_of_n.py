@@ -211,7 +211,7 @@ def best_of_poisson(score_PxN: np.ndarray, value_PxN: np.ndarray, mean: float) -
     samples = np.shape(score_PxN)[1]
     missed = scipy.special.pdtrc(samples - 1, mean) if mean >= 0 else 1.0
     if missed > MISSED:
-        raise InputError(f"mean={mean} must be between 0 and well below the {samples} samples of a prompt")
+        raise InputError(f"mean={mean} must be between 0 and well below the {samples} samples of a prompt: draw more")
     chances = scipy.stats.poisson.pmf(np.arange(samples), mean)
     chances[-1] += missed
     weight = sum(chance * rank_weights(samples, n) for n, chance in enumerate(chances, 1) if chance > 1e-16)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rmjax.errors import InputError
-from rmjax.evaluation.best_of_n import best_of_n
+from rmjax.evaluation.best_of_n import best_of_n, best_of_poisson
 from rmjax.evaluation.best_of_n_kl import kl_of_poisson
 from rmjax.evaluation.best_of_n_rules import parse_rule, rule_rows, rule_table
 from rmjax.evaluation.bootstrap import Bootstrap
@@ -39,8 +39,10 @@ def test_extreme_strengths_are_best_of_n_and_the_policy():
         assert mild[f"{name}_gain"] == pytest.approx(0, abs=1e-4)
 
 
-def test_the_divergence_is_that_of_poisson_and_else_unknown():
+def test_poisson_draws_n_samples_on_average_and_has_a_divergence():
+    """One sample is always drawn, so the mean of the others is n - 1."""
     poisson, soft = rows("poisson", "soft:1", n=8)
+    assert poisson["gold_helpful"] == pytest.approx(best_of_poisson(SCORES, GOLD["helpful"], 7.0).mean())
     assert poisson["kl"] == kl_of_poisson(7)
     assert soft["kl"] is None
     assert rule_table([poisson, soft])[2][1] == "-"
